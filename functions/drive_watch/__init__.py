@@ -1,0 +1,1 @@
+"""Finds new recordings in Drive and publishes them."""

@@ -1,0 +1,1 @@
+"""Turns one recording into verified audio."""

@@ -1,0 +1,1 @@
+"""Compresses the audio of an SFTP server every night."""

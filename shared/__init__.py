@@ -1,0 +1,1 @@
+"""What every function and the command line share: the contract, the ports, the media engine."""

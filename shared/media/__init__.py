@@ -1,0 +1,1 @@
+"""The media engine: everything that FFmpeg does for the pipeline, behind typed functions."""
