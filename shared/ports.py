@@ -162,10 +162,10 @@ class Documents(Protocol):
     text. Every write is atomic and durable when the call returns.
     """
 
-    def get(self, collection: str, id: str) -> Versioned | None:
+    def get(self, collection: str, doc_id: str) -> Versioned | None:
         """Return the document as the last finished write left it, or ``None``."""
 
-    def create(self, collection: str, id: str, document: Document) -> Versioned:
+    def create(self, collection: str, doc_id: str, document: Document) -> Versioned:
         """Create a document; raises ``ConflictError`` when there is one."""
 
     def replace(self, collection: str, read: Versioned, document: Document) -> Versioned:
