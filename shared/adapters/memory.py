@@ -1,0 +1,263 @@
+"""Documents, storage and a queue that live in this process, with the semantics of the real ones."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, BinaryIO
+from urllib.parse import quote
+
+from shared.adapters.objects import check_lifetime, check_name, crc32c_of
+from shared.errors import ConflictError, ObjectExistsError
+from shared.events import SourceFile
+from shared.ports import Document, Op, StoredObject, Versioned, Where
+
+_MISSING = object()
+
+
+class MemoryDocuments:
+    """``ports.Documents`` in a dictionary; times come back as ``datetime`` in UTC."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._versions = itertools.count(1)
+        self._stored: dict[tuple[str, str], Versioned] = {}
+
+    def get(self, collection: str, doc_id: str) -> Versioned | None:
+        """Return a copy of the document, or ``None``."""
+        with self._lock:
+            stored = self._stored.get((collection, doc_id))
+        return _copy(stored) if stored else None
+
+    def create(self, collection: str, doc_id: str, document: Document) -> Versioned:
+        """Create a document; raises ``ConflictError`` when there is one."""
+        with self._lock:
+            if (collection, doc_id) in self._stored:
+                raise ConflictError(f"{collection}/{doc_id} exists already")
+            return self._write(collection, doc_id, document)
+
+    def replace(self, collection: str, read: Versioned, document: Document) -> Versioned:
+        """Replace the whole document; raises ``ConflictError`` unless it is still ``read``."""
+        with self._lock:
+            self._check_unchanged(collection, read)
+            return self._write(collection, read.id, document)
+
+    def delete(self, collection: str, read: Versioned) -> None:
+        """Remove the document; raises ``ConflictError`` unless it is still ``read``."""
+        with self._lock:
+            self._check_unchanged(collection, read)
+            del self._stored[collection, read.id]
+
+    def find(
+        self,
+        collection: str,
+        *where: Where,
+        order_by: str | None = None,
+        descending: bool = False,
+        limit: int | None = None,
+    ) -> Iterator[Versioned]:
+        """Yield the documents that meet all of ``where``, as they are at this moment."""
+        conditions = [(field, operator, _plain(value)) for field, operator, value in where]
+        with self._lock:
+            inside = [item for (name, _), item in self._stored.items() if name == collection]
+        found = [item for item in inside if _meets(item.document, conditions)]
+        found.sort(key=lambda item: item.id)
+        if order_by is not None:
+            field = order_by
+            found = [item for item in found if _field(item.document, field) is not _MISSING]
+            found.sort(key=lambda item: _rank(_field(item.document, field)), reverse=descending)
+        return map(_copy, found[:limit])
+
+    def check(self) -> None:
+        """Do nothing: memory is always there."""
+
+    def _write(self, collection: str, doc_id: str, document: Document) -> Versioned:
+        stored = Versioned(doc_id, _plain(document), next(self._versions))
+        self._stored[collection, doc_id] = stored
+        return _copy(stored)
+
+    def _check_unchanged(self, collection: str, read: Versioned) -> None:
+        stored = self._stored.get((collection, read.id))
+        if stored is None or stored.version != read.version:
+            raise ConflictError(f"{collection}/{read.id} changed since it was read")
+
+
+def _copy(item: Versioned) -> Versioned:
+    return Versioned(item.id, _plain(item.document), item.version)
+
+
+def _plain(value: Any) -> Any:
+    # Copies, so that nobody holds what is stored, and lets through what JSON and a time are.
+    if isinstance(value, Mapping):
+        if not all(isinstance(name, str) for name in value):
+            raise TypeError("the names of a document's fields are text")
+        return {str(name): _plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, datetime):
+        if value.tzinfo is None:
+            raise ValueError("a time without a zone has no place in a document")
+        return value.astimezone(UTC)
+    if value is None or isinstance(value, str | int | float):
+        return value
+    raise TypeError(f"{type(value).__name__} has no place in a document")
+
+
+def _field(document: Mapping[str, Any], path: str) -> Any:
+    value: Any = document
+    for name in path.split("."):
+        if not isinstance(value, Mapping) or name not in value:
+            return _MISSING
+        value = value[name]
+    return value
+
+
+def _meets(document: Mapping[str, Any], conditions: Sequence[Where]) -> bool:
+    return all(_compare(_field(document, path), op, wanted) for path, op, wanted in conditions)
+
+
+def _compare(value: Any, operator: str, wanted: Any) -> bool:
+    if operator == Op.IN:
+        return any(_compare(value, Op.EQ, item) for item in wanted)
+    comparisons: dict[str, Callable[[], bool]] = {
+        Op.EQ: lambda: bool(value == wanted),
+        Op.LT: lambda: bool(value < wanted),
+        Op.LE: lambda: bool(value <= wanted),
+        Op.GT: lambda: bool(value > wanted),
+        Op.GE: lambda: bool(value >= wanted),
+    }
+    if operator not in comparisons:
+        raise ValueError(f"unknown comparison {operator!r}")
+    if operator != Op.EQ and wanted is None:
+        raise ValueError("nothing is less or more than null")
+    return value is not _MISSING and _kind(value) == _kind(wanted) and comparisons[operator]()
+
+
+def _kind(value: Any) -> int:
+    kinds: tuple[type | tuple[type, ...], ...] = (type(None), bool, (int, float), datetime, str)
+    matches = (place for place, kind in enumerate(kinds) if isinstance(value, kind))
+    return next(matches, len(kinds))
+
+
+def _rank(value: Any) -> tuple[int, Any]:
+    # Values of different kinds have an order too, the one that Firestore documents.
+    kind = _kind(value)
+    return (kind, 0) if value is None else (kind, value if kind <= 4 else repr(value))
+
+
+class MemoryStorage:
+    """``ports.Storage`` in a dictionary; content is held whole in memory."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._generations = itertools.count(1)
+        self._stored: dict[str, tuple[StoredObject, bytes]] = {}
+
+    def url(self, name: str) -> str:
+        """Return ``memory://name``, which only this process understands."""
+        return "memory://" + quote(check_name(name))
+
+    def put(
+        self,
+        name: str,
+        content: Path | bytes,
+        *,
+        content_type: str,
+        metadata: Mapping[str, str] | None = None,
+        if_generation: int | None = None,
+        cache_control: str = "private, max-age=3600",  # noqa: ARG002 nothing caches memory
+    ) -> StoredObject:
+        """Write an object whole, under the conditions of ``ports.Storage.put``."""
+        data = content if isinstance(content, bytes) else content.read_bytes()
+        wanted = StoredObject(
+            name=check_name(name),
+            bytes=len(data),
+            crc32c=crc32c_of(data),
+            generation=next(self._generations),
+            content_type=content_type,
+            metadata=dict(metadata or {}),
+            updated=datetime.now(UTC),
+        )
+        with self._lock:
+            return self._commit(wanted, data, if_generation)
+
+    def _commit(self, wanted: StoredObject, data: bytes, if_generation: int | None) -> StoredObject:
+        there = self.stat(wanted.name)
+        if there and if_generation == 0:
+            if _is_replay(there, wanted):
+                return there
+            raise ObjectExistsError(wanted.name)
+        if if_generation:
+            _check_generation(wanted.name, there, if_generation)
+        self._stored[wanted.name] = wanted, data
+        return wanted
+
+    def stat(self, name: str) -> StoredObject | None:
+        """Return the object, or ``None``."""
+        stored = self._stored.get(check_name(name))
+        return stored[0] if stored else None
+
+    def open(self, name: str) -> BinaryIO:
+        """Open an object for reading; raises ``FileNotFoundError``."""
+        stored = self._stored.get(check_name(name))
+        if stored is None:
+            raise FileNotFoundError(name)
+        return io.BytesIO(stored[1])
+
+    def list(self, prefix: str = "") -> Iterator[StoredObject]:
+        """Yield the objects whose names start with ``prefix``, as they are at this moment."""
+        with self._lock:
+            stored = [item for item, _ in self._stored.values() if item.name.startswith(prefix)]
+        return iter(sorted(stored, key=lambda item: item.name))
+
+    def delete(self, name: str, *, if_generation: int | None = None) -> None:
+        """Remove an object; one that is not there is success. Raises ``ConflictError``."""
+        with self._lock:
+            there = self.stat(name)
+            if there and if_generation is not None:
+                _check_generation(name, there, if_generation)
+            self._stored.pop(name, None)
+
+    def signed_url(self, name: str, lifetime: timedelta) -> str:
+        """Return the object's address; nothing outside this process can play it."""
+        check_lifetime(lifetime)
+        return self.url(name)
+
+    def check(self) -> None:
+        """Do nothing: memory is always there."""
+
+
+def _is_replay(there: StoredObject, wanted: StoredObject) -> bool:
+    # Without a key nothing tells our own lost answer from somebody else's object.
+    key = wanted.metadata.get("key")
+    same_bytes = (there.bytes, there.crc32c) == (wanted.bytes, wanted.crc32c)
+    return same_bytes and key is not None and there.metadata.get("key") == key
+
+
+def _check_generation(name: str, there: StoredObject | None, generation: int) -> None:
+    if there is None or there.generation != generation:
+        raise ConflictError(f"{name} is not generation {generation} any more")
+
+
+class MemoryQueue:
+    """``ports.Queue`` that hands each message over in the publisher's own thread.
+
+    ``deliver`` is called with each message as a consumer would decode it; what it raises
+    reaches the publisher. Without it messages gather in ``items``.
+    """
+
+    def __init__(self, deliver: Callable[[SourceFile], object] | None = None) -> None:
+        self.items: list[SourceFile] = []
+        self._deliver = deliver or self.items.append
+
+    def publish(self, items: Sequence[SourceFile]) -> None:
+        """Deliver each message, in order."""
+        for item in items:
+            self._deliver(SourceFile.decode(item.encode()))
+
+    def check(self) -> None:
+        """Do nothing: the process is always there."""

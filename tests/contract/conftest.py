@@ -1,0 +1,119 @@
+"""The adapters that the contract suites run over: one line in a table for each.
+
+A factory is a context manager that takes pytest's ``request`` and yields an adapter on an
+empty store; it may ask for other fixtures with ``request.getfixturevalue``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import pytest
+
+from shared.ports import Documents, Queue, Storage
+
+
+@dataclass(frozen=True)
+class Received:
+    """A message as a subscriber gets it."""
+
+    data: bytes
+    attributes: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Topic:
+    """A queue, and what waits until so many messages have arrived and returns all of them."""
+
+    queue: Queue
+    receive: Callable[[int], list[Received]]
+
+
+@contextmanager
+def memory_documents(request: pytest.FixtureRequest) -> Iterator[Documents]:
+    from shared.adapters.memory import MemoryDocuments
+
+    yield MemoryDocuments()
+
+
+@contextmanager
+def sqlite_documents(request: pytest.FixtureRequest) -> Iterator[Documents]:
+    from shared.adapters.sqlite import SQLiteDocuments
+
+    tmp_path: Path = request.getfixturevalue("tmp_path")
+    yield SQLiteDocuments(tmp_path / "audio" / "tracker.db")
+
+
+@contextmanager
+def memory_storage(request: pytest.FixtureRequest) -> Iterator[Storage]:
+    from shared.adapters.memory import MemoryStorage
+
+    yield MemoryStorage()
+
+
+@contextmanager
+def filesystem_storage(request: pytest.FixtureRequest) -> Iterator[Storage]:
+    from shared.adapters.filesystem import FilesystemStorage
+
+    tmp_path: Path = request.getfixturevalue("tmp_path")
+    yield FilesystemStorage(tmp_path / "audio")
+
+
+@contextmanager
+def memory_queue(request: pytest.FixtureRequest) -> Iterator[Topic]:
+    from shared.adapters.memory import MemoryQueue
+
+    queue = MemoryQueue()
+
+    def receive(_count: int) -> list[Received]:
+        return [Received(item.encode(), item.attributes()) for item in queue.items]
+
+    yield Topic(queue, receive)
+
+
+DocumentsFactory: TypeAlias = Callable[[pytest.FixtureRequest], AbstractContextManager[Documents]]
+StorageFactory: TypeAlias = Callable[[pytest.FixtureRequest], AbstractContextManager[Storage]]
+TopicFactory: TypeAlias = Callable[[pytest.FixtureRequest], AbstractContextManager[Topic]]
+
+DOCUMENTS: dict[str, DocumentsFactory] = {
+    "memory": memory_documents,
+    "sqlite": sqlite_documents,
+}
+STORAGES: dict[str, StorageFactory] = {
+    "memory": memory_storage,
+    "filesystem": filesystem_storage,
+}
+TOPICS: dict[str, TopicFactory] = {
+    "memory": memory_queue,
+}
+
+
+@pytest.fixture(params=DOCUMENTS)
+def documents(request: pytest.FixtureRequest) -> Iterator[Documents]:
+    """Each document database in turn, empty."""
+    with DOCUMENTS[request.param](request) as adapter:
+        yield adapter
+
+
+@pytest.fixture(params=STORAGES)
+def storage(request: pytest.FixtureRequest) -> Iterator[Storage]:
+    """Each bucket in turn, empty."""
+    with STORAGES[request.param](request) as adapter:
+        yield adapter
+
+
+@pytest.fixture(params=TOPICS)
+def topic(request: pytest.FixtureRequest) -> Iterator[Topic]:
+    """Each topic in turn with a subscriber of its own, empty."""
+    with TOPICS[request.param](request) as adapter:
+        yield adapter
+
+
+@pytest.fixture
+def queue(topic: Topic) -> Queue:
+    """The topic's publishing side."""
+    return topic.queue

@@ -1,0 +1,479 @@
+"""What ``ports.Documents`` promises, over every adapter."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from shared.errors import ConflictError
+from shared.models import Audio, Chunk, ErrorInfo, Recording, Status
+from shared.ports import Document, Documents, Op, Versioned
+
+T0 = datetime(2025, 4, 7, 16, 52, 0, 123456, tzinfo=UTC)
+C = "recordings"
+
+
+def as_time(value: Any) -> datetime:
+    """Read a time as it may come back: a ``datetime``, or RFC 3339 text."""
+    return datetime.fromisoformat(value) if isinstance(value, str) else value
+
+
+def ids(found: Any) -> list[str]:
+    return [item.id for item in found]
+
+
+def outcomes(work: Callable[[int], Any], contenders: int) -> list[Any]:
+    """Run ``work(0)`` … at the same time; return what each returned or its ConflictError."""
+    barrier = threading.Barrier(contenders)
+
+    def run(number: int) -> Any:
+        barrier.wait()
+        try:
+            return work(number)
+        except ConflictError as error:
+            return error
+
+    with ThreadPoolExecutor(contenders) as pool:
+        return list(pool.map(run, range(contenders)))
+
+
+def winners(results: list[Any]) -> list[Any]:
+    return [result for result in results if not isinstance(result, ConflictError)]
+
+
+# ── one document ──
+
+
+def test_a_document_comes_back_as_it_was_written(documents: Documents) -> None:
+    document = {
+        "text": "naïve 会議 🎧 \"quoted\" 'single' \\ \n\t%_",
+        "empty": "",
+        "number": 7,
+        "big": 2**53 + 1,
+        "negative": -0.25,
+        "yes": True,
+        "no": False,
+        "nothing": None,
+        "list": [1, "two", None, {"three": 3}],
+        "nested": {"code": "no_audio", "deep": {"er": [1.5]}},
+        "no items": [],
+        "no fields": {},
+    }
+    documents.create(C, "a", document)
+    read = documents.get(C, "a")
+    assert read is not None
+    assert read.id == "a"
+    assert read.document == document
+    assert type(read.document["yes"]) is bool
+    assert type(read.document["number"]) is int
+
+
+def test_what_is_not_there_is_none(documents: Documents) -> None:
+    documents.create("other", "a", {"x": 1})
+    assert documents.get(C, "a") is None
+
+
+def test_create_returns_the_version_that_get_sees(documents: Documents) -> None:
+    created = documents.create(C, "a", {"x": 1})
+    read = documents.get(C, "a")
+    assert read is not None
+    assert created.document == {"x": 1}
+    assert created.version == read.version
+
+
+def test_create_refuses_what_exists_and_leaves_it(documents: Documents) -> None:
+    documents.create(C, "a", {"x": 1})
+    with pytest.raises(ConflictError):
+        documents.create(C, "a", {"x": 2})
+    assert read_field(documents, "a", "x") == 1
+
+
+def test_collections_do_not_see_one_another(documents: Documents) -> None:
+    documents.create(C, "a", {"x": 1})
+    documents.create("drive_state", "a", {"x": 2})
+    assert read_field(documents, "a", "x") == 1
+    assert [item.document["x"] for item in documents.find("drive_state")] == [2]
+
+
+@pytest.mark.parametrize(
+    "doc_id", ["drive-1AbC_d-Ef-5d41402a", "2025-04-07", "会議-🎧", "a b%c", "x" * 200, "A", "a"]
+)
+def test_ids_are_kept_exactly(documents: Documents, doc_id: str) -> None:
+    documents.create(C, doc_id, {"x": 1})
+    assert ids(documents.find(C)) == [doc_id]
+    assert documents.get(C, doc_id) is not None
+    assert documents.get(C, doc_id.swapcase() + "-") is None
+
+
+def test_ids_that_differ_in_case_are_two(documents: Documents) -> None:
+    documents.create(C, "Key", {"x": 1})
+    documents.create(C, "key", {"x": 2})
+    assert read_field(documents, "Key", "x") == 1
+
+
+def test_replace_writes_the_whole_document(documents: Documents) -> None:
+    read = documents.create(C, "a", {"x": 1, "y": 2})
+    written = documents.replace(C, read, {"x": 3})
+    again = documents.get(C, "a")
+    assert again is not None
+    assert again.document == {"x": 3}
+    assert again.version == written.version != read.version
+
+
+def test_replace_refuses_a_document_that_changed(documents: Documents) -> None:
+    read = documents.create(C, "a", {"x": 1})
+    documents.replace(C, read, {"x": 2})
+    with pytest.raises(ConflictError):
+        documents.replace(C, read, {"x": 3})
+    assert read_field(documents, "a", "x") == 2
+
+
+def test_a_write_of_the_same_document_is_a_change_too(documents: Documents) -> None:
+    read = documents.create(C, "a", {"x": 1})
+    documents.replace(C, read, {"x": 1})
+    with pytest.raises(ConflictError):
+        documents.replace(C, read, {"x": 1})
+
+
+def test_writes_follow_one_another_by_what_they_return(documents: Documents) -> None:
+    read = documents.create(C, "a", {"x": 0})
+    for number in range(1, 4):
+        read = documents.replace(C, read, {"x": number})
+    assert read_field(documents, "a", "x") == 3
+
+
+def test_replace_refuses_a_document_that_is_gone(documents: Documents) -> None:
+    read = documents.create(C, "a", {"x": 1})
+    documents.delete(C, read)
+    with pytest.raises(ConflictError):
+        documents.replace(C, read, {"x": 2})
+    assert documents.get(C, "a") is None
+
+
+def test_a_document_made_anew_is_not_the_one_that_was_read(documents: Documents) -> None:
+    read = documents.create(C, "a", {"x": 1})
+    documents.delete(C, read)
+    documents.create(C, "a", {"x": 1})
+    with pytest.raises(ConflictError):
+        documents.replace(C, read, {"x": 2})
+    with pytest.raises(ConflictError):
+        documents.delete(C, read)
+    assert read_field(documents, "a", "x") == 1
+
+
+def test_delete_removes(documents: Documents) -> None:
+    read = documents.create(C, "a", {"x": 1})
+    documents.delete(C, read)
+    assert documents.get(C, "a") is None
+    assert ids(documents.find(C)) == []
+
+
+def test_delete_refuses_a_document_that_changed(documents: Documents) -> None:
+    read = documents.create(C, "a", {"x": 1})
+    documents.replace(C, read, {"x": 2})
+    with pytest.raises(ConflictError):
+        documents.delete(C, read)
+    assert read_field(documents, "a", "x") == 2
+
+
+def test_delete_refuses_a_document_that_is_gone(documents: Documents) -> None:
+    read = documents.create(C, "a", {"x": 1})
+    documents.delete(C, read)
+    with pytest.raises(ConflictError):
+        documents.delete(C, read)
+
+
+def test_nobody_holds_what_is_stored(documents: Documents) -> None:
+    document = {"list": [1], "nested": {"x": 1}}
+    written = documents.create(C, "a", document)
+    document["list"].append(2)  # type: ignore[attr-defined]
+    written.document["nested"]["x"] = 2
+    read = documents.get(C, "a")
+    assert read is not None
+    read.document["list"].append(3)
+    next(documents.find(C)).document["list"].append(4)
+    again = documents.get(C, "a")
+    assert again is not None
+    assert again.document == {"list": [1], "nested": {"x": 1}}
+
+
+def test_a_large_document_is_kept(documents: Documents) -> None:
+    chunks = [{"object": f"dev/2025/04/{n:03}.mp3", "start_s": n * 60.0} for n in range(2000)]
+    documents.create(C, "a", {"chunks": chunks})
+    assert read_field(documents, "a", "chunks") == chunks
+
+
+def test_a_recording_comes_back_as_it_was(documents: Documents) -> None:
+    recording = Recording(
+        key="drive-a-1",
+        source="drive",
+        source_id="a",
+        revision="1",
+        name="Weekly sync - 2025/04/07 16:52 CST - Recording",
+        mime_type="video/mp4",
+        size_bytes=2**40,
+        created_at=T0,
+        status=Status.DONE,
+        progress=1.0,
+        lease_expires_at=T0 + timedelta(seconds=60),
+        error=ErrorInfo(code="no_audio", message="nothing to hear"),
+        audio=Audio(
+            object="dev/2025/04/a.mp3",
+            bytes=5,
+            crc32c="mnG7TA==",
+            duration_s=1.5,
+            start_offset_s=0.0,
+            codec="mp3",
+            bitrate_kbps=128.0,
+            preset="mp3",
+        ),
+        chunks=(Chunk(object="0.mp3", start_s=0.0, end_s=1.5, bytes=5),),
+        updated_at=T0,
+    )
+    documents.create(C, recording.key, recording.to_document())
+    read = documents.get(C, recording.key)
+    assert read is not None
+    assert Recording.from_document(read.document) == recording
+
+
+def test_check_passes(documents: Documents) -> None:
+    documents.check()
+
+
+# ── times ──
+
+
+def test_a_time_comes_back_to_the_microsecond(documents: Documents) -> None:
+    zone = timezone(timedelta(hours=5, minutes=45))
+    written = [T0, T0.replace(microsecond=0), T0.astimezone(zone), datetime(1970, 1, 1, tzinfo=UTC)]
+    documents.create(C, "a", {"t": written, "in": {"t": T0}})
+    read = documents.get(C, "a")
+    assert read is not None
+    assert [as_time(value) for value in read.document["t"]] == written
+    assert as_time(read.document["in"]["t"]) == T0
+
+
+def test_times_compare_as_instants_whatever_their_zone(documents: Documents) -> None:
+    east, west = timezone(timedelta(hours=9)), timezone(timedelta(hours=-8))
+    documents.create(C, "before", {"t": (T0 - timedelta(microseconds=1)).astimezone(east)})
+    documents.create(C, "same", {"t": T0.astimezone(west)})
+    documents.create(C, "whole", {"t": T0.replace(microsecond=0) + timedelta(seconds=1)})
+    documents.create(C, "after", {"t": T0 + timedelta(days=300)})
+    now = T0.astimezone(timezone(timedelta(hours=2)))
+    assert ids(documents.find(C, ("t", Op.LT, now), order_by="t")) == ["before"]
+    assert ids(documents.find(C, ("t", Op.LE, now), order_by="t")) == ["before", "same"]
+    assert ids(documents.find(C, ("t", Op.EQ, now))) == ["same"]
+    assert ids(documents.find(C, ("t", Op.GT, now), order_by="t")) == ["whole", "after"]
+    assert ids(documents.find(C, ("t", Op.GE, now), order_by="t")) == ["same", "whole", "after"]
+    assert ids(documents.find(C, ("t", Op.IN, [now]))) == ["same"]
+
+
+# ── find ──
+
+
+@pytest.fixture
+def filled(documents: Documents) -> Documents:
+    contents: dict[str, Document] = {
+        "a": {"status": "DONE", "n": 1, "error": None, "flag": True},
+        "b": {"status": "FAILED", "n": 2, "error": {"code": "corrupt"}, "flag": False},
+        "c": {"status": "FAILED", "n": 3.5, "error": {"code": "gave_up"}},
+        "d": {"status": "QUEUED", "n": 10, "error": {"message": "no code"}},
+        "e": {"status": "QUEUED"},
+        "f": {"status": None, "n": None},
+        "g": {"status": "done", "n": "2"},
+    }
+    for doc_id, document in contents.items():
+        documents.create(C, doc_id, document)
+    return documents
+
+
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        ([("status", Op.EQ, "FAILED")], "bc"),
+        ([("status", Op.EQ, "DONE")], "a"),
+        ([("status", Op.EQ, "LOST")], ""),
+        ([("status", Op.EQ, None)], "f"),
+        ([("status", Op.IN, ["DONE", "QUEUED", "LOST"])], "ade"),
+        ([("status", Op.IN, ["LOST"])], ""),
+        ([("n", Op.LT, 3.5)], "ab"),
+        ([("n", Op.LE, 3.5)], "abc"),
+        ([("n", Op.GT, 2)], "cd"),
+        ([("n", Op.GE, 2)], "bcd"),
+        ([("n", Op.EQ, 2)], "b"),
+        ([("n", Op.EQ, 2.0)], "b"),
+        ([("n", Op.EQ, "2")], "g"),
+        ([("n", Op.IN, [1, 10])], "ad"),
+        ([("n", Op.GT, 1), ("n", Op.LE, 3.5)], "bc"),
+        ([("status", Op.EQ, "FAILED"), ("n", Op.GT, 2)], "c"),
+        ([("error.code", Op.EQ, "corrupt")], "b"),
+        ([("error.code", Op.IN, ["gave_up", "dead_letter"])], "c"),
+        ([("error.code", Op.EQ, "gave_up"), ("status", Op.EQ, "FAILED")], "c"),
+        ([("error.code.more", Op.EQ, "corrupt")], ""),
+        ([("error", Op.EQ, None)], "a"),
+        ([("flag", Op.EQ, True)], "a"),
+        ([("flag", Op.EQ, False)], "b"),
+        ([("flag", Op.EQ, 1)], ""),
+        ([("n", Op.EQ, True)], ""),
+        ([("missing", Op.EQ, "x")], ""),
+        ([("missing", Op.EQ, None)], ""),
+        ([("missing", Op.LT, 1)], ""),
+        ([], "abcdefg"),
+    ],
+)
+def test_find_compares(filled: Documents, where: list[Any], expected: str) -> None:
+    assert sorted(ids(filled.find(C, *where))) == list(expected)
+
+
+@pytest.mark.parametrize("hostile", ["' OR 1=1 --", '"', "%", "_", "DONE' --", "\\"])
+def test_a_value_is_only_a_value(filled: Documents, hostile: str) -> None:
+    assert ids(filled.find(C, ("status", Op.EQ, hostile))) == []
+    filled.create(C, "x", {"status": hostile})
+    assert ids(filled.find(C, ("status", Op.EQ, hostile))) == ["x"]
+
+
+def test_find_gives_what_get_gives(filled: Documents) -> None:
+    assert list(filled.find(C, ("n", Op.EQ, 1))) == [filled.get(C, "a")]
+
+
+def test_what_find_gave_can_be_replaced(filled: Documents) -> None:
+    read = next(filled.find(C, ("n", Op.EQ, 1)))
+    filled.replace(C, read, {"status": "QUEUED"})
+    assert sorted(ids(filled.find(C, ("status", Op.EQ, "QUEUED")))) == ["a", "d", "e"]
+
+
+def test_documents_may_change_while_they_are_gone_through(filled: Documents) -> None:
+    for read in filled.find(C, ("status", Op.EQ, "FAILED")):
+        filled.replace(C, read, {**read.document, "status": "QUEUED"})
+    assert ids(filled.find(C, ("status", Op.EQ, "FAILED"))) == []
+
+
+def test_order_is_by_value_and_leaves_out_what_lacks_the_field(documents: Documents) -> None:
+    contents: dict[str, Document] = {"a": {"n": 10}, "b": {"n": 9}, "c": {}, "d": {"n": 1.5}}
+    for doc_id, document in contents.items():
+        documents.create(C, doc_id, document)
+    assert ids(documents.find(C, order_by="n")) == ["d", "b", "a"]
+    assert ids(documents.find(C, order_by="n", descending=True)) == ["a", "b", "d"]
+
+
+def test_order_has_null_first(documents: Documents) -> None:
+    contents: dict[str, Document] = {"a": {"n": 1}, "b": {"n": None}, "c": {}}
+    for doc_id, document in contents.items():
+        documents.create(C, doc_id, document)
+    assert ids(documents.find(C, order_by="n")) == ["b", "a"]
+    assert ids(documents.find(C, order_by="n", descending=True)) == ["a", "b"]
+
+
+def test_text_is_ordered_by_code_point(documents: Documents) -> None:
+    for doc_id, name in {"1": "b", "2": "B", "3": "é", "4": "会", "5": "🎧", "6": ""}.items():
+        documents.create(C, doc_id, {"name": name})
+    assert ids(documents.find(C, order_by="name")) == ["6", "2", "1", "3", "4", "5"]
+
+
+def test_order_by_a_nested_field_and_a_time(documents: Documents) -> None:
+    for number, doc_id in enumerate("cab"):
+        documents.create(C, doc_id, {"in": {"t": T0 + timedelta(seconds=number)}})
+    documents.create(C, "without", {"in": None})
+    assert ids(documents.find(C, order_by="in.t")) == ["c", "a", "b"]
+
+
+def test_equal_values_are_ordered_by_id(documents: Documents) -> None:
+    for doc_id in "cab":
+        documents.create(C, doc_id, {"n": 1})
+    assert ids(documents.find(C, order_by="n")) == ["a", "b", "c"]
+
+
+def test_limit_takes_the_first(documents: Documents) -> None:
+    for number in range(5):
+        documents.create(C, str(number), {"n": number, "kind": ["even", "odd"][number % 2]})
+    assert ids(documents.find(C, order_by="n", limit=2)) == ["0", "1"]
+    assert ids(documents.find(C, order_by="n", descending=True, limit=2)) == ["4", "3"]
+    assert ids(documents.find(C, ("kind", Op.EQ, "odd"), order_by="n", limit=1)) == ["1"]
+    assert len(ids(documents.find(C, limit=3))) == 3
+    assert len(ids(documents.find(C, limit=50))) == 5
+
+
+def test_the_tracker_finds_leases_that_ran_out(documents: Documents) -> None:
+    for seconds, status in (
+        (-1, "PROCESSING"),
+        (-2, "PROCESSING"),
+        (1, "PROCESSING"),
+        (-3, "DONE"),
+    ):
+        documents.create(
+            C,
+            f"{status}{seconds}",
+            {"status": status, "lease_expires_at": T0 + timedelta(seconds=seconds)},
+        )
+    documents.create(C, "none", {"status": "PROCESSING", "lease_expires_at": None})
+    found = documents.find(
+        C,
+        ("status", Op.EQ, "PROCESSING"),
+        ("lease_expires_at", Op.LT, T0),
+        order_by="lease_expires_at",
+    )
+    assert ids(found) == ["PROCESSING-2", "PROCESSING-1"]
+
+
+# ── races ──
+
+
+def test_of_many_that_create_one_wins(documents: Documents) -> None:
+    results = outcomes(lambda number: documents.create(C, "a", {"owner": number}), 12)
+    (winner,) = winners(results)
+    assert documents.get(C, "a") == winner
+
+
+def test_of_many_that_replace_one_wins(documents: Documents) -> None:
+    read = documents.create(C, "a", {"owner": None})
+    results = outcomes(lambda number: documents.replace(C, read, {"owner": number}), 12)
+    (winner,) = winners(results)
+    assert documents.get(C, "a") == winner
+
+
+def test_of_replace_and_delete_one_wins(documents: Documents) -> None:
+    read = documents.create(C, "a", {"x": 0})
+
+    def work(number: int) -> Versioned | None:
+        if number % 2:
+            return documents.replace(C, read, {"x": number})
+        documents.delete(C, read)
+        return None
+
+    (winner,) = winners(outcomes(work, 8))
+    assert documents.get(C, "a") == winner
+
+
+def test_no_increment_is_lost(documents: Documents) -> None:
+    documents.create(C, "a", {"n": 0})
+
+    def add_five(_: int) -> None:
+        done = 0
+        while done < 5:
+            read = documents.get(C, "a")
+            assert read is not None
+            try:
+                documents.replace(C, read, {"n": read.document["n"] + 1})
+            except ConflictError:
+                continue  # optimistic concurrency: read again, and do it again
+            done += 1
+
+    outcomes(add_five, 4)
+    assert read_field(documents, "a", "n") == 20
+
+
+def test_threads_write_different_documents_side_by_side(documents: Documents) -> None:
+    results = outcomes(lambda n: [documents.create(C, f"{n}-{m}", {"n": n}) for m in range(5)], 8)
+    assert len(winners(results)) == 8
+    assert len(ids(documents.find(C))) == 40
+
+
+def read_field(documents: Documents, doc_id: str, field: str) -> Any:
+    read = documents.get(C, doc_id)
+    assert read is not None
+    return read.document[field]
