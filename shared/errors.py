@@ -125,7 +125,10 @@ def _is_transient_reply(error: BaseException) -> bool:
     status = getattr(error, "code", None) or getattr(error, "status_code", None)
     if status is None:
         status = getattr(getattr(error, "resp", None), "status", None)
+    if status is None:
+        status = getattr(getattr(error, "response", None), "status_code", None)
     if callable(status):
         status = None
-    # A reply without a status is a broken connection or a deadline that ran out.
-    return status is None or int(status) in _TRANSIENT_HTTP
+    # A reply without a status is a broken connection or a deadline that ran out; one that
+    # succeeded and was refused here was damaged on its way.
+    return status is None or int(status) < 400 or int(status) in _TRANSIENT_HTTP
