@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,10 @@ from shared.retry import within
 
 #: Documents read by one call, so that a long list is neither one long call nor all in memory.
 PAGE = 300
+
+# A field of its own for each write: one that changes nothing would keep its update time
+# (WriteResult.update_time), and a second writer with the same precondition would win too.
+_MARK = "_write"
 
 _CHECK_S = 4.0
 
@@ -70,18 +75,14 @@ class FirestoreDocuments:
     def create(self, collection: str, doc_id: str, document: Document) -> Versioned:
         """Create a document; raises ``ConflictError`` when there is one."""
         with _conflicts(f"{collection}/{doc_id} exists already"):
-            result = self._document(collection, doc_id).create(document, **self._limits())
+            result = self._document(collection, doc_id).create(_marked(document), **self._limits())
         return Versioned(doc_id, document, _Version(result.update_time, frozenset(document)))
 
     def replace(self, collection: str, read: Versioned, document: Document) -> Versioned:
-        """Replace the whole document; raises ``ConflictError`` unless it is still ``read``.
-
-        A replacement equal to what is there changes nothing, its version included
-        (Firestore's ``WriteResult.update_time``).
-        """
+        """Replace the whole document; raises ``ConflictError`` unless it is still ``read``."""
         with _conflicts(f"{collection}/{read.id} has changed"):
             result = self._document(collection, read.id).update(
-                _replacement(read.version.fields, document),
+                _replacement(read.version.fields, _marked(document)),
                 option=self._unchanged(read),
                 **self._limits(),
             )
@@ -146,6 +147,10 @@ class FirestoreDocuments:
         return {"retry": within(self._deadline_s), "timeout": self._deadline_s}
 
 
+def _marked(document: Document) -> Document:
+    return {**document, _MARK: uuid.uuid4().hex}
+
+
 def _replacement(fields: frozenset[str], new: Document) -> dict[str, Any]:
     """Return the update after which a document that now has ``fields`` is ``new``."""
     removed = dict.fromkeys(fields - new.keys(), firestore.DELETE_FIELD)
@@ -170,6 +175,7 @@ def _versioned(snapshot: _Snapshot) -> Versioned | None:
     if not snapshot.exists:
         return None
     document = _plain(snapshot.to_dict())
+    document.pop(_MARK, None)
     return Versioned(snapshot.id, document, _Version(snapshot.update_time, frozenset(document)))
 
 

@@ -131,7 +131,8 @@ class GCSStorage:
         there = self.stat(blob.name)
         if there is None:
             raise TransientError(f"{blob.name} was there, and is gone") from error
-        if there.crc32c != crc32c or there.metadata.get("key") != blob.metadata.get("key"):
+        key = blob.metadata.get("key")
+        if key is None or there.metadata.get("key") != key or there.crc32c != crc32c:
             raise ObjectExistsError(blob.name) from error
         return there
 
@@ -163,13 +164,15 @@ class GCSStorage:
         return map(_stored, blobs)
 
     def delete(self, name: str, *, if_generation: int | None = None) -> None:
-        """Remove an object; one that is not there is success. Raises ``ConflictError``."""
+        """Remove an object; one that is not there is success. Raises ``ConflictError``.
+
+        With ``if_generation`` it is that generation which goes, for good, in a bucket
+        that keeps versions too.
+        """
         try:
-            self._blob(name).delete(if_generation_match=if_generation, **self._limits())
-        except NotFound:
-            return
-        except PreconditionFailed as error:
-            if self.stat(name) is not None:
+            self._blob(name, generation=if_generation).delete(**self._limits())
+        except NotFound as error:
+            if if_generation is not None and self.stat(name) is not None:
                 raise ConflictError(f"{name} is not of generation {if_generation}") from error
 
     def signed_url(self, name: str, lifetime: timedelta) -> str:

@@ -75,6 +75,36 @@ def memory_queue(request: pytest.FixtureRequest) -> Iterator[Topic]:
     yield Topic(queue, receive)
 
 
+@contextmanager
+def firestore_documents(request: pytest.FixtureRequest) -> Iterator[Documents]:
+    project: str = request.getfixturevalue("firestore_project")
+    from shared.adapters.firestore import FirestoreDocuments
+
+    yield FirestoreDocuments(project)
+
+
+@contextmanager
+def gcs_storage(request: pytest.FixtureRequest) -> Iterator[Storage]:
+    bucket: str = request.getfixturevalue("gcs_bucket")
+    from shared.adapters.gcs import GCSStorage
+
+    yield GCSStorage(bucket)
+
+
+@contextmanager
+def pubsub_queue(request: pytest.FixtureRequest) -> Iterator[Topic]:
+    project: str = request.getfixturevalue("pubsub_project")
+    from shared.adapters.pubsub import PubSubQueue
+    from tests.pubsub import make_topic, pull
+
+    subscription = make_topic(project, "recordings")
+
+    def receive(count: int) -> list[Received]:
+        return [Received(m.data, dict(m.attributes)) for m in pull(subscription, count)]
+
+    yield Topic(PubSubQueue(project, "recordings"), receive)
+
+
 DocumentsFactory: TypeAlias = Callable[[pytest.FixtureRequest], AbstractContextManager[Documents]]
 StorageFactory: TypeAlias = Callable[[pytest.FixtureRequest], AbstractContextManager[Storage]]
 TopicFactory: TypeAlias = Callable[[pytest.FixtureRequest], AbstractContextManager[Topic]]
@@ -82,13 +112,16 @@ TopicFactory: TypeAlias = Callable[[pytest.FixtureRequest], AbstractContextManag
 DOCUMENTS: dict[str, DocumentsFactory] = {
     "memory": memory_documents,
     "sqlite": sqlite_documents,
+    "firestore": firestore_documents,
 }
 STORAGES: dict[str, StorageFactory] = {
     "memory": memory_storage,
     "filesystem": filesystem_storage,
+    "gcs": gcs_storage,
 }
 TOPICS: dict[str, TopicFactory] = {
     "memory": memory_queue,
+    "pubsub": pubsub_queue,
 }
 
 
