@@ -13,6 +13,8 @@ PipelineError
 
 from __future__ import annotations
 
+import errno
+import re
 from collections.abc import Sequence
 from enum import StrEnum
 
@@ -98,37 +100,120 @@ class ObjectExistsError(PipelineError):
         super().__init__(f"{name} exists already")
 
 
-#: gRPC status names and HTTP codes after which the same call may succeed.
+#: Answers after which the same call may succeed.
 _TRANSIENT_HTTP = frozenset({408, 425, 429, 500, 502, 503, 504})
-_TRANSIENT_MODULES = ("google.", "grpc", "urllib3", "requests", "httplib2", "paramiko")
+_TRANSIENT_GRPC = frozenset(
+    {
+        "ABORTED",
+        "CANCELLED",
+        "DEADLINE_EXCEEDED",
+        "INTERNAL",
+        "RESOURCE_EXHAUSTED",
+        "UNAVAILABLE",
+        "UNKNOWN",
+    }
+)
+# Google answers 403 to who asks too often, as to who may not ask; the reason tells which.
+# Source: "Resolve errors", https://developers.google.com/workspace/drive/api/guides/handle-errors
+_RATE_REASON = re.compile(
+    r"\b((user|sharing)?rateLimitExceeded|(daily|download)(Limit|Quota)Exceeded"
+    r"|quotaExceeded|RATE_LIMIT_EXCEEDED)\b",
+    re.IGNORECASE,
+)
+
+#: Modules whose errors are those of a connection, unless they carry an answer.
+_CLIENTS = (
+    "google.api_core",
+    "google.auth",
+    "google.cloud",
+    "google.resumable_media",
+    "googleapiclient",
+    "grpc",
+    "http.client",
+    "httplib2",
+    "paramiko",
+    "requests",
+    "urllib",
+)
+# Errors of the clients and the system that tell of a setting, a path or a right.
+_LASTING_NAMES = frozenset(
+    {
+        "AuthenticationException",
+        "BadHostKeyException",
+        "DefaultCredentialsError",
+        "InvalidURL",
+        "SSLCertVerificationError",
+    }
+)
+_LASTING_ERRNO = frozenset(
+    {
+        errno.EACCES,
+        errno.EEXIST,
+        errno.EISDIR,
+        errno.ELOOP,
+        errno.ENAMETOOLONG,
+        errno.ENOENT,
+        errno.ENOTDIR,
+        errno.EPERM,
+        errno.EROFS,
+    }
+)
 
 
 def is_transient(error: BaseException) -> bool:
     """Tell whether the work that raised ``error`` may succeed when it is done again.
 
-    The only place that decides this. Errors of the client libraries are told by the
-    status they carry, without importing the libraries: a function that never loads
-    Firestore must not pay for it here.
+    The only place that decides this. Errors of the client libraries are told by their
+    module and the answer they carry, without importing the libraries: a function that
+    never loads Firestore must not pay for it here.
     """
-    if isinstance(error, TransientError):
-        return True
     if isinstance(error, PipelineError):
+        return isinstance(error, TransientError)
+    is_client = type(error).__module__.startswith(_CLIENTS)
+    if is_client and (answer := _answer(error)) is not None:
+        return answer in _TRANSIENT_GRPC | _TRANSIENT_HTTP or _is_rate_limit(error, answer)
+    if isinstance(error, ValueError) or not _LASTING_NAMES.isdisjoint(_names(error)):
         return False
     if isinstance(error, OSError):
-        return not isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError)
-    return _is_transient_reply(error)
+        return error.errno not in _LASTING_ERRNO and not isinstance(error, _LASTING_OS_ERRORS)
+    return is_client or isinstance(error, EOFError)
 
 
-def _is_transient_reply(error: BaseException) -> bool:
-    if not type(error).__module__.startswith(_TRANSIENT_MODULES):
+# What a library raises itself has no errno.
+_LASTING_OS_ERRORS = (
+    FileExistsError,
+    FileNotFoundError,
+    IsADirectoryError,
+    NotADirectoryError,
+    PermissionError,
+)
+
+
+def _answer(error: BaseException) -> int | str | None:
+    """Return the gRPC status by its name, or the HTTP status, of a refusal; else ``None``."""
+    code = getattr(error, "code", None)
+    replies = [getattr(error, name, None) for name in ("resp", "response")]
+    candidates = [
+        getattr(error, "grpc_status_code", None),
+        code() if callable(code) else code,  # a gRPC error is the call, and is asked
+        *(getattr(reply, "status_code", None) for reply in replies),
+        *(getattr(reply, "status", None) for reply in replies),
+    ]
+    for status in candidates:
+        # What succeeded, and was refused here, was damaged on its way.
+        if isinstance(status, int) and status >= 400:
+            return int(status)
+        if status is not None and not isinstance(status, int) and hasattr(status, "name"):
+            return str(status.name)
+    return None
+
+
+def _is_rate_limit(error: BaseException, answer: int | str) -> bool:
+    if answer not in (403, "PERMISSION_DENIED"):
         return False
-    status = getattr(error, "code", None) or getattr(error, "status_code", None)
-    if status is None:
-        status = getattr(getattr(error, "resp", None), "status", None)
-    if status is None:
-        status = getattr(getattr(error, "response", None), "status_code", None)
-    if callable(status):
-        status = None
-    # A reply without a status is a broken connection or a deadline that ran out; one that
-    # succeeded and was refused here was damaged on its way.
-    return status is None or int(status) < 400 or int(status) in _TRANSIENT_HTTP
+    said = (getattr(error, name, None) for name in ("content", "errors", "reason"))
+    return bool(_RATE_REASON.search(" ".join(map(str, said))))
+
+
+def _names(error: BaseException) -> set[str]:
+    return {kind.__name__ for kind in type(error).__mro__}

@@ -54,7 +54,8 @@ def test_a_slug_is_short_and_of_letters_digits_marks_and_dashes(text: str) -> No
     assert len(slug.encode()) <= 180
     assert slug == unicodedata.normalize("NFC", slug.lower())
     assert not is_mark(slug[0])
-    assert "--" not in slug and not slug.startswith("-") and not slug.endswith("-")
+    assert "--" not in slug
+    assert slug == slug.strip("-")
     for char in slug.replace("-", ""):
         assert unicodedata.category(char)[0] in "LM" or unicodedata.category(char) == "Nd"
     assert naming.slug(slug) == slug
@@ -72,7 +73,7 @@ clusters = st.text(alphabet="\u093f\u0301\u0323", max_size=3).flatmap(
 )
 
 
-@given(st.lists(clusters, min_size=1, max_size=100).map("".join))
+@given(st.lists(clusters, min_size=60, max_size=100).map("".join))
 def test_a_cut_never_parts_a_mark_from_its_letter(text: str) -> None:
     text = unicodedata.normalize("NFC", text)
     slug = naming.slug(text)
@@ -269,6 +270,6 @@ def test_a_path_as_the_system_gives_it_can_be_encoded(tmp_path: Path) -> None:
     raw = os.fsencode(tmp_path) + b"/caf\xe9.wav"
     Path(os.fsdecode(raw)).write_bytes(b"")
 
-    (found,) = os.listdir(tmp_path)
+    (found,) = tmp_path.iterdir()
 
-    assert naming.encode_path(os.fsencode(found)) == "caf%E9.wav"
+    assert naming.encode_path(os.fsencode(found.name)) == "caf%E9.wav"
