@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, TypeAlias
 
+from shared.drive import ChangePage, DriveItem, FilePage, WatchChannel
 from shared.events import SourceFile
 
 #: Returns the present, aware, in UTC. Everything that asks for the time is given one.
@@ -202,3 +203,50 @@ class Queue(Protocol):
 
     def check(self) -> None:
         """Raise when the topic cannot be reached; takes at most 5 seconds."""
+
+
+class DriveApi(Protocol):
+    """Google Drive as one account sees it: a subject, or empty for the service account.
+
+    ``drive_id`` asks of one shared drive; without it, of what the account sees. A file or
+    a drive that cannot be seen raises ``PermanentError`` (``gone``, ``forbidden``), and so
+    does an account that is suspended.
+    """
+
+    account: str
+
+    def get(self, file_id: str) -> DriveItem:
+        """Return a file, folder or shortcut."""
+
+    def list(
+        self, query: str, *, drive_id: str = "", page_token: str = "", page_size: int = 1000
+    ) -> FilePage:
+        """Return one page of the files that match ``query`` (Drive's search language)."""
+
+    def start_token(self, drive_id: str = "") -> str:
+        """Return the page token of the present: changes from now on."""
+
+    def changes(self, token: str, drive_id: str = "", *, page_size: int = 1000) -> ChangePage:
+        """Return one page of changes; raises ``PageTokenError`` for a token that is void."""
+
+    def watch(
+        self,
+        token: str,
+        *,
+        channel_id: str,
+        channel_token: str,
+        address: str,
+        expires_at: datetime,
+        drive_id: str = "",
+    ) -> WatchChannel:
+        """Open a channel that notifies ``address``; its ``sync`` may arrive before this returns.
+
+        It is tried once only, since an answer that was lost leaves the channel open: call
+        again with another ``channel_id``. Raises ``PageTokenError``.
+        """
+
+    def stop(self, channel_id: str, resource_id: str) -> None:
+        """Close a channel; one that is not there is success."""
+
+    def check(self) -> None:
+        """Raise when Drive cannot be reached or does not let the account in."""

@@ -1,0 +1,20 @@
+"""One call of the API, as its method sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Request:
+    """Who asks, with which parameters (by name, typed) and body, at which base address."""
+
+    account: str
+    parameters: Mapping[str, Any]
+    body: Mapping[str, Any]
+    base: str
+
+    def __getitem__(self, name: str) -> Any:
+        return self.parameters[name]

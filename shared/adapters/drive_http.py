@@ -1,0 +1,184 @@
+"""One HTTP transport for all that is asked of Drive, and what its refusals mean."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import requests
+from google.auth import exceptions as auth_errors
+from google.auth.transport.requests import AuthorizedSession
+
+from shared.errors import Code, PermanentError, PipelineError, TransientError, is_transient
+
+if TYPE_CHECKING:
+    import httplib2  # type: ignore[import-untyped]
+    from google.auth.credentials import Credentials
+
+#: Seconds to connect, and seconds of silence. With the retries' deadline they keep every
+#: call under a minute.
+TIMEOUTS = (5.0, 20.0)
+RETRY_SECONDS = 30.0
+
+
+class SetupError(TransientError):
+    """Our own access to Drive is wrong or used up: not this recording's fault, nor soon over.
+
+    Another try within the call is of no use; one after somebody has mended it is.
+    """
+
+
+def worth_retrying(error: Exception) -> bool:
+    """Tell whether the same request may succeed within seconds."""
+    return is_transient(error) and not isinstance(error, SetupError)
+
+
+class Sessions:
+    """HTTP sessions with one account's credentials; no two threads ever have the same one.
+
+    ``account`` is the user who is read for, or empty, and serves messages only. Threads
+    that come and go leave no sessions behind, since they borrow them.
+    """
+
+    def __init__(self, credentials: Credentials, account: str) -> None:
+        self._credentials = credentials
+        self._account = account
+        self._idle: list[AuthorizedSession] = []
+        self._lock = threading.Lock()
+
+    @contextlib.contextmanager
+    def get(self, method: str, url: str, **options: Any) -> Iterator[requests.Response]:
+        """Send a request; the response's body may be read until the context ends.
+
+        Raises transient errors for a broken connection, and what ``_refused`` says for
+        credentials that are of no use.
+        """
+        with self._borrowed() as session:
+            try:
+                response = session.request(  # type: ignore[no-untyped-call]
+                    method, url, timeout=TIMEOUTS, stream=True, **options
+                )
+            except auth_errors.GoogleAuthError as error:
+                raise _refused(error, self._account) from error
+            with contextlib.closing(response):
+                yield response
+
+    def close(self) -> None:
+        """Close what is not in use."""
+        with self._lock:
+            sessions, self._idle = self._idle, []
+        for session in sessions:
+            session.close()  # type: ignore[no-untyped-call]
+
+    @contextlib.contextmanager
+    def _borrowed(self) -> Iterator[AuthorizedSession]:
+        with self._lock:
+            session = self._idle.pop() if self._idle else None
+        session = session or AuthorizedSession(self._credentials)  # type: ignore[no-untyped-call]
+        try:
+            yield session
+        finally:
+            with self._lock:
+                self._idle.append(session)
+
+
+class ClientHttp:
+    """What google-api-python-client takes for ``httplib2.Http``, over ``Sessions``."""
+
+    def __init__(self, sessions: Callable[[], Sessions]) -> None:
+        self._sessions = sessions
+
+    def request(
+        self,
+        uri: str,
+        method: str = "GET",
+        body: str | bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        **_: Any,
+    ) -> tuple[httplib2.Response, bytes]:
+        """Send a request and return its whole answer."""
+        import httplib2  # noqa: PLC0415 - comes with the API client, which is loaded late
+
+        with self._sessions().get(method, uri, data=body, headers=headers) as response:
+            answer = {name.lower(): value for name, value in response.headers.items()}
+            status = {"status": str(response.status_code)}
+            return httplib2.Response(answer | status), response.content
+
+    def close(self) -> None:
+        """Do nothing: the sessions are closed by their owner."""
+
+
+def _refused(error: auth_errors.GoogleAuthError, account: str) -> PipelineError:
+    if account and "invalid_grant" in str(error):
+        who = f"{account} cannot be read for: the account is suspended, deleted or unknown"
+        return PermanentError(Code.FORBIDDEN, who)
+    if isinstance(error, auth_errors.TransportError) or error.retryable:
+        return TransientError(f"no token for Drive: {error}")
+    return SetupError(f"no token for Drive: {error}")
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """An answer that is an error: its status, Google's reason, message and location."""
+
+    status: int
+    reason: str
+    message: str
+    location: str
+
+    @classmethod
+    def read(cls, status: int, body: bytes) -> Refusal:
+        """Read Google's JSON, or make do with what a proxy on the way has said."""
+        try:
+            error = json.loads(body)["error"]
+            first = (error.get("errors") or [{}])[0]
+            reason = first.get("reason") or error.get("status", "")
+            return cls(status, reason, error.get("message", ""), first.get("location", ""))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return cls(status, "", body[:200].decode("utf-8", "replace"), "")
+
+    def to_error(self, what: str, account: str) -> PipelineError:
+        """Return the error that this is for the file ``what``, asked for as ``account``."""
+        who = account or "the pipeline's service account"
+        if self.status in _TRANSIENT or self.reason in _RATE:
+            return TransientError(f"Drive answered {self._words()}")
+        if self.status == 401 or self.reason in _SETUP:
+            return SetupError(f"Drive does not let {who} in: {self._words()}")
+        if self.reason in ("cannotDownloadAbusiveFile", "abuse"):
+            message = f"Drive takes {what} for malware or spam and does not give it out"
+            return PermanentError(Code.FORBIDDEN, message)
+        if self.status == 403:
+            message = f"{who} may not download {what}: {self._words()}"
+            return PermanentError(Code.FORBIDDEN, message)
+        if self.status in (404, 410):
+            message = f"{what} was deleted, or is no longer shared with {who}"
+            return PermanentError(Code.GONE, message)
+        return PipelineError(f"Drive refused a request for {what}: {self._words()}")
+
+    def _words(self) -> str:
+        return f"{self.status} {self.reason}: {self.message}"
+
+
+_TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
+#: Reasons of a 403 that mean "slower, please" (Drive's guide "Resolve errors").
+_RATE = frozenset(
+    {"rateLimitExceeded", "userRateLimitExceeded", "sharingRateLimitExceeded", "backendError"}
+)
+#: Reasons of a 403 that are about our project, scopes or quota of the day.
+_SETUP = frozenset(
+    {
+        "accessNotConfigured",
+        "authError",
+        "dailyLimitExceeded",
+        "downloadQuotaExceeded",
+        "domainPolicy",
+        "insufficientPermissions",
+        "insufficientScopes",
+        "quotaExceeded",
+        "PERMISSION_DENIED",
+    }
+)
