@@ -11,6 +11,7 @@ from shared.adapters.drive_http import (
     ClientHttp,
     Refusal,
     Sessions,
+    http_error,
     worth_retrying,
 )
 from shared.drive import (
@@ -166,8 +167,7 @@ class DriveClient:
         headers = {"Range": f"bytes={start}-{end - 1}", "Accept-Encoding": "identity"}
         with self._sessions().get("GET", url, headers=headers) as response:
             if response.status_code >= 400 and response.status_code != 416:
-                refusal = Refusal.read(response.status_code, response.content)
-                raise refusal.to_error(name, self.account)
+                raise Refusal.read(http_error(response)).to_error(name, self.account)
             _check_range(response, start, end, size, name)
             return _body(response, end - start)
 
@@ -202,7 +202,7 @@ class DriveClient:
             try:
                 return call.execute()
             except HttpError as error:
-                refusal = Refusal.read(int(error.resp.status), error.content)
+                refusal = Refusal.read(error)
                 raise special(refusal) or refusal.to_error(what, self.account) from error
 
         return self._retried(once) if again else once()

@@ -18,6 +18,7 @@ from shared.errors import Code, PermanentError, PipelineError, TransientError, i
 if TYPE_CHECKING:
     import httplib2  # type: ignore[import-untyped]
     from google.auth.credentials import Credentials
+    from googleapiclient.errors import HttpError
 
 #: Seconds to connect, and seconds of silence. With the retries' deadline they keep every
 #: call under a minute.
@@ -101,12 +102,8 @@ class ClientHttp:
         **_: Any,
     ) -> tuple[httplib2.Response, bytes]:
         """Send a request and return its whole answer."""
-        import httplib2  # noqa: PLC0415 - comes with the API client, which is loaded late
-
         with self._sessions().get(method, uri, data=body, headers=headers) as response:
-            answer = {name.lower(): value for name, value in response.headers.items()}
-            status = {"status": str(response.status_code)}
-            return httplib2.Response(answer | status), response.content
+            return _head(response), response.content
 
     def close(self) -> None:
         """Do nothing: the sessions are closed by their owner."""
@@ -121,6 +118,20 @@ def _refused(error: auth_errors.GoogleAuthError, account: str) -> PipelineError:
     return SetupError(f"no token for Drive: {error}")
 
 
+def _head(response: requests.Response) -> httplib2.Response:
+    import httplib2  # noqa: PLC0415 - comes with the API client, which is loaded late
+
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    return httplib2.Response(headers | {"status": str(response.status_code)})
+
+
+def http_error(response: requests.Response) -> HttpError:
+    """Return a download's refusal as the error that the API client raises."""
+    from googleapiclient.errors import HttpError  # noqa: PLC0415
+
+    return HttpError(_head(response), response.content, uri=response.url)
+
+
 @dataclass(frozen=True)
 class Refusal:
     """An answer that is an error: its status, Google's reason, message and location."""
@@ -129,53 +140,51 @@ class Refusal:
     reason: str
     message: str
     location: str
+    passing: bool
 
     @classmethod
-    def read(cls, status: int, body: bytes) -> Refusal:
+    def read(cls, error: HttpError) -> Refusal:
         """Read Google's JSON, or make do with what a proxy on the way has said."""
+        status, passing = int(error.resp.status), is_transient(error)
         try:
-            error = json.loads(body)["error"]
-            first = (error.get("errors") or [{}])[0]
-            reason = first.get("reason") or error.get("status", "")
-            return cls(status, reason, error.get("message", ""), first.get("location", ""))
+            body = json.loads(error.content)["error"]
+            first = (body.get("errors") or [{}])[0]
+            reason = first.get("reason") or body.get("status", "")
+            return cls(status, reason, body["message"], first.get("location", ""), passing)
         except (ValueError, KeyError, TypeError, AttributeError):
-            return cls(status, "", body[:200].decode("utf-8", "replace"), "")
+            return cls(status, "", error.content[:200].decode("utf-8", "replace"), "", passing)
 
     def to_error(self, what: str, account: str) -> PipelineError:
-        """Return the error that this is for the file ``what``, asked for as ``account``."""
-        who = account or "the pipeline's service account"
-        if self.status in _TRANSIENT or self.reason in _RATE:
-            return TransientError(f"Drive answered {self._words()}")
+        """Return the error that this is for ``what``, asked for as ``account``."""
+        who = account or "the pipeline's account"
         if self.status == 401 or self.reason in _SETUP:
-            return SetupError(f"Drive does not let {who} in: {self._words()}")
-        if self.reason in ("cannotDownloadAbusiveFile", "abuse"):
+            return SetupError(f"Drive does not serve {who} now: {self._words}")
+        if self.passing:
+            return TransientError(f"Drive answered {self._words}")
+        if self.reason == "cannotDownloadAbusiveFile":
             message = f"Drive takes {what} for malware or spam and does not give it out"
             return PermanentError(Code.FORBIDDEN, message)
         if self.status == 403:
-            message = f"{who} may not download {what}: {self._words()}"
+            message = f"{who} may not download {what}: {self._words}"
             return PermanentError(Code.FORBIDDEN, message)
         if self.status in (404, 410):
             message = f"{what} was deleted, or is no longer shared with {who}"
             return PermanentError(Code.GONE, message)
-        return PipelineError(f"Drive refused a request for {what}: {self._words()}")
+        return PipelineError(f"Drive refused a request for {what}: {self._words}")
 
+    @property
     def _words(self) -> str:
         return f"{self.status} {self.reason}: {self.message}"
 
 
-_TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
-#: Reasons of a 403 that mean "slower, please" (Drive's guide "Resolve errors").
-_RATE = frozenset(
-    {"rateLimitExceeded", "userRateLimitExceeded", "sharingRateLimitExceeded", "backendError"}
-)
-#: Reasons of a 403 that are about our project, scopes or quota of the day.
+#: Reasons of a 403 that are about our project, scopes or quota of the day, not about a file
+#: (Drive's guide "Resolve errors"). PERMISSION_DENIED comes from Google's front end alone.
 _SETUP = frozenset(
     {
         "accessNotConfigured",
         "authError",
         "dailyLimitExceeded",
         "downloadQuotaExceeded",
-        "domainPolicy",
         "insufficientPermissions",
         "insufficientScopes",
         "quotaExceeded",
