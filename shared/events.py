@@ -43,19 +43,20 @@ def make_key(source: str, source_id: str, revision: str) -> str:
 
     It is ``source-source_id-revision`` where that is short, plain ASCII and unambiguous,
     else ``source-`` and 40 hexadecimal digits of a SHA-256; the two can never be equal,
-    since a plain key of these sources has two dashes or more.
+    since a plain key of these sources has two dashes or more. A source that is none of
+    ours is called ``other``: its name may hold anything, and only the hash counts.
     """
+    known = Source(source) if source in set(Source) else None
     plain = f"{source}-{source_id}-{revision}"
-    pattern = _PLAIN_REVISION.get(Source(source)) if source in set(Source) else None
     if (
-        pattern
-        and pattern.fullmatch(revision)
+        known
+        and _PLAIN_REVISION[known].fullmatch(revision)
         and _PLAIN_ID.fullmatch(source_id)
         and len(plain) <= MAX_KEY_LENGTH
     ):
         return plain
     parts = json.dumps([source, source_id, revision]).encode()
-    return f"{source}-{hashlib.sha256(parts).hexdigest()[:40]}"
+    return f"{known or 'other'}-{hashlib.sha256(parts).hexdigest()[:40]}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +84,9 @@ class SourceFile:
         return make_key(self.source, self.source_id, self.revision)
 
     def encode(self) -> bytes:
-        """Return the message's data, JSON in UTF-8."""
+        """Return the message's data, JSON in UTF-8; raises ``ValueError`` for a naive time."""
+        if self.created_at.tzinfo is None:
+            raise ValueError("created_at has no zone")
         body = {
             "schema": SCHEMA,
             "key": self.key,
@@ -135,7 +138,7 @@ _TYPES: dict[str, type] = {
 _OPTIONAL = {"account", "force"}
 # RFC 3339 wants a date, a time and a zone; fromisoformat() alone takes much more.
 _RFC3339 = re.compile(
-    r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII
+    r"\d{4}-\d\d-\d\d[Tt ]([01]\d|2[0-3]):\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII
 )
 
 
@@ -156,8 +159,8 @@ def _checked(values: dict[str, Any]) -> dict[str, Any]:
     for name in ("source", "source_id", "revision"):
         if not values[name]:
             raise ValueError(f"{name} is empty")
-    for name in ("source", "source_id", "revision", "name", "mime_type"):
-        values[name].encode()  # a lone surrogate is a ValueError here, not in a database
+    for name in ("source", "source_id", "revision", "name", "mime_type", "account"):
+        values.get(name, "").encode()  # a lone surrogate is a ValueError here, not in a database
     if values["size_bytes"] < 0 or values["size_bytes"] >= 1 << 63:
         raise ValueError("size_bytes is out of range")
     values["created_at"] = parse_time(values["created_at"])
