@@ -233,23 +233,27 @@ class _Ranges(io.RawIOBase):
         self._position = max(0, base + offset)
         return self._position
 
+    def readall(self) -> bytes:
+        # The inherited one reads 8 KiB a time.
+        return b"".join(iter(lambda: self._next(CHUNK), b""))
+
     def readinto(self, buffer: Any) -> int:
         view = memoryview(buffer).cast("B")
-        end = min(self._position + len(view), self._blob.size)
-        if self._position >= end:
-            return 0
-        data = self._read(end)
+        data = self._next(len(view))
         view[: len(data)] = data
-        self._position += len(data)
         return len(data)
 
-    def _read(self, end: int) -> bytes:
+    def _next(self, length: int) -> bytes:
+        end = min(self._position + length, self._blob.size)
+        if self._position >= end:
+            return b""
         try:
             data: bytes = self._blob.download_as_bytes(
                 start=self._position, end=end - 1, checksum=None, **self._limits
             )
         except NotFound as error:
             raise TransientError(f"{self._blob.name} was replaced while it was read") from error
+        self._position += len(data)
         return data
 
 

@@ -1,0 +1,121 @@
+"""A TCP proxy that loses an answer: the server has done the work, the client never hears of it."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+_WAIT_S = 30.0
+
+
+class Proxy:
+    """Forwards connections to a port; ``lose`` holds one answer back and then cuts the line."""
+
+    def __init__(self, target: int) -> None:
+        self._target = target
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._sockets: list[socket.socket] = []
+        self._trigger = b""
+        self._countdown = 0
+        self._held: set[int] = set()
+        self._cut = threading.Event()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    @property
+    def address(self) -> str:
+        """``host:port`` to connect to."""
+        return f"127.0.0.1:{self.port}"
+
+    def hold(self, trigger: bytes = b"", nth: int = 1) -> None:
+        """Keep every answer from the client's ``nth`` write on that holds ``trigger``."""
+        self._cut.clear()
+        self._trigger, self._countdown = trigger, nth
+
+    def cut(self) -> None:
+        """Close the connection whose answers are held; later ones pass unharmed."""
+        self._cut.set()
+
+    def close(self) -> None:
+        """Close everything."""
+        self._cut.set()
+        for one in [self._listener, *self._sockets]:
+            _close(one)
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                server = socket.create_connection(("127.0.0.1", self._target))
+                self._sockets += [client, server]
+                for pump in (self._up, self._down):
+                    threading.Thread(target=pump, args=(client, server), daemon=True).start()
+
+    def _up(self, client: socket.socket, server: socket.socket) -> None:
+        for data in _received(client):
+            if self._countdown and self._trigger in data:
+                self._countdown -= 1
+                if not self._countdown:
+                    self._held.add(id(client))
+            _send(server, data)
+        _close(server)
+
+    def _down(self, client: socket.socket, server: socket.socket) -> None:
+        for data in _received(server):
+            if id(client) in self._held:
+                self._cut.wait(_WAIT_S)
+                break
+            _send(client, data)
+        self._held.discard(id(client))
+        _close(client)
+        _close(server)
+
+
+def _received(one: socket.socket) -> Iterator[bytes]:
+    with contextlib.suppress(OSError):
+        while data := one.recv(1 << 16):
+            yield data
+
+
+def _send(one: socket.socket, data: bytes) -> None:
+    with contextlib.suppress(OSError):
+        one.sendall(data)
+
+
+def _close(one: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        one.shutdown(socket.SHUT_RDWR)
+    one.close()
+
+
+@contextmanager
+def proxy_to(port: int) -> Iterator[Proxy]:
+    """Run a proxy to a port of the loopback interface until the block ends."""
+    proxy = Proxy(port)
+    try:
+        yield proxy
+    finally:
+        proxy.close()
+
+
+@contextmanager
+def answer_lost(proxy: Proxy, happened: Callable[[], bool], **trigger: object) -> Iterator[None]:
+    """Lose the answer to what the block asks for, once ``happened()`` says it was done."""
+    proxy.hold(**trigger)  # type: ignore[arg-type]
+    stop = threading.Event()
+
+    def watch() -> None:
+        while not stop.is_set() and not happened():
+            stop.wait(0.02)
+        proxy.cut()
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        watcher.join()
