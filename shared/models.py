@@ -150,15 +150,15 @@ class Recording:
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Self:
         """Read a document; fields that a newer version added are left alone."""
-        known = {f.name for f in dataclasses.fields(cls)}
-        values = {name: value for name, value in document.items() if name in known}
+        values = _known(cls, document)
         values["status"] = Status(values["status"])
         for name in _TIMES & values.keys():
             values[name] = _time(values[name])
         for name, kind in (("error", ErrorInfo), ("audio", Audio)):
             if values.get(name) is not None:
-                values[name] = kind(**values[name])
-        values["chunks"] = tuple(Chunk(**chunk) for chunk in values.get("chunks") or ())
+                values[name] = kind(**_known(kind, values[name]))
+        chunks = values.get("chunks") or ()
+        values["chunks"] = tuple(Chunk(**_known(Chunk, chunk)) for chunk in chunks)
         return cls(**values)
 
     def log_context(self) -> dict[str, Any]:
@@ -171,6 +171,11 @@ class Recording:
             "status": self.status.value,
             "attempts": self.attempts,
         }
+
+
+def _known(kind: type, document: Mapping[str, Any]) -> dict[str, Any]:
+    names = {f.name for f in dataclasses.fields(kind)}
+    return {name: value for name, value in document.items() if name in names}
 
 
 _TIMES = {
@@ -192,4 +197,5 @@ def _time(value: datetime | str | None) -> datetime | None:
         return None
     if isinstance(value, str):
         return datetime.fromisoformat(value).astimezone(UTC)
-    return datetime.fromtimestamp(value.timestamp(), UTC)
+    utc = value.astimezone(UTC)
+    return datetime.combine(utc.date(), utc.time(), UTC)
