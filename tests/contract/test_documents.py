@@ -133,13 +133,6 @@ def test_replace_refuses_a_document_that_changed(documents: Documents) -> None:
     assert read_field(documents, "a", "x") == 2
 
 
-def test_a_write_of_the_same_document_is_a_change_too(documents: Documents) -> None:
-    read = documents.create(C, "a", {"x": 1})
-    documents.replace(C, read, {"x": 1})
-    with pytest.raises(ConflictError):
-        documents.replace(C, read, {"x": 1})
-
-
 def test_writes_follow_one_another_by_what_they_return(documents: Documents) -> None:
     read = documents.create(C, "a", {"x": 0})
     for number in range(1, 4):
