@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import requests
 from google.auth import exceptions as auth_errors
-from google.auth.transport.requests import AuthorizedSession
+from google.auth.transport.requests import AuthorizedSession, Request
 
 from shared.errors import Code, PermanentError, PipelineError, TransientError, is_transient
 
@@ -59,14 +60,34 @@ class Sessions:
         credentials that are of no use.
         """
         with self._borrowed() as session:
-            try:
-                response = session.request(  # type: ignore[no-untyped-call]
-                    method, url, timeout=TIMEOUTS, stream=True, **options
-                )
-            except auth_errors.GoogleAuthError as error:
-                raise _refused(error, self._account) from error
+            response = self._send(session, method, url, **options)
+            if response.status_code == 401:
+                # A token may end before its time. The session would try again by itself,
+                # but it leaves a streamed answer open.
+                response.close()
+                self._refresh()
+                response = self._send(session, method, url, **options)
             with contextlib.closing(response):
                 yield response
+
+    def _send(
+        self, session: AuthorizedSession, method: str, url: str, **options: Any
+    ) -> requests.Response:
+        try:
+            response: requests.Response = session.request(  # type: ignore[no-untyped-call]
+                method, url, timeout=TIMEOUTS, stream=True, **options
+            )
+        except auth_errors.GoogleAuthError as error:
+            raise _refused(error, self._account) from error
+        return response
+
+    def _refresh(self) -> None:
+        with contextlib.closing(requests.Session()) as session:
+            try:
+                request = functools.partial(Request(session), timeout=TIMEOUTS)
+                self._credentials.refresh(request)  # type: ignore[no-untyped-call]
+            except auth_errors.GoogleAuthError as error:
+                raise _refused(error, self._account) from error
 
     def close(self) -> None:
         """Close what is not in use."""
@@ -79,7 +100,9 @@ class Sessions:
     def _borrowed(self) -> Iterator[AuthorizedSession]:
         with self._lock:
             session = self._idle.pop() if self._idle else None
-        session = session or AuthorizedSession(self._credentials)  # type: ignore[no-untyped-call]
+        session = session or AuthorizedSession(  # type: ignore[no-untyped-call]
+            self._credentials, refresh_status_codes=()
+        )
         try:
             yield session
         finally:
