@@ -129,12 +129,33 @@ def pubsub_emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def gcs_emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """``http://host:port`` of fake-gcs-server, a Cloud Storage that honours preconditions."""
-    port = free_port()
+    with fake_gcs_server(tmp_path_factory.mktemp("gcs") / "log") as port:
+        yield f"http://127.0.0.1:{port}"
+
+
+@contextmanager
+def fake_gcs_server(
+    log: Path, port: int | None = None, seen_at: int | None = None
+) -> Iterator[int]:
+    """Run fake-gcs-server; ``seen_at`` is the port that its uploads go to, if not its own."""
+    port = port or free_port()
     command = [find_tool("fake-gcs-server"), "-scheme=http", "-host=127.0.0.1", f"-port={port}"]
-    command += ["-backend=memory", f"-external-url=http://127.0.0.1:{port}"]
+    command += ["-backend=memory", f"-external-url=http://127.0.0.1:{seen_at or port}"]
     command += [f"-public-host=127.0.0.1:{port}", "-log-level=warn"]
-    with running(command, port, tmp_path_factory.mktemp("gcs") / "log") as address:
-        yield f"http://{address}"
+    with running(command, port, log):
+        yield port
+
+
+def make_bucket(address: str) -> str:
+    """Create an empty bucket on the Cloud Storage emulator; returns its name."""
+    name = fresh_name("bucket")
+    request = urllib.request.Request(
+        f"{address}/storage/v1/b?project=test",
+        data=f'{{"name": "{name}"}}'.encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=10):
+        return name
 
 
 def fresh_name(kind: str) -> str:
@@ -160,11 +181,4 @@ def pubsub_project(pubsub_emulator: str, monkeypatch: pytest.MonkeyPatch) -> str
 def gcs_bucket(gcs_emulator: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """An empty bucket on the Cloud Storage emulator, which the environment names."""
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", gcs_emulator)
-    name = fresh_name("bucket")
-    request = urllib.request.Request(
-        f"{gcs_emulator}/storage/v1/b?project=test",
-        data=f'{{"name": "{name}"}}'.encode(),
-        headers={"Content-Type": "application/json"},
-    )
-    with urllib.request.urlopen(request, timeout=10):
-        return name
+    return make_bucket(gcs_emulator)

@@ -1,4 +1,4 @@
-"""A TCP proxy that loses an answer: the server has done the work, the client never hears of it."""
+"""A TCP proxy that damages what it carries, or loses an answer: the work is done, unheard of."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ class Proxy:
     """Forwards connections to a port; ``lose`` holds one answer back and then cuts the line."""
 
     def __init__(self, target: int) -> None:
-        self._target = target
+        self.target = target
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._sockets: list[socket.socket] = []
         self._trigger = b""
         self._countdown = 0
         self._held: set[int] = set()
+        self._swap = (b"", b"")
         self._cut = threading.Event()
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -39,6 +40,10 @@ class Proxy:
         """Close the connection whose answers are held; later ones pass unharmed."""
         self._cut.set()
 
+    def damage(self, good: bytes, bad: bytes) -> None:
+        """Put ``bad`` in place of ``good`` in what clients send from now on."""
+        self._swap = (good, bad)
+
     def close(self) -> None:
         """Close everything."""
         self._cut.set()
@@ -49,7 +54,7 @@ class Proxy:
         with contextlib.suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
-                server = socket.create_connection(("127.0.0.1", self._target))
+                server = socket.create_connection(("127.0.0.1", self.target))
                 self._sockets += [client, server]
                 for pump in (self._up, self._down):
                     threading.Thread(target=pump, args=(client, server), daemon=True).start()
@@ -60,7 +65,7 @@ class Proxy:
                 self._countdown -= 1
                 if not self._countdown:
                     self._held.add(id(client))
-            _send(server, data)
+            _send(server, data.replace(*self._swap) if self._swap[0] else data)
         _close(server)
 
     def _down(self, client: socket.socket, server: socket.socket) -> None:

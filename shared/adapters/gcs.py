@@ -16,6 +16,7 @@ from google.api_core.exceptions import GoogleAPICallError, NotFound, Preconditio
 from google.auth.credentials import AnonymousCredentials, Credentials
 from google.cloud import storage
 from google.cloud.storage import Blob
+from google.cloud.storage.exceptions import DataCorruption
 from tenacity import retry, retry_if_exception_type, stop_after_attempt
 
 from shared.adapters.objects import check_lifetime, check_name, crc32c_of, encode_crc32c
@@ -34,8 +35,8 @@ _SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
 _CHECK_S = 2.0  # to connect, and as much again to answer
 
 
-class _SessionLostError(TransientError):
-    """The bucket no longer knows the upload: it was finished, or is too old to resume."""
+class _StartOverError(TransientError):
+    """The upload was finished unheard, is too old to resume, or has gone wrong on its way."""
 
 
 class GCSStorage:
@@ -58,7 +59,7 @@ class GCSStorage:
         deadline_s: float = 20.0,
         timeout_s: float = 10.0,
     ) -> None:
-        self._bucket = bucket
+        self.bucket = bucket
         self._credentials = PerProcess(lambda: credentials or _default_credentials())
         # No project: nothing here is asked of one, and there may be none in sight.
         self._client = PerProcess(
@@ -69,7 +70,7 @@ class GCSStorage:
 
     def url(self, name: str) -> str:
         """Return ``gs://bucket/name``."""
-        return f"gs://{self._bucket}/{check_name(name)}"
+        return f"gs://{self.bucket}/{check_name(name)}"
 
     def put(
         self,
@@ -96,14 +97,12 @@ class GCSStorage:
         except PreconditionFailed as error:
             return self._ours(blob, crc32c, if_generation, error)
         if blob.crc32c != crc32c:
-            raise TransientError(f"{self.url(name)} has the checksum {blob.crc32c}, not {crc32c}")
+            self.delete(name, if_generation=blob.generation)
+            raise TransientError(f"{self.url(name)} became {blob.crc32c}, not {crc32c}")
         return _stored(blob)
 
-    # A finished session whose last answer was lost is not known any more. Once is enough:
-    # a second upload finds the object, or writes it anew.
-    @retry(
-        retry=retry_if_exception_type(_SessionLostError), stop=stop_after_attempt(2), reraise=True
-    )
+    # Once is enough: the second upload finds the object there, or writes it anew.
+    @retry(retry=retry_if_exception_type(_StartOverError), stop=stop_after_attempt(2), reraise=True)
     def _upload(
         self, blob: Blob, content: Path | bytes, crc32c: str, if_generation: int | None
     ) -> None:
@@ -115,11 +114,15 @@ class GCSStorage:
                     if_generation_match=if_generation,
                     checksum="crc32c",
                     crc32c_checksum_value=crc32c,
-                    **self._limits(),
+                    timeout=self._timeout_s,
+                    # Whose last part was refused here is finished there: none to send again.
+                    retry=within(self._deadline_s, unless=DataCorruption),
                 )
+        except DataCorruption as error:
+            raise _StartOverError(f"{blob.name} was damaged on its way") from error
         except GoogleAPICallError as error:
             if error.code in (404, 410) and "upload_id=" in _request_url(error):
-                raise _SessionLostError(f"the upload of {blob.name} was lost") from error
+                raise _StartOverError(f"the upload of {blob.name} is no longer known") from error
             raise
 
     def _ours(
@@ -151,7 +154,9 @@ class GCSStorage:
         if blob is None:
             raise FileNotFoundError(self.url(name))
         if blob.size > CHUNK:
-            return io.BufferedReader(_Ranges(blob, self._limits()), CHUNK)
+            # A blob that is only named, or the client would go by the link in the answer.
+            pinned = self._blob(name, generation=blob.generation)
+            return io.BufferedReader(_Ranges(pinned, blob.size, self._limits()), CHUNK)
         try:
             # Of whatever generation it is by now: one that was just replaced cannot be read.
             return io.BytesIO(self._blob(name).download_as_bytes(**self._limits()))
@@ -160,7 +165,7 @@ class GCSStorage:
 
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
         """Yield the objects whose names start with ``prefix``, sorted by name."""
-        blobs = self._client().list_blobs(self._bucket, prefix=prefix or None, **self._limits())
+        blobs = self._client().list_blobs(self.bucket, prefix=prefix or None, **self._limits())
         return map(_stored, blobs)
 
     def delete(self, name: str, *, if_generation: int | None = None) -> None:
@@ -197,15 +202,15 @@ class GCSStorage:
         """
         client, limits = self._client(), {"retry": None, "timeout": (_CHECK_S, _CHECK_S)}
         next(
-            iter(client.list_blobs(self._bucket, max_results=1, fields="items(name)", **limits)),
+            iter(client.list_blobs(self.bucket, max_results=1, fields="items(name)", **limits)),
             None,
         )
 
     def _blob(self, name: str, **settings: Any) -> Blob:
-        return self._client().bucket(self._bucket).blob(check_name(name), **settings)
+        return self._client().bucket(self.bucket).blob(check_name(name), **settings)
 
     def _found(self, name: str) -> Blob | None:
-        return self._client().bucket(self._bucket).get_blob(check_name(name), **self._limits())
+        return self._client().bucket(self.bucket).get_blob(check_name(name), **self._limits())
 
     def _limits(self) -> dict[str, Any]:
         return {"retry": within(self._deadline_s), "timeout": self._timeout_s}
@@ -214,8 +219,9 @@ class GCSStorage:
 class _Ranges(io.RawIOBase):
     """The bytes of one generation of an object, each read a request of its own."""
 
-    def __init__(self, blob: Blob, limits: dict[str, Any]) -> None:
+    def __init__(self, blob: Blob, size: int, limits: dict[str, Any]) -> None:
         self._blob = blob
+        self._size = size
         self._limits = limits
         self._position = 0
 
@@ -229,7 +235,7 @@ class _Ranges(io.RawIOBase):
         return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._blob.size}[whence]
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
         self._position = max(0, base + offset)
         return self._position
 
@@ -244,7 +250,7 @@ class _Ranges(io.RawIOBase):
         return len(data)
 
     def _next(self, length: int) -> bytes:
-        end = min(self._position + length, self._blob.size)
+        end = min(self._position + length, self._size)
         if self._position >= end:
             return b""
         try:
