@@ -102,9 +102,9 @@ class ObjectExistsError(PipelineError):
 
 #: Answers after which the same call may succeed.
 _TRANSIENT_HTTP = frozenset({408, 425, 429, 500, 502, 503, 504})
+# ABORTED is none of them: the write lost to another one, and whoever wrote reads again.
 _TRANSIENT_GRPC = frozenset(
     {
-        "ABORTED",
         "CANCELLED",
         "DEADLINE_EXCEEDED",
         "INTERNAL",
