@@ -1,0 +1,97 @@
+"""The composite indexes that Terraform makes are those that the code's queries need."""
+
+from __future__ import annotations
+
+import ast
+import json
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from shared.adapters.memory import MemoryDocuments
+from shared.models import Status
+from shared.ports import Documents, Op
+from shared.tracker import Tracker
+from tests.indexes import Field, Index, Query, RecordingDocuments
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+FILE = ROOT / "infra" / "terraform" / "indexes.json"
+
+
+def run_all_queries(documents: Documents) -> None:
+    """Run every query of the code; whoever adds one adds it here."""
+    tracker = Tracker(documents)
+    list(tracker.all())
+    list(tracker.recent(10))
+    list(tracker.with_status(Status.FAILED, 10))
+
+
+@pytest.fixture
+def recorded() -> RecordingDocuments:
+    documents = RecordingDocuments(MemoryDocuments())
+    run_all_queries(cast(Documents, documents))
+    return documents
+
+
+def listed() -> list[Index]:
+    return [
+        Index(index["collection"], tuple(Field(f["path"], f["order"]) for f in index["fields"]))
+        for index in json.loads(FILE.read_text())
+    ]
+
+
+def test_the_file_holds_what_the_queries_need_and_no_more(recorded: RecordingDocuments) -> None:
+    needed = {query.index for query in recorded.queries if query.index}
+    assert set(listed()) == needed
+    assert len(listed()) == len(needed)
+
+
+def test_no_query_of_the_code_is_left_out(recorded: RecordingDocuments) -> None:
+    paths = [path for top in ("shared", "functions", "cli") for path in (ROOT / top).rglob("*.py")]
+    asking = {(path, name) for path in paths for name in functions_that_ask(path)}
+    assert asking == recorded.callers
+
+
+def functions_that_ask(path: Path) -> set[str]:
+    """Return the functions of a module that call ``find`` of something named documents."""
+    return {
+        function.name
+        for function in ast.walk(ast.parse(path.read_text()))
+        if isinstance(function, ast.FunctionDef)
+        for call in ast.walk(function)
+        if isinstance(call, ast.Call) and is_find_of_documents(call.func)
+    }
+
+
+def is_find_of_documents(function: ast.expr) -> bool:
+    if not isinstance(function, ast.Attribute) or function.attr != "find":
+        return False
+    owner = function.value
+    name = owner.attr if isinstance(owner, ast.Attribute) else getattr(owner, "id", "")
+    return name.strip("_") == "documents"
+
+
+@pytest.mark.parametrize(
+    ("where", "order_by", "descending", "fields"),
+    [
+        ([], None, False, None),
+        ([], "t", True, None),
+        ([("a", Op.EQ, 1)], None, False, None),
+        ([("a", Op.EQ, 1), ("b", Op.IN, [2])], None, False, None),
+        ([("t", Op.GT, 1), ("t", Op.LT, 9)], "t", False, None),
+        ([("a", Op.EQ, 1)], "a", False, None),
+        ([("a", Op.EQ, 1)], "t", True, ["a+", "t-"]),
+        ([("a", Op.IN, [1])], "t", False, ["a+", "t+"]),
+        ([("a", Op.EQ, 1), ("t", Op.LT, 9)], None, False, ["a+", "t+"]),
+        ([("b", Op.EQ, 1), ("a", Op.EQ, 1), ("t", Op.LT, 9)], "t", True, ["a+", "b+", "t-"]),
+        ([("t", Op.LT, 9)], "u", True, ["u-", "t-"]),
+        ([("u", Op.LT, 9), ("t", Op.LT, 9)], None, False, ["t+", "u+"]),
+    ],
+)
+def test_what_needs_a_composite_index(
+    where: list[Any], order_by: str | None, descending: bool, fields: list[str] | None
+) -> None:
+    index = Query("recordings", tuple(where), order_by, descending).index
+    signs = {"ASCENDING": "+", "DESCENDING": "-"}
+    assert (index and [field.path + signs[field.order] for field in index.fields]) == fields

@@ -1,0 +1,88 @@
+"""Which composite index a query needs in Firestore: its emulator answers without any."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from shared.ports import Documents, Op, Versioned, Where
+
+_EQUALITIES = (Op.EQ, Op.IN)
+
+
+@dataclass(frozen=True)
+class Field:
+    """A field of an index, and ``ASCENDING`` or ``DESCENDING``."""
+
+    path: str
+    order: str
+
+
+@dataclass(frozen=True)
+class Index:
+    """A composite index of a collection."""
+
+    collection: str
+    fields: tuple[Field, ...]
+
+
+@dataclass(frozen=True)
+class Query:
+    """A query as ``find`` was asked for it."""
+
+    collection: str
+    where: tuple[Where, ...]
+    order_by: str | None
+    descending: bool
+
+    @property
+    def index(self) -> Index | None:
+        """The composite index that the query needs, or ``None``.
+
+        As Firestore's "Index types" and "Manage indexes" have it: the indexes that it
+        keeps of each field by itself serve equalities (``in`` is one), any number of
+        them, or ranges and an order on one field. An equality with a range or an order
+        on another field, or two ordered fields, want a composite one: the equalities
+        first, then what is ordered, in exactly that direction. A range without an order
+        is ordered upwards, or as the order before it.
+        """
+        equal = sorted({path for path, op, _ in self.where if op in _EQUALITIES})
+        last = "DESCENDING" if self.descending else "ASCENDING"
+        ranged = sorted({path for path, op, _ in self.where if op not in _EQUALITIES})
+        ordered = [self.order_by, *ranged] if self.order_by else ranged
+        ordered = [path for path in dict.fromkeys(ordered) if path not in equal]
+        if not ordered or len(equal) + len(ordered) == 1:
+            return None
+        fields = [Field(path, "ASCENDING") for path in equal]
+        return Index(self.collection, (*fields, *(Field(path, last) for path in ordered)))
+
+
+class RecordingDocuments:
+    """Notes the queries that pass, and the line of code that asked; hands all on."""
+
+    def __init__(self, documents: Documents) -> None:
+        self._documents = documents
+        self.queries: list[Query] = []
+        self.callers: set[tuple[Path, str]] = set()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._documents, name)
+
+    def find(
+        self,
+        collection: str,
+        *where: Where,
+        order_by: str | None = None,
+        descending: bool = False,
+        limit: int | None = None,
+    ) -> Iterator[Versioned]:
+        """Note the query and run it."""
+        caller = inspect.stack()[1]
+        self.callers.add((Path(caller.filename).resolve(), caller.function))
+        self.queries.append(Query(collection, where, order_by, descending))
+        return self._documents.find(
+            collection, *where, order_by=order_by, descending=descending, limit=limit
+        )
