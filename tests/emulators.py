@@ -86,9 +86,10 @@ def running(
         _await(process, port, log, ready)
         yield f"127.0.0.1:{port}"
     finally:
-        # Its session is its own, so this ends it with whatever it started.
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        if process.poll() is None:
+            # Its session is its own, so this ends it with whatever it started.
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 def _await(

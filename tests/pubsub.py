@@ -22,7 +22,8 @@ def publisher() -> PublisherClient:
 
 def subscriber() -> SubscriberClient:
     """Return a client of the emulator that the environment names."""
-    channel = grpc.insecure_channel(os.environ["PUBSUB_EMULATOR_HOST"])
+    options = [("grpc.max_receive_message_length", -1)]  # a pull may answer 10 MB
+    channel = grpc.insecure_channel(os.environ["PUBSUB_EMULATOR_HOST"], options=options)
     return SubscriberClient(transport=SubscriberGrpcTransport(channel=channel))
 
 
