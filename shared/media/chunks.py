@@ -1,0 +1,183 @@
+"""Pieces of the audio for speech models, no larger than a limit, cut where it is quiet.
+
+A piece of MP3 is made of the whole's own frames: two frames more in front warm the decoder
+up and are skipped by what the Info frame says, so that the pieces decode, one after
+another, to the very samples of the whole. Lossless audio is cut at samples, a copied or
+Opus stream between its packets.
+"""
+
+from __future__ import annotations
+
+import mmap
+from array import array
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+from shared.media import mp3, packets, presets
+from shared.media.encode import Encoded
+from shared.media.ffmpeg import Job
+from shared.media.inputs import own_file
+from shared.media.presets import Codec
+
+#: How far before the limit a quiet point is looked for: seconds, and share of a piece.
+_SEARCH_S = 30.0
+_SEARCH_SHARE = 0.25
+_RATE = 8000
+#: A quiet point is the middle of the quietest 0.2 s, in steps of 20 ms.
+_STEP = _RATE // 50
+_STEPS_LOOKED_AT = 10
+_WARM_UP_FRAMES = 2
+#: Containers add to the packets: so much a piece, and a share.
+_OVERHEAD_BYTES = 16_384
+_OVERHEAD_SHARE = 0.03
+
+
+@dataclass(frozen=True, kw_only=True)
+class Piece:
+    """One piece, in seconds from the start of the audio."""
+
+    path: Path
+    start_s: float
+    end_s: float
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """Where the audio can be cut: the time of each unit's start and the bytes before it.
+
+    Both end with those of the whole.
+    """
+
+    times: Sequence[float]
+    offsets: Sequence[int]
+
+    def furthest(self, start: int, room: int) -> int:
+        """Return the last unit's end that still fits into ``room`` bytes from ``start``."""
+        return max(start + 1, bisect_right(self.offsets, self.offsets[start] + room) - 1)
+
+
+def cut(encoded: Encoded, limit: int, directory: Path, job: Job) -> list[Piece]:
+    """Cut the audio into pieces of at most ``limit`` bytes; together they are the whole."""
+    bare = encoded.recipe.codec is Codec.MP3 and encoded.recipe.muxer == "mp3"
+    return (_cut_mp3 if bare else _cut_packets)(encoded, limit, directory, job)
+
+
+def _plan(grid: _Grid, room: int, encoded: Encoded, job: Job) -> list[int]:
+    """Return the units at which the pieces begin, and the end."""
+    edges, last = [0], len(grid.times) - 1
+    while (end := grid.furthest(edges[-1], room)) < last:
+        edges.append(_quiet_unit(grid, edges[-1], end, encoded, job))
+    return [*edges, last]
+
+
+def _quiet_unit(grid: _Grid, start: int, end: int, encoded: Encoded, job: Job) -> int:
+    """Return the unit nearest to the quietest point of the last stretch before ``end``."""
+    until = grid.times[end]
+    search_s = min(_SEARCH_S, _SEARCH_SHARE * (until - grid.times[start]))
+    since = until - search_s
+    quiet_s = since + _quietest(_samples(encoded.path, since, search_s, job))
+    return min(end, max(start + 1, bisect_right(grid.times, quiet_s)))
+
+
+def _samples(path: Path, start_s: float, length_s: float, job: Job) -> array[int]:
+    window = ["-ss", f"{start_s:.3f}", "-t", f"{length_s:.3f}"]
+    output = ["-map", "0:a:0", "-ac", "1", "-ar", str(_RATE), "-f", "s16le", "pipe:1"]
+    process = job.start([*window, *own_file(path), *output], stdout=True, ours=True)
+    data = b"".join(process.blocks())
+    process.wait()
+    job.forget(process)
+    return array("h", data[: len(data) // 2 * 2])
+
+
+def _quietest(samples: array[int]) -> float:
+    """Return the second in the middle of the quietest stretch; the latest one of equals."""
+    steps = [sum(map(abs, samples[at : at + _STEP])) for at in range(0, len(samples), _STEP)]
+    width = min(_STEPS_LOOKED_AT, max(1, len(steps)))
+    sums = [sum(steps[at : at + width]) for at in range(len(steps) - width + 1)]
+    if not sums:
+        return 0.0
+    quietest = max(range(len(sums)), key=lambda at: (-sums[at], at))
+    return (quietest + width / 2) * _STEP / _RATE
+
+
+# MP3: the whole's own frames.
+
+
+def _cut_mp3(encoded: Encoded, limit: int, directory: Path, job: Job) -> list[Piece]:
+    with encoded.path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as m:
+        first = mp3.Header.parse(m[:4])
+        starts = mp3.frame_starts(m)[1:]  # without the Info frame
+        rate, size = first.sample_rate, first.samples
+        delay = mp3.ENCODER_DELAY + mp3.DECODER_DELAY
+        ends = [min(encoded.samples, max(0, at * size - delay)) for at in range(len(starts))]
+        ends[-1] = encoded.samples
+        grid = _Grid([end / rate for end in ends], starts)
+        room = limit - mp3.info_size(first) - _WARM_UP_FRAMES * (first.size + 1)
+        pieces = []
+        for index, (begin, end) in enumerate(pairwise(_plan(grid, room, encoded, job))):
+            path = directory / f"{index:03}.mp3"
+            path.write_bytes(_mp3_piece(m, starts, begin, end, ends[end] - ends[begin]))
+            pieces.append(Piece(path=path, start_s=grid.times[begin], end_s=grid.times[end]))
+    return pieces
+
+
+def _mp3_piece(data: mmap.mmap, starts: Sequence[int], begin: int, end: int, samples: int) -> bytes:
+    warm = min(begin, _WARM_UP_FRAMES)
+    frames = data[starts[begin - warm] : starts[end]]
+    first = mp3.Header.parse(frames)
+    delay = warm * first.samples - mp3.DECODER_DELAY if warm else mp3.ENCODER_DELAY
+    return mp3.info_frame(first, end - begin + warm, len(frames), samples, delay) + frames
+
+
+# Everything else: FFmpeg cuts, at samples or between packets.
+
+
+def _cut_packets(encoded: Encoded, limit: int, directory: Path, job: Job) -> list[Piece]:
+    grid = _packet_grid(encoded.path, job)
+    room = max(1, int((limit - _OVERHEAD_BYTES) / (1 + _OVERHEAD_SHARE)))
+    times = [grid.times[edge] for edge in _plan(grid, room, encoded, job)]
+    extension = encoded.recipe.extension
+    paths = [directory / f"{index:03}.{extension}" for index in range(len(times) - 1)]
+    lossless = encoded.recipe.codec in (Codec.FLAC, Codec.PCM)
+    arguments = _by_samples if lossless else _by_packets
+    job.start([*own_file(encoded.path), *arguments(encoded, times, paths)], ours=True).wait()
+    spans = zip(paths, pairwise(times), strict=True)
+    return [Piece(path=path, start_s=start, end_s=end) for path, (start, end) in spans]
+
+
+def _packet_grid(path: Path, job: Job) -> _Grid:
+    process = job.start([*own_file(path), *packets.arguments("a:0")], stdout=True, ours=True)
+    times, offsets, end = [], [0], 0.0
+    for start_s, duration_s, size in packets.rows(process.blocks()):
+        times.append(max(0.0, start_s))
+        offsets.append(offsets[-1] + size)
+        end = start_s + duration_s
+        job.touch()
+    process.wait()
+    return _Grid([*times, end], offsets)
+
+
+def _by_samples(encoded: Encoded, times: Sequence[float], paths: Sequence[Path]) -> list[str]:
+    if len(paths) == 1:
+        return [*presets.codec_arguments(encoded.recipe), f"file:{paths[0]}"]
+    edges = "|".join(str(round(time * encoded.recipe.sample_rate)) for time in times[1:-1])
+    pads = [f"[c{index}]" for index in range(len(paths))]
+    outputs = [
+        argument
+        for pad, path in zip(pads, paths, strict=True)
+        for argument in ("-map", pad, *presets.codec_arguments(encoded.recipe), f"file:{path}")
+    ]
+    return ["-filter_complex", f"[0:a:0]asegment=samples={edges}{''.join(pads)}", *outputs]
+
+
+def _by_packets(encoded: Encoded, times: Sequence[float], paths: Sequence[Path]) -> list[str]:
+    muxer = ["-segment_format", encoded.recipe.muxer, "-reset_timestamps", "1"]
+    edges = ",".join(f"{time - 0.0005:.6f}" for time in times[1:-1]) or str(times[-1] + 1)
+    pattern = paths[0].with_name(f"%03d{paths[0].suffix}")
+    return [
+        *("-map", "0:a:0", "-c", "copy", "-fflags", "+bitexact"),
+        *("-f", "segment", "-segment_times", edges, *muxer, f"file:{pattern}"),
+    ]

@@ -1,0 +1,104 @@
+"""How FFmpeg is let at an untrusted file: one descriptor or one loopback address, no more.
+
+A local file is handed over as an open descriptor, so that FFmpeg needs no right to open
+anything by name, and no name, however odd, ever reaches its command line.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from shared.errors import Code, PermanentError
+from shared.media import serve
+from shared.media.ffmpeg import Process
+from shared.media.log import Log
+from shared.ports import ByteSource
+
+#: Containers that hold recordings or sound. No playlist, manifest, script, picture or
+#: device is among them: those are what can make FFmpeg read other files or addresses.
+DEMUXERS = (
+    "aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,dts,dv,eac3,flac,flv,matroska,webm,"
+    "mov,mp4,m4a,3gp,3g2,mj2,mp3,mpc,mpc8,mpeg,mpegts,nut,ogg,opus,rm,tak,tta,voc,w64,wav,wv"
+)
+
+#: Decoders of sound; whatever else a file holds is never decoded.
+DECODERS = (
+    "aac,aac_fixed,aac_latm,ac3,ac3_fixed,adpcm_ima_qt,adpcm_ima_wav,adpcm_ms,adpcm_swf,"
+    "adpcm_yamaha,alac,als,amrnb,amrwb,ape,cook,dca,dolby_e,eac3,flac,g723_1,g729,gsm,gsm_ms,"
+    "ilbc,libgsm,libgsm_ms,libopencore_amrnb,libopencore_amrwb,libopus,libspeex,libvorbis,mlp,"
+    "mp1,mp1float,mp2,mp2float,mp3,mp3float,mpc7,mpc8,nellymoser,opus,pcm_alaw,pcm_dvd,"
+    "pcm_bluray,pcm_f32be,pcm_f32le,pcm_f64be,pcm_f64le,pcm_mulaw,pcm_s16be,pcm_s16be_planar,"
+    "pcm_s16le,pcm_s16le_planar,pcm_s24be,pcm_s24le,pcm_s24le_planar,pcm_s32be,pcm_s32le,"
+    "pcm_s32le_planar,pcm_s64be,pcm_s64le,pcm_s8,pcm_s8_planar,pcm_u16be,pcm_u16le,pcm_u24be,"
+    "pcm_u24le,pcm_u32be,pcm_u32le,pcm_u8,pcm_vidc,qdm2,qdmc,ra_144,ra_288,sipr,sonic,speex,tak,"
+    "truehd,tta,vorbis,wavpack,wmalossless,wmapro,wmav1,wmav2,wmavoice"
+)
+
+_WHITELISTS = ("-format_whitelist", DEMUXERS, "-codec_whitelist", DECODERS)
+
+
+@dataclass(frozen=True)
+class Input:
+    """A source that FFmpeg processes can be started on, one after another or side by side."""
+
+    source: ByteSource
+    server: serve.RangeServer | None
+
+    @contextmanager
+    def opened(self) -> Iterator[tuple[list[str], tuple[int, ...]]]:
+        """Yield the arguments that open the source, and the descriptors to hand down.
+
+        Each process gets a descriptor of its own, since the position belongs to it.
+        Raises ``PermanentError`` when the local file cannot be opened any more.
+        """
+        if self.server:
+            yield [*_WHITELISTS, *serve.HTTP_INPUT_OPTIONS, "-i", self.server.url], ()
+            return
+        assert self.source.local_path is not None
+        fd = _open(self.source.local_path)
+        try:
+            yield [*_WHITELISTS, "-protocol_whitelist", "fd", "-fd", str(fd), "-i", "fd:"], (fd,)
+        finally:
+            os.close(fd)
+
+    def check(self) -> None:
+        """Raise what the source itself met: it explains whatever FFmpeg then said."""
+        if self.server and self.server.failure:
+            raise self.server.failure
+
+
+@contextmanager
+def reachable(source: ByteSource) -> Iterator[Input]:
+    """Make ``source`` reachable for FFmpeg: a local file directly, others by range requests."""
+    if source.local_path:
+        yield Input(source, None)
+        return
+    with serve.serve(source) as server:
+        yield Input(source, server)
+
+
+def own_file(path: Path) -> list[str]:
+    """Return the arguments that open a file which this program has made."""
+    return ["-protocol_whitelist", "file", "-i", f"file:{path}"]
+
+
+def _open(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError as error:
+        raise PermanentError(Code.GONE, "the file is no longer there") from error
+    except PermissionError as error:
+        raise PermanentError(Code.FORBIDDEN, "the file may not be read") from error
+
+
+def guarded(input_: Input, process: Process) -> Log:
+    """Wait for a process that reads ``input_``; the source's own failure comes first."""
+    try:
+        return process.wait()
+    except Exception:
+        input_.check()
+        raise

@@ -1,0 +1,164 @@
+"""What is in a file: its container, its audio tracks, and the one to take.
+
+Read from FFmpeg's own description of its input, since the bundle has no ffprobe.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from shared.errors import Code, PermanentError, PipelineError
+from shared.media.ffmpeg import Job
+from shared.media.inputs import Input
+from shared.media.log import Log
+from shared.media.sniff import refuse_non_recording
+
+#: Bytes that are looked at to refuse what is no recording.
+HEAD_BYTES = 4096
+
+_OPENED = "At least one output file must be specified"
+_INPUT = re.compile(r"^Input #0, (?P<container>.+?), from '")
+_DURATION = re.compile(
+    r"^  Duration: (?:N/A|(?P<h>\d+):(?P<m>\d\d):(?P<s>\d\d(?:\.\d+)?))"
+    r"(?:, start: (?P<start>-?[\d.]+))?"
+)
+_STREAM = re.compile(
+    r"^  Stream #0:(?P<index>\d+)(?:\[0x[0-9a-f]+\])?(?:\((?P<language>[^)]*)\))?: "
+    r"(?P<kind>\w+): (?P<rest>.*)$"
+)
+_PARENTHESES = re.compile(r" ?\([^()]*\)")
+_FORMATS = ("u8", "s16", "s32", "s64", "flt", "dbl")
+_LAYOUTS = {
+    "mono": 1,
+    "stereo": 2,
+    "downmix": 2,
+    "binaural": 2,
+    "quad": 4,
+    "hexagonal": 6,
+    "octagonal": 8,
+    "cube": 8,
+    "hexadecagonal": 16,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class AudioTrack:
+    """One audio track. ``index`` counts all streams of the file, ``sample_rate`` is in Hz.
+
+    ``sample_format`` is the decoder's: ``s16``, ``s32``, ``flt`` …; ``codec`` is ``none``
+    for a track without a decoder.
+    """
+
+    index: int
+    codec: str
+    sample_rate: int
+    channels: int
+    sample_format: str
+    bitrate_kbps: int | None
+    default: bool
+
+    @property
+    def decodable(self) -> bool:
+        """Whether FFmpeg has a decoder for it and found out its rate and channels."""
+        return self.codec not in ("none", "unknown") and bool(self.sample_rate and self.channels)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe:
+    """What a file is. ``duration_s`` is the container's word, which may be seconds off."""
+
+    container: str
+    duration_s: float | None
+    start_s: float
+    tracks: tuple[AudioTrack, ...]
+
+    @property
+    def track(self) -> AudioTrack:
+        """The track to take: flagged default, else most channels, else first.
+
+        A track without a decoder is taken only when there is no other.
+        Raises ``PermanentError`` (``no_audio``, ``unsupported_codec``).
+        """
+        if not self.tracks:
+            raise PermanentError(Code.NO_AUDIO, "there is no audio track in it")
+        track = max(
+            self.tracks, key=lambda one: (one.decodable, one.default, one.channels, -one.index)
+        )
+        if not track.decodable:
+            raise PermanentError(
+                Code.UNSUPPORTED_CODEC, "its audio is in a format that has no decoder here"
+            )
+        return track
+
+
+def probe(input_: Input, job: Job) -> Probe:
+    """Describe a file.
+
+    Raises ``PermanentError`` (``not_a_recording``, ``corrupt``) for what is no recording.
+    """
+    refuse_non_recording(input_.source.read(0, HEAD_BYTES))
+    with input_.opened() as (arguments, fds):
+        process = job.start(arguments, fds=fds)
+    try:
+        process.wait()
+    except PipelineError:
+        job.check()
+        input_.check()
+        if not process.log.says(_OPENED):
+            raise
+    return parse(process.log)
+
+
+def parse(log: Log) -> Probe:
+    """Read FFmpeg's description of its first input."""
+    container, duration, start, tracks = "", None, 0.0, []
+    for text in log.texts("info"):
+        if match := _INPUT.match(text):
+            container = match["container"]
+        elif match := _DURATION.match(text):
+            duration = _seconds(match)
+            start = float(match["start"] or 0)
+        elif (match := _STREAM.match(text)) and match["kind"] == "Audio":
+            tracks.append(_track(int(match["index"]), match["rest"]))
+    return Probe(container=container, duration_s=duration, start_s=start, tracks=tuple(tracks))
+
+
+def _seconds(match: re.Match[str]) -> float | None:
+    if match["h"] is None:
+        return None
+    return int(match["h"]) * 3600 + int(match["m"]) * 60 + float(match["s"])
+
+
+def _track(index: int, rest: str) -> AudioTrack:
+    plain = re.sub(r"\s+", " ", _PARENTHESES.sub("", _PARENTHESES.sub("", rest)))
+    codec, *parts = [part.strip() for part in plain.split(",")]
+    return AudioTrack(
+        index=index,
+        codec=codec.split(" ")[0],
+        sample_rate=_number(parts, r"(\d+) Hz") or 0,
+        channels=next((n for n in map(_channels, parts) if n), 0),
+        sample_format=next((p.removesuffix("p") for p in parts if _is_format(p)), "flt"),
+        bitrate_kbps=_number(parts, r"(\d+) kb/s"),
+        default="(default)" in rest,
+    )
+
+
+def _number(parts: list[str], pattern: str) -> int | None:
+    matches = (re.fullmatch(pattern, part) for part in parts)
+    return next((int(match[1]) for match in matches if match), None)
+
+
+def _is_format(part: str) -> bool:
+    return part.removesuffix("p") in _FORMATS
+
+
+def _channels(layout: str) -> int:
+    """Return how many channels a layout's name stands for, 0 for what is none."""
+    if match := re.fullmatch(r"(\d+) channels", layout):
+        return int(match[1])
+    if match := re.fullmatch(r"ambisonic (\d+)", layout):
+        return (int(match[1]) + 1) ** 2
+    if re.fullmatch(r"\d+(\.\d+)+", layout):
+        return sum(map(int, layout.split(".")))
+    return _LAYOUTS.get(layout, 0)

@@ -1,0 +1,116 @@
+"""Proof that a file which was made is whole, before anyone can see it.
+
+Every frame or packet in structure, the exact length, and windows decoded: the first and
+last ten seconds and ten in each ten minutes. Decoding all of it would cost a fifth of
+the encode.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from shared.errors import Code, PermanentError
+from shared.media import mp3, probe, waveform
+from shared.media.encode import Encoded, tolerance
+from shared.media.ffmpeg import Job
+from shared.media.inputs import own_file
+from shared.media.log import Log
+from shared.media.presets import Codec
+
+WINDOW_S = 10
+EVERY_S = 600
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verified:
+    """What was found of a file that passed; ``levels`` are the columns of its picture."""
+
+    bytes: int
+    duration_s: float
+    bitrate_kbps: float
+    levels: tuple[waveform.Level, ...]
+
+
+def verify(encoded: Encoded, job: Job) -> Verified:
+    """Check a file that was made, and measure its levels on the way.
+
+    Raises ``PermanentError(verify_failed)`` with what is wrong.
+    """
+    size = encoded.path.stat().st_size
+    if encoded.recipe.muxer == "mp3" and encoded.recipe.codec is Codec.MP3:
+        _check_frames(encoded)
+    process = job.start(
+        [*_windows(encoded), *waveform.arguments(encoded.path, encoded.duration_s)],
+        stdout=True,
+        ours=True,
+        level="info",
+    )
+    levels = waveform.measure(process.blocks())
+    log = process.wait()
+    _check_decoded(log)
+    _check_length(encoded, log)
+    return Verified(
+        bytes=size,
+        duration_s=encoded.duration_s,
+        bitrate_kbps=round(size * 8 / encoded.duration_s / 1000, 1),
+        levels=levels,
+    )
+
+
+def _windows(encoded: Encoded) -> list[str]:
+    """Return the arguments that decode the windows and throw the sound away.
+
+    Packets outside are dropped before the decoder, so that all are read, few decoded.
+    """
+    last = max(0.0, encoded.duration_s + encoded.start_offset_s - WINDOW_S)
+    outside = f"gt(mod(pts*tb,{EVERY_S}),{WINDOW_S})*lt(pts*tb,{last:.3f})"
+    escaped = outside.replace(",", r"\,")
+    return [
+        *("-bsf:a", f"noise=drop={escaped}"),
+        *own_file(encoded.path),
+        *("-map", "0:a:0", "-f", "null", "-"),
+    ]
+
+
+def _check_frames(encoded: Encoded) -> None:
+    try:
+        first, count = mp3.count_frames(_blocks(encoded.path))
+    except mp3.FrameError as error:
+        raise _failed(str(error)) from error
+    decoded = (count - 1) * first.samples - mp3.ENCODER_DELAY  # the Info frame is silent
+    if decoded < encoded.samples:
+        raise _failed(f"{encoded.samples - decoded} samples are missing at its end")
+    if count - 1 != encoded.frames or first.sample_rate != encoded.recipe.sample_rate:
+        raise _failed(f"it has {count - 1} frames where {encoded.frames} were made")
+    length = encoded.samples / first.sample_rate
+    if abs(length - encoded.duration_s) > tolerance(encoded.duration_s):
+        raise _failed(f"it lasts {length:.2f} s where the source lasts {encoded.duration_s:.2f} s")
+
+
+def _blocks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            yield block
+
+
+def _check_decoded(log: Log) -> None:
+    if not log.written_kib(0):
+        raise _failed("nothing of it can be decoded")
+    if log.errors():
+        raise _failed(f"it cannot be decoded without errors: {log.last_words()}")
+
+
+def _check_length(encoded: Encoded, log: Log) -> None:
+    length = probe.parse(log).duration_s or 0.0
+    # Containers with times keep the gaps of a copied stream, those without lose them.
+    expected = (encoded.duration_s, encoded.span_s or encoded.duration_s)
+    if min(abs(length - one) for one in expected) > tolerance(encoded.duration_s):
+        raise _failed(f"it lasts {length:.2f} s where the source lasts {encoded.duration_s:.2f} s")
+
+
+def _failed(reason: str) -> PermanentError:
+    return PermanentError(
+        Code.VERIFY_FAILED, f"the audio that was made did not pass verification: {reason}"
+    )

@@ -1,0 +1,100 @@
+"""The picture of a recording's loudness, which people see beside its audio in the bucket.
+
+Levels come from a few packets in each column, dropped to before the decoder: a picture
+must not cost a decode of everything.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+from shared.media.ffmpeg import Job, write_all
+from shared.media.inputs import own_file
+
+COLUMNS = 400
+HEIGHT = 240
+_BAR, _GAP = 3, 1
+_RATE = 8000
+#: Seconds looked at in each column: the packets around it of any codec.
+_LOOK_S = 0.08
+
+_BACKGROUND, _PEAK, _BODY = 0, 1, 2
+#: Blue, green, red, alpha, as FFmpeg's palette wants them.
+_PALETTE = (bytes([255, 255, 255, 0]), bytes([244, 190, 138, 255]), bytes([232, 115, 26, 255]))
+
+
+class Level(NamedTuple):
+    """Loudness of one column: the highest sample and the mean, 0 to 1."""
+
+    peak: float
+    mean: float
+
+
+def arguments(path: Path, duration_s: float) -> list[str]:
+    """Return FFmpeg's arguments that read ``path`` as a second input and print its samples."""
+    step = duration_s / COLUMNS
+    keep_all = step < 4 * _LOOK_S
+    drop = "0" if keep_all else f"gt(mod(pts*tb\\,{step:.6f})\\,{_LOOK_S})"
+    return [
+        *("-bsf:a", f"noise=drop={drop}"),
+        *own_file(path),
+        *("-map", "1:a:0", "-ac", "1", "-ar", str(_RATE), "-f", "s16le", "pipe:1"),
+    ]
+
+
+def measure(blocks: Iterable[bytes]) -> tuple[Level, ...]:
+    """Return the level of each column of mono samples of 16 bits, few enough to be held."""
+    data = b"".join(blocks)
+    samples = array("h", data[: len(data) // 2 * 2])
+    edges = [len(samples) * column // COLUMNS for column in range(COLUMNS + 1)]
+    return tuple(_level(samples[start:end]) for start, end in pairwise(edges))
+
+
+def _level(samples: array[int]) -> Level:
+    if not samples:
+        return Level(0.0, 0.0)
+    sampled = samples[:: max(1, len(samples) // 512)]
+    mean = sum(map(abs, sampled)) / len(sampled)
+    return Level(max(max(samples), -min(samples)) / 32768, mean / 32768)
+
+
+def draw(levels: Iterable[Level], path: Path, job: Job) -> None:
+    """Draw the picture as PNG: a bar a column, its peak light and its mean dark."""
+    width = COLUMNS * (_BAR + _GAP)
+    arguments_ = [
+        *("-f", "rawvideo", "-pixel_format", "pal8", "-video_size", f"{width}x{HEIGHT}"),
+        *("-i", "pipe:0", "-frames:v", "1", "-c:v", "png", "-fflags", "+bitexact"),
+        *("-f", "image2pipe", f"file:{path}"),
+    ]
+    process = job.start(arguments_, stdin=True, ours=True)
+    write_all(process.stdin, _pixels(tuple(levels)) + _palette())
+    process.close_stdin()
+    process.wait()
+
+
+def _pixels(levels: tuple[Level, ...]) -> bytes:
+    """Return a byte a pixel; the lower half mirrors the upper one."""
+    peaks, means = (_heights(values) for values in zip(*levels, strict=True))
+    upper = [_row(peaks, means, distance) for distance in reversed(range(HEIGHT // 2))]
+    return b"".join([*upper, *reversed(upper)])
+
+
+def _heights(values: Iterable[float]) -> bytes:
+    half = HEIGHT // 2
+    bars = (bytes([max(1, min(half, round(value * half)))]) * _BAR for value in values)
+    return b"".join(bar + bytes(_GAP) for bar in bars)
+
+
+def _row(peaks: bytes, means: bytes, distance: float) -> bytes:
+    def reached(colour: int) -> bytes:
+        return bytes(colour if height > distance else _BACKGROUND for height in range(256))
+
+    return bytes(map(max, peaks.translate(reached(_PEAK)), means.translate(reached(_BODY))))
+
+
+def _palette() -> bytes:
+    return b"".join(_PALETTE).ljust(1024, b"\0")

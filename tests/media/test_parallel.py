@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from shared.adapters.local import LocalSources
+from shared.media import encode, inputs, mp3, parallel, presets, probe
+from shared.media.encode import Encoded, Work
+from tests.media import clips
+
+
+def extract(path: Path, directory: Path, workers: int, bitrate: int = 128_000) -> Encoded:
+    directory.mkdir()
+    sources = LocalSources()
+    work = Work(directory=directory, workers=workers)
+    source = sources.open(sources.describe(path))
+    with inputs.reachable(source) as input_:
+        with work.job(None) as job:
+            found = probe.probe(input_, job)
+        return encode.encode(input_, found, presets.for_preset("mp3", found.track, bitrate), work)
+
+
+def one_pass(path: Path, out: Path, bitrate: int = 128_000) -> Path:
+    clips.run("-i", path, "-map", "0:a:0", "-c:a", "libmp3lame", "-b:a", str(bitrate),
+              "-reservoir", "0", out)  # fmt: skip
+    return out
+
+
+@pytest.fixture
+def many_seams(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut every few seconds, so that a short clip has many seams."""
+    monkeypatch.setattr(parallel, "SEGMENT_BLOCKS", 4)
+
+
+@pytest.mark.usefixtures("many_seams")
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("rate", [44100, 48000])
+def test_segments_decode_to_the_bits_of_one_pass(tmp_path: Path, rate: int, channels: int) -> None:
+    clip = tmp_path / "clip.mp4"
+    clips.run(*clips.speech(40, rate, channels), "-c:a", "aac", "-b:a", "96k", clip)
+
+    made = extract(clip, tmp_path / "out", workers=2)
+
+    whole = one_pass(clip, tmp_path / "whole.mp3")
+    assert clips.decoded_md5(made.path) == clips.decoded_md5(whole)
+    assert clips.decoded_samples(made.path) == clips.decoded_samples(clip)
+
+
+@pytest.mark.usefixtures("many_seams")
+@pytest.mark.parametrize("bitrate", [32, 40, 64, 96, 112, 160, 192, 256, 320])
+@pytest.mark.parametrize("rate", [44100, 48000])
+def test_any_constant_bit_rate(tmp_path: Path, bitrate: int, rate: int) -> None:
+    clip = tmp_path / "clip.wav"
+    clips.run(*clips.speech(15, rate, 2), clip)
+
+    made = extract(clip, tmp_path / "out", workers=3, bitrate=bitrate * 1000)
+
+    whole = one_pass(clip, tmp_path / "whole.mp3", bitrate * 1000)
+    assert clips.decoded_md5(made.path) == clips.decoded_md5(whole)
+
+
+@pytest.mark.usefixtures("many_seams")
+@pytest.mark.parametrize("rate", [8000, 11025, 16000, 22050, 24000, 32000])
+def test_lower_rates(tmp_path: Path, rate: int) -> None:
+    clip = tmp_path / "clip.wav"
+    clips.run(*clips.speech(60, rate, 1), clip)
+
+    made = extract(clip, tmp_path / "out", workers=2, bitrate=32_000)
+
+    whole = one_pass(clip, tmp_path / "whole.mp3", 32_000)
+    assert clips.decoded_md5(made.path) == clips.decoded_md5(whole)
+
+
+@pytest.mark.usefixtures("many_seams")
+@pytest.mark.parametrize("codec", ["pcm_u8", "pcm_s16le", "pcm_s24le", "pcm_f32le", "pcm_f64le"])
+def test_samples_of_every_kind_reach_the_encoder_unrounded(tmp_path: Path, codec: str) -> None:
+    clip = tmp_path / "clip.wav"
+    clips.run(*clips.speech(12, 44100, 2), "-c:a", codec, clip)
+
+    made = extract(clip, tmp_path / "out", workers=2)
+
+    whole = one_pass(clip, tmp_path / "whole.mp3")
+    assert clips.decoded_md5(made.path) == clips.decoded_md5(whole)
+
+
+@pytest.mark.usefixtures("many_seams")
+@pytest.mark.parametrize("extension", ["mp4", "mkv"])
+def test_gaps_in_the_timestamps_do_not_matter(tmp_path: Path, extension: str) -> None:
+    clip = tmp_path / f"gaps.{extension}"
+    gaps = "setts=pts='PTS+if(gt(N,200),48000*3,0)+if(gt(N,700),48000*5,0)':dts='PTS'"
+    clips.run(*clips.speech(30, 48000, 2), "-c:a", "aac", tmp_path / "plain.mp4")
+    clips.run("-i", tmp_path / "plain.mp4", "-c", "copy", "-bsf:a", gaps, clip)
+
+    made = extract(clip, tmp_path / "out", workers=2)
+
+    whole = one_pass(clip, tmp_path / "whole.mp3")
+    assert clips.decoded_md5(made.path) == clips.decoded_md5(whole)
+    assert made.duration_s == pytest.approx(30, abs=0.1)
+
+
+@pytest.mark.usefixtures("many_seams")
+def test_bytes_do_not_depend_on_the_number_of_workers(tmp_path: Path) -> None:
+    clip = tmp_path / "clip.webm"
+    clips.run(*clips.speech(40, 48000, 2), "-c:a", "libopus", clip)
+
+    made = [extract(clip, tmp_path / f"out{n}", workers=n).path.read_bytes() for n in (1, 2, 3, 5)]
+
+    assert len(set(made)) == 1
+
+
+@pytest.mark.usefixtures("many_seams")
+def test_encoders_that_disagree_at_a_seam_are_not_trusted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = tmp_path / "clip.wav"
+    clips.run(*clips.speech(20, 44100, 2), clip)
+    alone = extract(clip, tmp_path / "alone", workers=1).path.read_bytes()
+    monkeypatch.setattr(parallel, "LEAD_BLOCKS", 0)  # nothing to forget by
+    monkeypatch.setattr(parallel, "AGREEING_FRAMES", 4)
+    trimmed = parallel._trimmed
+
+    def disagreeing(data: bytes, segment: parallel._Segment) -> tuple[bytes, bytes, bytes]:
+        kept, _, last = trimmed(data, segment)
+        return kept, b"another", last
+
+    monkeypatch.setattr(parallel, "_trimmed", disagreeing)
+    assert extract(clip, tmp_path / "out", workers=2).path.read_bytes() == alone
+
+
+def test_a_tenth_of_a_second(tmp_path: Path) -> None:
+    clip = tmp_path / "clip.m4a"
+    clips.run(*clips.speech(0.1, 44100, 1), "-c:a", "aac", clip)
+
+    made = extract(clip, tmp_path / "out", workers=2)
+
+    assert clips.decoded_samples(made.path) == 4410
+    assert mp3.count_frames(iter([made.path.read_bytes()]))[1] > 3
