@@ -1,0 +1,160 @@
+"""One recording becomes audio: claim, probe, extract, verify, publish, finish.
+
+Sees ports only. The command line, the push endpoint and the job all call this one.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from shared import lease
+from shared.errors import MessageError
+from shared.events import SourceFile
+from shared.lease import Leash, Result
+from shared.media import chunks, encode, inputs, presets, probe, verify, waveform
+from shared.media.encode import Encoded, Work
+from shared.media.verify import Verified
+from shared.models import Audio, Chunk
+from shared.ports import ByteSource, OnProgress, Sources, Storage, StoredObject
+from shared.publish import Publication
+from shared.settings import Settings
+from shared.tracker import Claim, Tracker
+
+
+@dataclass
+class Stages:
+    """How long each stage took, in seconds, for the processing log."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def timed(self, name: str) -> Iterator[None]:
+        """Time a stage."""
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[name] = round(time.monotonic() - start, 3)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Worker:
+    """Extracts recordings. ``sources`` are by the name of their source: ``drive``, ``local``."""
+
+    tracker: Tracker
+    storage: Storage
+    sources: Mapping[str, Sources]
+    settings: Settings
+    stall_s: float = 60.0
+
+    def process(
+        self,
+        item: SourceFile,
+        *,
+        published_at: datetime | None = None,
+        runner: str = "push",
+        cancelled: Callable[[], bool] = lambda: False,
+        limit_s: float | None = None,
+        on_progress: OnProgress = lambda _: None,
+    ) -> Result:
+        """Extract one recording, once, and say how it ended (``shared.lease.run``).
+
+        Raises ``MessageError`` for a source that this worker does not handle.
+        """
+        if item.source not in self.sources:
+            raise MessageError(f"no such source here: {item.source}", item.encode())
+        return lease.run(
+            self.tracker,
+            item,
+            lambda claim, leash: self._extract(item, claim, leash),
+            published_at=published_at,
+            runner=runner,
+            cancelled=cancelled,
+            limit_s=limit_s,
+            on_progress=on_progress,
+        )
+
+    def _extract(self, item: SourceFile, claim: Claim, leash: Leash) -> dict[str, Any]:
+        stages = Stages()
+        with (
+            closing(self.sources[item.source].open(item)) as source,
+            tempfile.TemporaryDirectory(prefix="audio-pipeline-") as directory,
+        ):
+            work = self._work(Path(directory), leash)
+            encoded = self._encode(source, work, stages)
+            source.check_unchanged()
+            return self._publish(encoded, claim, leash, work, stages)
+
+    def _work(self, directory: Path, leash: Leash) -> Work:
+        return Work(
+            directory=directory,
+            workers=self.settings.encode_workers,
+            max_duration_s=self.settings.max_duration_hours * 3600,
+            stall_s=self.stall_s,
+            cancelled=leash.pulled,
+            on_progress=leash.progress,
+        )
+
+    def _encode(self, source: ByteSource, work: Work, stages: Stages) -> Encoded:
+        with inputs.reachable(source) as input_:
+            with stages.timed("probe"), work.job(None) as job:
+                found = probe.probe(input_, job)
+            recipe = presets.for_preset(
+                self.settings.audio_preset, found.track, self.settings.audio_bitrate
+            )
+            with stages.timed("encode"):
+                return encode.encode(input_, found, recipe, work)
+
+    def _publish(
+        self, encoded: Encoded, claim: Claim, leash: Leash, work: Work, stages: Stages
+    ) -> dict[str, Any]:
+        with work.job(encoded.duration_s) as job:
+            with stages.timed("verify"):
+                verified = verify.verify(encoded, job)
+                picture = work.directory / "waveform.png"
+                waveform.draw(verified.levels, picture, job)
+            with stages.timed("chunks"):
+                limit = int(self.settings.chunk_max_mb * 1_000_000)
+                pieces = chunks.cut(encoded, limit, work.directory, job) if limit else []
+        publication = Publication(self.storage, claim, leash, self.settings.pipeline_env)
+        with stages.timed("publish"):
+            stored = publication.audio(encoded.path, encoded.recipe)
+            published = publication.chunks(stored.name, pieces, encoded.recipe)
+            publication.waveform(stored.name, picture)
+        now = self.tracker.clock()
+        fields = self._fields(encoded, verified, stored, published, now)
+        publication.log(now, fields, encoded.recipe, stages.seconds)
+        return fields
+
+    def _fields(
+        self,
+        encoded: Encoded,
+        verified: Verified,
+        stored: StoredObject,
+        pieces: tuple[Chunk, ...],
+        now: datetime,
+    ) -> dict[str, Any]:
+        return {
+            "audio": Audio(
+                object=stored.name,
+                bytes=stored.bytes,
+                crc32c=stored.crc32c,
+                duration_s=round(encoded.duration_s, 3),
+                start_offset_s=encoded.start_offset_s,
+                codec=encoded.recipe.codec_name,
+                bitrate_kbps=verified.bitrate_kbps,
+                preset=encoded.recipe.preset,
+            ),
+            "chunks": pieces,
+            "gcs_path": stored.name,
+            "gcs_url": self.storage.url(stored.name),
+            "upload_timestamp": stored.updated or now,
+            "error": None,
+        }

@@ -1,0 +1,113 @@
+"""The composition root: the only module that knows which adapters there are.
+
+Everything is built when it is first asked for and kept, so that an entry point imports
+what it uses and nothing else, and nothing is built before a server has forked.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from datetime import timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from shared.settings import QueueUrl, Settings
+from shared.tracker import Tracker
+
+if TYPE_CHECKING:
+    from shared.adapters.drive import DriveClients
+    from shared.ports import Documents, Queue, Sources, Storage
+
+
+class Services:
+    """What one process works with, as its settings say.
+
+    Raises ``ConfigurationError`` when a setting names something that cannot be used.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Services:
+        """Read the settings and build nothing yet."""
+        return cls(Settings.from_environment(environ))
+
+    @cached_property
+    def storage(self) -> Storage:
+        """The bucket."""
+        url = self.settings.storage_url
+        if url.kind == "gs":
+            from shared.adapters.gcs import GCSStorage  # noqa: PLC0415
+
+            return GCSStorage(url.bucket)
+        from shared.adapters.filesystem import FilesystemStorage  # noqa: PLC0415
+
+        return FilesystemStorage(Path(url.path))
+
+    @cached_property
+    def documents(self) -> Documents:
+        """The tracker's database."""
+        url = self.settings.tracker_url
+        if url.kind == "firestore":
+            from shared.adapters.firestore import FirestoreDocuments  # noqa: PLC0415
+
+            return FirestoreDocuments(url.project, url.database)
+        from shared.adapters.sqlite import SQLiteDocuments  # noqa: PLC0415
+
+        return SQLiteDocuments(Path(url.path))
+
+    @cached_property
+    def tracker(self) -> Tracker:
+        """The records of all recordings."""
+        return Tracker(self.documents, lease=timedelta(seconds=self.settings.lease_seconds))
+
+    @cached_property
+    def recordings_queue(self) -> Queue:
+        """Where recordings of Drive are published."""
+        return self._queue(self.settings.recordings_queue_url)
+
+    @cached_property
+    def sftp_queue(self) -> Queue:
+        """Where files of the SFTP server are published."""
+        return self._queue(self.settings.sftp_queue_url)
+
+    @staticmethod
+    def _queue(url: QueueUrl) -> Queue:
+        if url.kind == "pubsub":
+            from shared.adapters.pubsub import PubSubQueue  # noqa: PLC0415
+
+            return PubSubQueue(url.project, url.topic)
+        from shared.adapters.memory import MemoryQueue  # noqa: PLC0415
+
+        return MemoryQueue()
+
+    @cached_property
+    def drive_clients(self) -> DriveClients:
+        """The clients of Drive, one for each account."""
+        from shared.adapters.drive import DriveClients  # noqa: PLC0415
+
+        return DriveClients(
+            service_account=self.settings.drive_service_account,
+            endpoint=self.settings.drive_api_endpoint,
+        )
+
+    @cached_property
+    def drive_sources(self) -> Sources:
+        """Recordings of Drive."""
+        from shared.adapters.drive import DriveSources  # noqa: PLC0415
+
+        return DriveSources(
+            self.drive_clients,
+            subjects=self.settings.drive_subjects,
+            drive_ids=self.settings.drive_ids,
+        )
+
+    @cached_property
+    def local_sources(self) -> Sources:
+        """Files of this machine."""
+        from shared.adapters.local import LocalSources  # noqa: PLC0415
+
+        return LocalSources()
