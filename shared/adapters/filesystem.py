@@ -112,7 +112,8 @@ class FilesystemStorage:
         """Yield the objects whose names start with ``prefix``, sorted by name."""
         parent = prefix.rpartition("/")[0]
         try:
-            start = self._path(parent) if parent else self.root
+            # The path of a name below it, since it is the directories that may lead out.
+            start = self._path(f"{parent}/x").parent if parent else self.root
         except ValueError:  # no object can have such a name
             return
         yield from self._walk(start, f"{parent}/" if parent else "", prefix)
