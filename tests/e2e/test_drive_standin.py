@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -507,6 +509,24 @@ class TestFaults:
         world.set_faults(seed=1, error_rate=0.5)
         statuses = {drive.ask("files").status for _ in range(40)}
         assert statuses == {200, 429, 500, 503}
+
+    @pytest.mark.parametrize("reset", [False, True])
+    def test_a_cut_is_an_end_of_stream_or_a_reset(
+        self, drive: StandIn, world: World, reset: bool
+    ) -> None:
+        file = world.create_file("a.mp4", content=b"x" * 50_000)
+        world.set_faults(cut_rate=1.0, cut_after=10_000, reset=reset)
+        token = world.identity.issue(READER)
+        got = b""
+        with socket.create_connection(drive.server.server_address[:2], timeout=10) as client:
+            client.sendall(
+                f"GET /drive/v3/files/{file}?alt=media HTTP/1.1\r\n"
+                f"Host: x\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
+            )
+            with pytest.raises(ConnectionResetError) if reset else contextlib.nullcontext():
+                while piece := client.recv(65536):
+                    got += piece
+        assert got.count(b"x") == 10_000 if not reset else got.count(b"x") <= 10_000
 
     def test_the_line_has_a_width(self, drive: StandIn, world: World) -> None:
         file = world.create_file("a.mp4", content=os.urandom(2_000_000))

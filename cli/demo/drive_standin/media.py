@@ -57,6 +57,15 @@ def span(header: str | None, size: int) -> Span:
     return Span(206, start, end - start)
 
 
+#: Closing a socket that lingers for no time at all resets the connection.
+_RESET = struct.pack("ii", 1, 0)
+
+
+def is_to_be_reset(connection: socket.socket) -> bool:
+    """Tell whether closing the connection is to reset it."""
+    return connection.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, len(_RESET)) == _RESET
+
+
 def send(out: socket.socket, content: Content, part: Span, faults: Faults) -> None:
     """Send the bytes; raises ``CutConnectionError`` where the faults say so."""
     cut = faults.cut_point(part.length)
@@ -65,7 +74,7 @@ def send(out: socket.socket, content: Content, part: Span, faults: Faults) -> No
         _copy(out, file, part.start, length, faults)
     if cut is not None and cut < part.length:
         if faults.reset:
-            out.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            out.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         raise CutConnectionError
 
 

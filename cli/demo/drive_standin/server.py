@@ -69,7 +69,10 @@ class DriveServer(ThreadingHTTPServer):
         """Forget and close a connection."""
         with self._connections_lock:
             self._connections.discard(request)
-        super().shutdown_request(request)
+        if media.is_to_be_reset(request):
+            self.close_request(request)  # shutting it down first would end it in good order
+        else:
+            super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Leave out the tracebacks of clients that went away."""
