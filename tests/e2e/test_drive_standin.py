@@ -518,7 +518,9 @@ class TestFaults:
         world.set_faults(cut_rate=1.0, cut_after=10_000, reset=reset)
         token = world.identity.issue(READER)
         got = b""
-        with socket.create_connection(drive.server.server_address[:2], timeout=10) as client:
+        with socket.create_connection(
+            ("127.0.0.1", drive.server.server_port), timeout=10
+        ) as client:
             client.sendall(
                 f"GET /drive/v3/files/{file}?alt=media HTTP/1.1\r\n"
                 f"Host: x\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
