@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import time
@@ -137,11 +138,19 @@ class FilesystemStorage:
         return self.url(name)
 
     def check(self) -> None:
-        """Raise unless a file can be written in the directory, which is made if need be."""
+        """Raise unless a file can be written in the directory, which is made if need be.
+
+        ``ConfigurationError`` when that is not allowed, ``TransientError`` when it is full.
+        """
         with directory.translated("a test file", self.root):
             self._make_root()
-            with self._staged(self.root / "check", BytesIO(b"x")):
-                pass
+            try:
+                with self._staged(self.root / "check", BytesIO(b"x")):
+                    pass
+            except OSError as error:
+                if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+                    raise ConfigurationError([f"{self.root}: {error.strerror}"]) from error
+                raise
 
     # ── names ──
 

@@ -591,7 +591,7 @@ def test_a_disk_that_may_not_be_written_fails_the_check(small_disk: Path) -> Non
     storage = FilesystemStorage(small_disk / "audio")
     storage.check()
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
-    with pytest.raises(OSError, match="Read-only"):
+    with pytest.raises(ConfigurationError, match=r"audio: Read-only"):
         storage.check()
 
 
