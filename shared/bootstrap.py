@@ -18,7 +18,7 @@ from shared.tracker import Tracker
 
 if TYPE_CHECKING:
     from shared.adapters.drive import DriveClients
-    from shared.ports import Documents, Queue, Sources, Storage
+    from shared.ports import Documents, Jobs, Queue, Sources, Storage
 
 
 class Services:
@@ -83,6 +83,17 @@ class Services:
         from shared.adapters.memory import MemoryQueue  # noqa: PLC0415
 
         return MemoryQueue()
+
+    @cached_property
+    def jobs(self) -> Jobs:
+        """The job for what outlasts a push."""
+        from shared.adapters.run_jobs import CloudRunJobs  # noqa: PLC0415
+
+        return CloudRunJobs(
+            self.settings.extract_job,
+            variable="RECORDING_KEY",
+            endpoint=os.environ.get("RUN_API_ENDPOINT", ""),
+        )
 
     @cached_property
     def drive_clients(self) -> DriveClients:

@@ -250,3 +250,10 @@ class DriveApi(Protocol):
 
     def check(self) -> None:
         """Raise when Drive cannot be reached or does not let the account in."""
+
+
+class Jobs(Protocol):
+    """Where work goes that outlasts a push."""
+
+    def start(self, key: str) -> None:
+        """Start the job for one recording; twice is harmless, since it claims as well."""

@@ -108,15 +108,14 @@ class Tracker:
             return None if item.force and _is_newer(published_at, current) else Refusal.FINISHED
         if current.status is Status.PROCESSING and not self.has_expired(current):
             return Refusal.BUSY
-        if current.runner == "job" and runner != "job" and current.status is Status.QUEUED:
-            return Refusal.JOB
-        return self._give_up_on_crashes(current)
-
-    def _give_up_on_crashes(self, current: Recording) -> Refusal | None:
-        if current.status is not Status.PROCESSING or current.crashes + 1 < MAX_CRASHES:
-            return None
-        self.count_crash(current.key)
-        return Refusal.FINISHED
+        belongs_to_job = current.runner == "job" and runner != "job"
+        if current.status is Status.PROCESSING and (
+            belongs_to_job or current.crashes + 1 >= MAX_CRASHES
+        ):
+            counted = self.count_crash(current.key)
+            if counted and counted.status.is_final:
+                return Refusal.FINISHED
+        return Refusal.JOB if belongs_to_job else None
 
     def has_expired(self, recording: Recording) -> bool:
         """Tell whether the lease has run out, so that another may claim the recording."""

@@ -17,7 +17,7 @@ from google.auth.transport.requests import AuthorizedSession, Request
 from shared.errors import Code, PermanentError, PipelineError, TransientError, is_transient
 
 if TYPE_CHECKING:
-    import httplib2  # type: ignore[import-untyped]
+    import httplib2
     from google.auth.credentials import Credentials
     from googleapiclient.errors import HttpError
 

@@ -108,8 +108,9 @@ def _quietest(samples: array[int]) -> float:
 
 def _cut_mp3(encoded: Encoded, limit: int, directory: Path, job: Job) -> list[Piece]:
     with encoded.path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as m:
-        first = mp3.Header.parse(m[:4])
-        starts = mp3.frame_starts(m)[1:]  # without the Info frame
+        info = mp3.info_bytes(m[:64])
+        starts = mp3.frame_starts(m, info)
+        first = mp3.Header.parse(m[info : info + 4])
         rate, size = first.sample_rate, first.samples
         delay = mp3.ENCODER_DELAY + mp3.DECODER_DELAY
         ends = [min(encoded.samples, max(0, at * size - delay)) for at in range(len(starts))]

@@ -102,7 +102,9 @@ def _refuse_long(duration_s: float, work: Work) -> None:
 
 def _refuse_truncated(input_: Input, track: AudioTrack, duration_s: float) -> None:
     says = declared(input_.source, track.index)
-    if not says.ends_early or says.audio_duration_s is None:
+    # A container's own length is trusted only where the file is visibly shorter than it
+    # says; a count of samples is always.
+    if says.audio_duration_s is None or not (says.ends_early or says.counted):
         return
     missing = says.audio_duration_s - duration_s
     if missing > tolerance(says.audio_duration_s):
@@ -196,6 +198,8 @@ def _one_process(input_: Input, found: Probe, recipe: Recipe, work: Work) -> Enc
     track = found.track
     # A second over the limit is enough to tell that it is too long.
     arguments = ["-t", f"{work.max_duration_s + 1:.0f}"]
+    # Times by counting samples: a late start and gaps are not filled, as in the MP3.
+    arguments += ["-af", "asetpts=N/SR/TB"]
     arguments += presets.output_arguments(recipe, track, path)
     with work.job(found.duration_s) as job:
         arguments += ["-progress", "pipe:1", "-stats_period", "0.5"]

@@ -53,6 +53,13 @@ def executable() -> str:
     return str(imageio_ffmpeg.get_ffmpeg_exe())
 
 
+def check_executable() -> None:
+    """Raise when the bundled FFmpeg cannot be run on this machine."""
+    subprocess.run(
+        [executable(), "-version"], env={}, stdout=subprocess.DEVNULL, timeout=5, check=True
+    )
+
+
 class Process:
     """One running FFmpeg. Made by ``Job.start``."""
 

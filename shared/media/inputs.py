@@ -72,13 +72,17 @@ class Input:
 
 
 @contextmanager
-def reachable(source: ByteSource) -> Iterator[Input]:
-    """Make ``source`` reachable for FFmpeg: a local file directly, others by range requests."""
+def reachable(source: ByteSource, name: str = "") -> Iterator[Input]:
+    """Make ``source`` reachable for FFmpeg: a local file directly, others by range requests.
+
+    The ending of ``name`` helps to tell bare sound formats apart.
+    """
     if source.local_path:
         yield Input(source, None)
         return
-    with serve.serve(source) as server:
-        yield Input(source, server)
+    with serve.serve(source, name=name) as server:
+        # What looks at the bytes itself goes through the same cache as FFmpeg.
+        yield Input(server.source, server)
 
 
 def own_file(path: Path) -> list[str]:
@@ -99,6 +103,5 @@ def guarded(input_: Input, process: Process) -> Log:
     """Wait for a process that reads ``input_``; the source's own failure comes first."""
     try:
         return process.wait()
-    except Exception:
-        input_.check()
-        raise
+    finally:
+        input_.check()  # a connection that broke can look like the end of the file

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import mmap
 import struct
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -77,18 +78,18 @@ def samples_per_frame(sample_rate: int) -> int:
     return 1152 if sample_rate >= 32000 else 576
 
 
-def frame_starts(data: bytes | mmap.mmap) -> list[int]:
-    """Return where each frame of ``data`` begins, and where the last one ends.
+def frame_starts(data: bytes | mmap.mmap, start: int = 0) -> array[int]:
+    """Return where each frame from ``start`` on begins, and where the last one ends.
 
-    ``data`` is nothing but whole frames of one kind at one bit rate.
+    From there on ``data`` is nothing but whole frames of one kind at one bit rate.
     Raises ``FrameError`` at the first byte that is not as it must be.
     """
-    if not data:
-        return [0]
-    first = Header.parse(data[:4])
+    starts, at, end = array("q", [start]), start, len(data)
+    if at == end:
+        return starts
+    first = Header.parse(data[at : at + 4])
     size = first.size - first.padding
-    second, third = data[1], data[2] & ~_PADDING_BIT
-    starts, at, end = [0], 0, len(data)
+    second, third = data[at + 1], data[at + 2] & ~_PADDING_BIT
     try:
         while at < end:
             if data[at] != 0xFF or data[at + 1] != second or data[at + 2] & ~_PADDING_BIT != third:
@@ -153,6 +154,16 @@ def info_frame(
     body = header + bytes(first.side_bytes) + tag
     body += struct.pack(">H", _crc16(body))
     return body.ljust(size, b"\0")
+
+
+def info_bytes(head: bytes) -> int:
+    """Return the bytes of the Info frame that a file begins with, 0 when there is none.
+
+    It may be of a higher bit rate than the frames after it, whose own would not hold it.
+    Raises ``FrameError`` when no frame begins there at all.
+    """
+    header = Header.parse(head)
+    return header.size if head[4 + header.side_bytes :][:4] in (b"Info", b"Xing") else 0
 
 
 def info_size(first: Header) -> int:

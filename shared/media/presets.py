@@ -18,6 +18,9 @@ MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 #: MP3 has mono and stereo; Opus could have more, but players of a meeting would not.
 MAX_CHANNELS = 2
 
+#: What libopus takes for one channel, in bits a second; more is an error to it.
+OPUS_MAX_CHANNEL_BITRATE = 256_000
+
 #: Without this, FFmpeg writes its version and the source's tags into the file, and the
 #: same recording would give other bytes after an upgrade.
 _REPRODUCIBLE = (
@@ -129,7 +132,8 @@ def _mp3(preset: str, rate: int, channels: int, bitrate: int) -> Recipe:
 
 def _opus(preset: str, channels: int, bitrate: int) -> Recipe:
     # Opus has one rate; the decoder's is 48 kHz whatever went in (RFC 7845, section 4).
-    return _recipe(preset, Codec.OPUS, "opus", _COPY["opus"], 48000, channels, bitrate)
+    most = OPUS_MAX_CHANNEL_BITRATE * channels
+    return _recipe(preset, Codec.OPUS, "opus", _COPY["opus"], 48000, channels, min(bitrate, most))
 
 
 def _flac(preset: str, rate: int, channels: int) -> Recipe:

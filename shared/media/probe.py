@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 
 from shared.errors import Code, PermanentError, PipelineError
+from shared.media.declared import declared
 from shared.media.ffmpeg import Job
 from shared.media.inputs import Input
 from shared.media.log import Log
@@ -106,8 +107,19 @@ def probe(input_: Input, job: Job) -> Probe:
         job.check()
         input_.check()
         if not process.log.says(_OPENED):
+            _refuse_cut(input_)
             raise
     return parse(process.log)
+
+
+def _refuse_cut(input_: Input) -> None:
+    """Say why a file cannot be opened that is visibly shorter than its own structure."""
+    if declared(input_.source).ends_early:
+        raise PermanentError(
+            Code.TRUNCATED,
+            "the file ends before the index that is needed to read it; it may not have been "
+            "uploaded whole, or its recorder stopped early",
+        )
 
 
 def parse(log: Log) -> Probe:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from shared.errors import Code, PermanentError
 from shared.media import mp3, probe, waveform
@@ -21,6 +22,7 @@ from shared.media.presets import Codec
 
 WINDOW_S = 10
 EVERY_S = 600
+_HEAD_BYTES = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,29 +72,40 @@ def _windows(encoded: Encoded) -> list[str]:
     return [
         *("-bsf:a", f"noise=drop={escaped}"),
         *own_file(encoded.path),
-        *("-map", "0:a:0", "-f", "null", "-"),
+        *("-map", "0:a:0", "-af", waveform.COUNTED_TIMES, "-f", "null", "-"),
     ]
 
 
 def _check_frames(encoded: Encoded) -> None:
-    try:
-        first, count = mp3.count_frames(_blocks(encoded.path))
-    except mp3.FrameError as error:
-        raise _failed(str(error)) from error
-    decoded = (count - 1) * first.samples - mp3.ENCODER_DELAY  # the Info frame is silent
+    first, count = _frames(encoded.path)
+    decoded = count * first.samples - mp3.ENCODER_DELAY
     if decoded < encoded.samples:
         raise _failed(f"{encoded.samples - decoded} samples are missing at its end")
-    if count - 1 != encoded.frames or first.sample_rate != encoded.recipe.sample_rate:
-        raise _failed(f"it has {count - 1} frames where {encoded.frames} were made")
+    if count != encoded.frames:
+        raise _failed(f"it has {count} frames where {encoded.frames} were made")
+    if first.sample_rate != encoded.recipe.sample_rate:
+        raise _failed(f"its rate is {first.sample_rate} Hz, not {encoded.recipe.sample_rate}")
     length = encoded.samples / first.sample_rate
     if abs(length - encoded.duration_s) > tolerance(encoded.duration_s):
         raise _failed(f"it lasts {length:.2f} s where the source lasts {encoded.duration_s:.2f} s")
 
 
-def _blocks(path: Path) -> Iterator[bytes]:
+def _frames(path: Path) -> tuple[mp3.Header, int]:
+    """Return the first header after the Info frame, and how many frames follow."""
     with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            yield block
+        try:
+            info = mp3.info_bytes(file.read(_HEAD_BYTES))
+            if not info:
+                raise _failed("nothing in it tells players its exact length")
+            file.seek(info)
+            return mp3.count_frames(_blocks(file))
+        except mp3.FrameError as error:
+            raise _failed(str(error)) from error
+
+
+def _blocks(file: BinaryIO) -> Iterator[bytes]:
+    while block := file.read(1 << 20):
+        yield block
 
 
 def _check_decoded(log: Log) -> None:

@@ -22,6 +22,9 @@ _RATE = 8000
 #: Seconds looked at in each column: the packets around it of any codec.
 _LOOK_S = 0.08
 
+#: Times by counting samples: muxers complain of those around packets that were dropped.
+COUNTED_TIMES = "asetpts=N/SR/TB"
+
 _BACKGROUND, _PEAK, _BODY = 0, 1, 2
 #: Blue, green, red, alpha, as FFmpeg's palette wants them.
 _PALETTE = (bytes([255, 255, 255, 0]), bytes([244, 190, 138, 255]), bytes([232, 115, 26, 255]))
@@ -42,7 +45,8 @@ def arguments(path: Path, duration_s: float) -> list[str]:
     return [
         *("-bsf:a", f"noise=drop={drop}"),
         *own_file(path),
-        *("-map", "1:a:0", "-ac", "1", "-ar", str(_RATE), "-f", "s16le", "pipe:1"),
+        *("-map", "1:a:0", "-af", COUNTED_TIMES),
+        *("-ac", "1", "-ar", str(_RATE), "-f", "s16le", "pipe:1"),
     ]
 
 

@@ -1,0 +1,52 @@
+"""Whether what a service depends on can be reached, each part asked at the same time."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+#: How long one part may take to answer, in seconds.
+TIMEOUT_S = 5.0
+
+
+def check(
+    parts: Mapping[str, Callable[[], object]], timeout_s: float = TIMEOUT_S
+) -> dict[str, Any]:
+    """Ask each part; returns ``{"status": …, "components": {name: {"ok", "message", "ms"}}}``."""
+    # Not as a context: leaving it would wait for a part that never answers.
+    pool = ThreadPoolExecutor(max_workers=max(1, len(parts)), thread_name_prefix="health")
+    end = time.monotonic() + timeout_s
+    asked = {name: pool.submit(_ask, part) for name, part in parts.items()}
+    components = {name: _answer(future, end, timeout_s) for name, future in asked.items()}
+    pool.shutdown(wait=False)
+    healthy = all(component["ok"] for component in components.values())
+    return {"status": "ok" if healthy else "down", "components": components}
+
+
+def _ask(part: Callable[[], object]) -> dict[str, Any]:
+    start = time.monotonic()
+    try:
+        part()
+    except Exception as error:
+        log.warning("a dependency is down: %s", error)
+        message = f"{type(error).__name__}: {error}".splitlines()[0][:300]
+        return {"ok": False, "message": message, "ms": _ms(start)}
+    return {"ok": True, "message": "ok", "ms": _ms(start)}
+
+
+def _answer(future: Future[dict[str, Any]], end: float, timeout_s: float) -> dict[str, Any]:
+    try:
+        return future.result(timeout=max(0.0, end - time.monotonic()))
+    except FutureTimeoutError:
+        message = f"no answer within {timeout_s:g} s"
+        return {"ok": False, "message": message, "ms": round(timeout_s * 1000)}
+
+
+def _ms(start: float) -> int:
+    return round((time.monotonic() - start) * 1000)

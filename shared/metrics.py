@@ -1,0 +1,45 @@
+"""What a service counts, in Prometheus's text format."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+#: Seconds: a recording of a minute to one of twelve hours.
+_BUCKETS = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200)
+
+
+class Metrics:
+    """The counts of one process since it started."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self.processed = Counter(
+            "audio_extract_files_processed",
+            "Recordings that ended here, by status",
+            ["status"],
+            registry=self._registry,
+        )
+        self.duration = Histogram(
+            "audio_extract_processing_duration_seconds",
+            "How long recordings took from claim to end",
+            buckets=_BUCKETS,
+            registry=self._registry,
+        )
+        self.active = Gauge(
+            "audio_extract_active_downloads",
+            "Recordings that are being read now",
+            registry=self._registry,
+        )
+        self.rejected = Counter(
+            "audio_extract_messages_rejected",
+            "Messages that can never be understood",
+            registry=self._registry,
+        )
+        for status in ("DONE", "FAILED", "SKIPPED"):
+            self.processed.labels(status)  # a rate needs the zero before the first one
+
+    def text(self) -> bytes:
+        """Return all counts, as a scraper reads them."""
+        return generate_latest(self._registry)
