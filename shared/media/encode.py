@@ -12,7 +12,7 @@ from shared.errors import Code, PermanentError
 from shared.media import mp3, packets, presets
 from shared.media.declared import declared
 from shared.media.ffmpeg import Job, Limits, Process
-from shared.media.inputs import Input, guarded, own_file
+from shared.media.inputs import Input, own_file
 from shared.media.log import Log
 from shared.media.parallel import NotConvergedError, ParallelEncoder
 from shared.media.presets import Codec, Recipe
@@ -72,7 +72,8 @@ def encode(input_: Input, found: Probe, recipe: Recipe, work: Work) -> Encoded:
     is not its fault, ``CancelledError`` when asked to stop.
     """
     _refuse_long(found.duration_s or 0.0, work)
-    encoded = _by_codec(input_, found, recipe, work)
+    with input_.blamed():
+        encoded = _by_codec(input_, found, recipe, work)
     _refuse_long(encoded.duration_s, work)
     _refuse_truncated(input_, found.track, encoded.duration_s)
     return encoded
@@ -137,7 +138,7 @@ def _mp3(input_: Input, found: Probe, recipe: Recipe, work: Work, workers: int) 
         writer = _Mp3Writer(file, bare=bare)
         with reader.first_frame:
             encoder.run(reader.process.stdout, writer)
-            log = guarded(input_, reader.process)
+            log = reader.process.wait()
             start_offset_s = reader.start_offset(found)
         duration_s = _duration(log, track)
         writer.finish(encoder.samples)
@@ -206,7 +207,7 @@ def _one_process(input_: Input, found: Probe, recipe: Recipe, work: Work) -> Enc
         reader = _start_reader(input_, track, arguments, job)
         with reader.first_frame:
             _follow(reader.process, job, found, work)
-            log = guarded(input_, reader.process)
+            log = reader.process.wait()
             start_offset_s = reader.start_offset(found)
     return Encoded(
         path=path,
@@ -225,7 +226,7 @@ def _copy(input_: Input, found: Probe, recipe: Recipe, work: Work) -> Encoded:
             output = presets.output_arguments(recipe, track, path)
             process = job.start([*source, *output, *table], fds=fds, stdout=True)
         copied = packets.read(process.blocks(), job, _reporter(found, work))
-        guarded(input_, process)
+        process.wait()
     if not copied.count:
         raise PermanentError(Code.NO_AUDIO, "its audio track is empty")
     return Encoded(

@@ -63,8 +63,11 @@ def check_executable() -> None:
 class Process:
     """One running FFmpeg. Made by ``Job.start``."""
 
-    def __init__(self, popen: subprocess.Popen[bytes], *, ours: bool) -> None:
+    def __init__(
+        self, popen: subprocess.Popen[bytes], *, ours: bool, on_block: Callable[[], None]
+    ) -> None:
         self._popen = popen
+        self._on_block = on_block
         self._ours = ours
         self.log = Log()
         assert popen.stderr is not None
@@ -98,6 +101,7 @@ class Process:
     def blocks(self, size: int = PIPE_SIZE) -> Iterator[bytes]:
         """Yield what FFmpeg writes to its standard output, until it closes it."""
         while block := os.read(self.stdout, size):
+            self._on_block()
             yield block
 
     def wait(self) -> Log:
@@ -211,7 +215,7 @@ class Job:
         _limit(popen.pid, self._limits)
         for pipe in (popen.stdin, popen.stdout):
             _grow(pipe)
-        process = Process(popen, ours=ours)
+        process = Process(popen, ours=ours, on_block=self.touch)
         with self._lock:
             self._processes.append(process)
         if self.stopped:

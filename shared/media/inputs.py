@@ -12,10 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared.errors import Code, PermanentError
+from shared.errors import CancelledError, Code, PermanentError, TransientError
 from shared.media import serve
-from shared.media.ffmpeg import Process
-from shared.media.log import Log
 from shared.ports import ByteSource
 
 #: Containers that hold recordings or sound. No playlist, manifest, script, picture or
@@ -70,6 +68,26 @@ class Input:
         if self.server and self.server.failure:
             raise self.server.failure
 
+    @contextmanager
+    def blamed(self) -> Iterator[None]:
+        """Raise the source's own failure instead of what came of it.
+
+        A standstill while FFmpeg waits for bytes of the source is the source's, too:
+        it may pass by itself, while one of FFmpeg's own would come back.
+        """
+        try:
+            yield
+        except CancelledError:
+            raise
+        except Exception as error:
+            self.check()
+            stalled = isinstance(error, PermanentError) and error.code is Code.TIMEOUT
+            if stalled and self.server and self.server.waits_for_source:
+                raise TransientError("the source did not answer in time") from error
+            raise
+        else:
+            self.check()  # a connection that broke can look like the end of the file
+
 
 @contextmanager
 def reachable(source: ByteSource, name: str = "") -> Iterator[Input]:
@@ -97,11 +115,3 @@ def _open(path: Path) -> int:
         raise PermanentError(Code.GONE, "the file is no longer there") from error
     except PermissionError as error:
         raise PermanentError(Code.FORBIDDEN, "the file may not be read") from error
-
-
-def guarded(input_: Input, process: Process) -> Log:
-    """Wait for a process that reads ``input_``; the source's own failure comes first."""
-    try:
-        return process.wait()
-    finally:
-        input_.check()  # a connection that broke can look like the end of the file

@@ -7,6 +7,7 @@ never has to be guessed, and names or metadata cannot pose as one of FFmpeg's ow
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
 from collections import deque
@@ -14,6 +15,8 @@ from dataclasses import dataclass
 from typing import IO
 
 from shared.errors import Code, PermanentError, PipelineError, TransientError
+
+log = logging.getLogger(__name__)
 
 #: A broken file can make FFmpeg print without end: this many lines are kept of the
 #: beginning (the description) and of the end (the counts).
@@ -44,15 +47,20 @@ _MEANINGS: tuple[tuple[str, Code, str], ...] = (
         Code.NOT_A_RECORDING,
         "this file points at other files or addresses, which are never opened",
     ),
-    ("odec not on whitelist", Code.UNSUPPORTED_CODEC, "its audio is in a format that is not read"),
     ("matches no streams", Code.NO_AUDIO, "there is no audio track in it"),
     ("Decoder not found", Code.UNSUPPORTED_CODEC, "there is no decoder for its audio"),
     ("no decoder found", Code.UNSUPPORTED_CODEC, "there is no decoder for its audio"),
+    (
+        "Error while opening decoder",
+        Code.UNSUPPORTED_CODEC,
+        "its audio is in a format that is not read",
+    ),
     ("moov atom not found", Code.CORRUPT, "the file has no index, so nothing in it can be found"),
     ("Cannot allocate memory", Code.CORRUPT, "the file asks for more memory than any recording"),
     ("Invalid data found", Code.CORRUPT, "the file is damaged, or not a recording"),
 )
 _DISK_FULL = "No space left on device"
+_ENCODER = "Error while opening encoder"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,10 +137,13 @@ class Log:
         said = "\n".join(self._errors)
         if _DISK_FULL in said:
             return TransientError("the disk is full: free some space and try again")
+        if _ENCODER in said:
+            return TransientError(f"the audio could not be written: {self.last_words()}")
         for words, code, sentence in _MEANINGS:
             if words in said:
                 return PermanentError(code, sentence)
-        return PermanentError(Code.CORRUPT, f"it cannot be read: {self.last_words()}")
+        log.warning("FFmpeg cannot read a file: %s", self.last_words())
+        return PermanentError(Code.CORRUPT, "the file is damaged and cannot be read")
 
 
 def _counts(match: re.Match[str]) -> InputCounts:

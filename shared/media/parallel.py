@@ -97,16 +97,19 @@ class ParallelEncoder:
             threading.Thread(target=self._guard, args=(self._work, slot))
             for slot in range(self._workers)
         ]
-        for thread in threads:
-            thread.start()
+        started = []
         try:
+            for thread in threads:
+                started.append(thread)
+                thread.start()
             self._results.write(output, self._job)
         except BaseException as error:
             self._abort(error)
             raise
         finally:
-            for thread in threads:
-                thread.join()
+            for thread in started:
+                if thread.ident is not None:
+                    thread.join()
 
     def _guard(self, target: Callable[..., None], *arguments: int) -> None:
         try:

@@ -99,6 +99,11 @@ def probe(input_: Input, job: Job) -> Probe:
     Raises ``PermanentError`` (``not_a_recording``, ``corrupt``) for what is no recording.
     """
     refuse_non_recording(input_.source.read(0, HEAD_BYTES))
+    with input_.blamed():
+        return parse(_described(input_, job))
+
+
+def _described(input_: Input, job: Job) -> Log:
     with input_.opened() as (arguments, fds):
         process = job.start(arguments, fds=fds)
     try:
@@ -109,7 +114,7 @@ def probe(input_: Input, job: Job) -> Probe:
         if not process.log.says(_OPENED):
             _refuse_cut(input_)
             raise
-    return parse(process.log)
+    return process.log
 
 
 def _refuse_cut(input_: Input) -> None:

@@ -81,6 +81,12 @@ class ReadAhead:
         return self._failure
 
     @property
+    def is_awaited(self) -> bool:
+        """Whether a reader waits for a block that the source has not given yet."""
+        with self._changed:
+            return not self._is_over and any(index not in self._blocks for index in self._wanted)
+
+    @property
     def fetched_bytes(self) -> int:
         """How many bytes were read from the source so far."""
         return self._fetched

@@ -99,6 +99,11 @@ class RangeServer:
         return self._source.failure or self._listener.failure
 
     @property
+    def waits_for_source(self) -> bool:
+        """Whether a client waits for bytes that the source has not given yet."""
+        return self._source.is_awaited
+
+    @property
     def requests(self) -> int:
         """How many requests were answered with bytes of the source."""
         return self._listener.requests

@@ -37,3 +37,83 @@ def decoded_md5(path: Path, *options: str) -> str:
 def decoded_samples(path: Path) -> int:
     """Return how many samples a channel decodes to."""
     return len(run("-i", path, "-ac", "1", "-f", "s16le", "-")) // 2
+
+
+_VIDEO = ("-f", "lavfi", "-i", "testsrc2=s=160x90:r=5:d={seconds}")
+_H264 = ("-c:v", "libx264", "-preset", "ultrafast", "-g", "10")
+_VP8 = ("-c:v", "libvpx", "-deadline", "realtime", "-cpu-used", "8")
+
+#: File name → rate, layout, and what FFmpeg is told to write it; a picture where its
+#: options say how to encode one.
+CLIPS: dict[str, tuple[int, str, tuple[str, ...]]] = {
+    "last.mp4": (44100, "stereo", (*_H264, "-c:a", "aac")),
+    "first.mp4": (48000, "stereo", (*_H264, "-c:a", "aac", "-movflags", "+faststart")),
+    "fragmented.mp4": (
+        48000,
+        "mono",
+        (*_H264, "-c:a", "aac", "-movflags", "frag_keyframe+empty_moov"),
+    ),
+    "mono16.mp4": (16000, "mono", (*_H264, "-c:a", "aac")),
+    "stereo16.m4a": (16000, "stereo", ("-c:a", "aac")),
+    "mono48.m4a": (48000, "mono", ("-c:a", "aac")),
+    "surround.mp4": (48000, "5.1", (*_H264, "-c:a", "aac")),
+    "surround44.mkv": (44100, "5.1", ("-c:a", "aac")),
+    "surround16.m4a": (16000, "5.1", ("-c:a", "aac")),
+    "opus.webm": (48000, "stereo", (*_VP8, "-c:a", "libopus")),
+    "vorbis.webm": (44100, "stereo", (*_VP8, "-c:a", "libvorbis")),
+    "live.webm": (48000, "mono", ("-c:a", "libopus", "-f", "webm", "-live", "1")),
+    "aac.mkv": (44100, "stereo", (*_H264, "-c:a", "aac")),
+    "flac.mkv": (48000, "stereo", ("-c:a", "flac")),
+    "mp3.mkv": (44100, "stereo", ("-c:a", "libmp3lame")),
+    "pcm.mkv": (48000, "stereo", ("-c:a", "pcm_s16le")),
+    "ac3.mkv": (48000, "stereo", ("-c:a", "ac3")),
+    "pcm.mov": (48000, "stereo", (*_H264, "-c:a", "pcm_s16le")),
+    "big-endian.mov": (48000, "stereo", ("-c:a", "pcm_s16be")),
+    "alac.mov": (44100, "stereo", (*_H264, "-c:a", "alac")),
+    "alac.m4a": (44100, "mono", ("-c:a", "alac")),
+    "opus.mp4": (48000, "stereo", ("-c:a", "libopus")),
+    "flac.mp4": (44100, "stereo", ("-c:a", "flac")),
+    "a.ts": (48000, "stereo", (*_H264, "-c:a", "aac")),
+    "a.wav": (44100, "stereo", ()),
+    "u8.wav": (8000, "mono", ("-c:a", "pcm_u8")),
+    "s24.wav": (48000, "stereo", ("-c:a", "pcm_s24le")),
+    "float.wav": (44100, "mono", ("-c:a", "pcm_f32le")),
+    "law.wav": (8000, "mono", ("-c:a", "pcm_mulaw")),
+    "a.mp3": (44100, "stereo", ("-c:a", "libmp3lame")),
+    "low.mp3": (16000, "mono", ("-c:a", "libmp3lame")),
+    "a.opus": (48000, "mono", ("-c:a", "libopus")),
+    "a.ogg": (44100, "stereo", ("-c:a", "libvorbis")),
+    "a.flac": (48000, "stereo", ()),
+    "a.aac": (44100, "stereo", ("-c:a", "aac")),
+    "a.aiff": (44100, "stereo", ()),
+    "a.avi": (44100, "stereo", ("-c:v", "mpeg4", "-c:a", "libmp3lame")),
+    "a.flv": (44100, "stereo", ("-c:v", "flv", "-c:a", "aac")),
+    "a.wma": (44100, "stereo", ("-c:a", "wmav2")),
+    "8k.wav": (8000, "mono", ()),
+    "11k.wav": (11025, "stereo", ()),
+    "22k.wav": (22050, "stereo", ()),
+    "32k.m4a": (32000, "stereo", ("-c:a", "aac")),
+    "64k.wav": (64000, "stereo", ()),
+    "88k.flac": (88200, "stereo", ()),
+    "96k.flac": (96000, "stereo", ()),
+    "96k.m4a": (96000, "stereo", ("-c:a", "aac")),
+    "eight.wav": (48000, "7.1", ()),
+    "eight.mkv": (48000, "7.1", ("-c:a", "flac")),
+    "eight.opus": (48000, "7.1", ("-c:a", "libopus")),
+    "tenth.m4a": (44100, "mono", ("-c:a", "aac")),
+    "tenth.wav": (48000, "stereo", ()),
+    "tenth.opus": (48000, "mono", ("-c:a", "libopus")),
+    "tenth.mp3": (44100, "stereo", ("-c:a", "libmp3lame")),
+}
+
+SECONDS = 4.0
+
+
+def make(name: str, path: Path) -> None:
+    """Write the clip that ``CLIPS`` calls ``name``; one called a tenth lasts 0.1 s."""
+    rate, layout, options = CLIPS[name]
+    seconds = 0.1 if name.startswith("tenth") else SECONDS
+    sound = speech(seconds, rate, 1 if layout == "mono" else 2)
+    picture = [part.format(seconds=seconds) for part in _VIDEO] if "-c:v" in options else []
+    # Speech in front, and the other channels of a surround sound made from it.
+    run(*sound, *picture, "-af", f"aformat=channel_layouts={layout}", *options, path)
