@@ -18,6 +18,8 @@ from shared.tracker import Tracker
 
 if TYPE_CHECKING:
     from shared.adapters.drive import DriveClients
+    from shared.adapters.local import LocalSources
+    from shared.adapters.memory import MemoryQueue
     from shared.ports import Documents, Jobs, Queue, Sources, Storage
 
 
@@ -117,8 +119,22 @@ class Services:
         )
 
     @cached_property
-    def local_sources(self) -> Sources:
+    def local_sources(self) -> LocalSources:
         """Files of this machine."""
         from shared.adapters.local import LocalSources  # noqa: PLC0415
 
         return LocalSources()
+
+    def local_folder(self, root: Path) -> LocalSources:
+        """Recordings below a folder of this machine, without those that we make ourselves."""
+        from shared.adapters.local import LocalSources  # noqa: PLC0415
+
+        url = self.settings.storage_url
+        return LocalSources(root, exclude=[Path(url.path)] if url.kind == "file" else [])
+
+    @cached_property
+    def local_queue(self) -> MemoryQueue:
+        """Files of this machine that wait for this process: no other can read them."""
+        from shared.adapters.memory import MemoryQueue  # noqa: PLC0415
+
+        return MemoryQueue()
