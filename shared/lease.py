@@ -17,11 +17,12 @@ from datetime import datetime
 from enum import Enum, auto
 from typing import Any, Self
 
+from shared.claim import Claim
 from shared.errors import CancelledError, LeaseLostError, PermanentError, is_transient
 from shared.events import SourceFile
 from shared.models import Recording, Status
 from shared.ports import OnProgress
-from shared.tracker import Claim, Refusal, Tracker
+from shared.tracker import Refusal, Tracker
 
 log = logging.getLogger(__name__)
 
@@ -123,7 +124,7 @@ class Leash:
         self._on_progress(fraction)
 
     def _beat(self) -> None:
-        while not self._over.wait(self._claim.tracker.lease.total_seconds() / 3):
+        while not self._over.wait(self._claim.lease.total_seconds() / 3):
             try:
                 self._claim.renew()
             except LeaseLostError as error:

@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from shared import naming
+from shared.claim import Claim
 from shared.errors import ObjectExistsError
 from shared.lease import Leash
 from shared.media.chunks import Piece
 from shared.media.presets import Recipe
 from shared.models import Chunk, Recording
 from shared.ports import Storage, StoredObject
-from shared.tracker import Claim
 
 
 @dataclass(frozen=True)

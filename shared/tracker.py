@@ -6,22 +6,13 @@ precondition lets one through in under a second, where a transaction takes eleve
 
 from __future__ import annotations
 
-import threading
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
 
-from shared.errors import (
-    Code,
-    ConflictError,
-    LeaseLostError,
-    PermanentError,
-    PipelineError,
-    TransientError,
-    is_transient,
-)
+from shared.claim import Claim
+from shared.errors import Code, ConflictError
 from shared.events import SourceFile
 from shared.models import COLLECTION, ErrorInfo, Recording, Status
 from shared.ports import Clock, Documents, Op, Versioned
@@ -30,9 +21,6 @@ LEASE = timedelta(seconds=60)
 
 #: After so many leases that ran out, the recording is taken to kill its workers.
 MAX_CRASHES = 5
-
-#: A recording that has met transient errors for so long is FAILED(gave_up).
-GIVE_UP_AFTER = timedelta(minutes=30)
 
 _CRASHED = "its worker stopped without a word too often: this recording may be what kills it"
 
@@ -90,16 +78,19 @@ class Tracker:
         while True:
             read = self.documents.get(COLLECTION, item.key)
             current = Recording.from_document(read.document) if read else None
-            if current and current.lease_owner == owner:
-                return Claim(self, read, owner)  # type: ignore[arg-type]  # our answer was lost
+            if read and current and current.lease_owner == owner:
+                return self._hold(read, owner)  # our answer was lost
             refusal = current and self._refusal(current, item, published_at, runner)
             if refusal:
                 return refusal
             wanted = self._claimed(current, item, owner, runner)
             try:
-                return Claim(self, self._store(read, wanted), owner)
+                return self._hold(self._store(read, wanted), owner)
             except ConflictError:
                 continue
+
+    def _hold(self, read: Versioned, owner: str) -> Claim:
+        return Claim(self.documents, self.lease, self.clock, owner, read)
 
     def _refusal(
         self, current: Recording, item: SourceFile, published_at: datetime | None, runner: str
@@ -128,7 +119,7 @@ class Tracker:
         now = self.clock()
         base = current or Recording.from_source_file(item, now=now)
         if base.status.is_final:
-            base = cleared(base)
+            base = cleared(base).evolve(requeues=0)
         crashed = base.status is Status.PROCESSING
         return base.evolve(
             status=Status.PROCESSING,
@@ -137,6 +128,7 @@ class Tracker:
             progress=0.0,
             attempts=base.attempts + 1,
             crashes=base.crashes + crashed,
+            republished=0,  # a message has reached a worker: the backlog is through
             first_claimed_at=base.first_claimed_at or now,
             lease_owner=owner,
             lease_expires_at=now + self.lease,
@@ -246,108 +238,6 @@ class Tracker:
         return (Recording.from_document(read.document) for read in results)
 
 
-@dataclass
-class Claim:
-    """One worker's hold on one recording. Threads may share it (worker and heartbeat).
-
-    Every write holds only while the lease is still ours, and raises ``LeaseLostError``
-    otherwise; expiry alone takes nothing away until another worker claims.
-    """
-
-    tracker: Tracker
-    _read: Versioned
-    owner: str
-
-    def __post_init__(self) -> None:
-        self._lock = threading.Lock()
-        self._progress = 0.0
-
-    @property
-    def recording(self) -> Recording:
-        """The recording as this worker wrote it last."""
-        return Recording.from_document(self._read.document)
-
-    def note_progress(self, fraction: float) -> None:
-        """Remember the fraction done; the next heartbeat carries it."""
-        self._progress = min(1.0, max(0.0, fraction))
-
-    def renew(self) -> None:
-        """Extend the lease from now, and carry the progress."""
-        self._write(lambda current: current)
-
-    def update(self, **changes: object) -> None:
-        """Write fields, and extend the lease."""
-        self._write(lambda current: current.evolve(**changes))
-
-    def finish(self, status: Status, **changes: object) -> Recording:
-        """End the claim with a final status."""
-        now = self.tracker.clock()
-        return self._end(
-            status=status, finished_at=now, progress=float(status is Status.DONE), **changes
-        )
-
-    def fail(self, error: PermanentError) -> Recording:
-        """End the claim as SKIPPED or FAILED, as the error says."""
-        status = Status.SKIPPED if error.skips else Status.FAILED
-        return self.finish(status, error=ErrorInfo(code=error.code, message=error.message))
-
-    def release(self, error: BaseException | None = None, **changes: object) -> Recording:
-        """Give the recording back to the queue, at once claimable by another.
-
-        With a transient ``error`` of a recording first claimed over half an hour ago it
-        is FAILED(gave_up) instead, which the requeue starts afresh after hours.
-        """
-        first = self.recording.first_claimed_at
-        now = self.tracker.clock()
-        if error is not None and first is not None and now - first > GIVE_UP_AFTER:
-            return self.fail(PermanentError(Code.GAVE_UP, f"it kept failing: {error}"))
-        info = ErrorInfo(code="transient", message=str(error)) if error else None
-        return self._end(status=Status.QUEUED, error=info, **changes)
-
-    def _end(self, **changes: object) -> Recording:
-        now = self.tracker.clock()
-        started = self.recording.started_at or now
-        return self._write(
-            lambda current: current.evolve(
-                **{"lease_owner": None, "lease_expires_at": None},
-                processing_s=(now - started).total_seconds(),
-                **changes,
-            )
-        )
-
-    def _write(self, change: Callable[[Recording], Recording]) -> Recording:
-        with self._lock:
-            while True:
-                wanted = self._next(change)
-                try:
-                    self._read = self.tracker.documents.replace(
-                        COLLECTION, self._read, wanted.to_document()
-                    )
-                except ConflictError:
-                    if self._reread(wanted):
-                        return wanted
-                else:
-                    return wanted
-
-    def _next(self, change: Callable[[Recording], Recording]) -> Recording:
-        now = self.tracker.clock()
-        renewed = self.recording.evolve(
-            lease_expires_at=now + self.tracker.lease, progress=self._progress, updated_at=now
-        )
-        return change(renewed)
-
-    def _reread(self, wanted: Recording) -> bool:
-        """Tell whether ``wanted`` stands already: the client wrote twice, the answer was lost."""
-        read = self.tracker.documents.get(COLLECTION, wanted.key)
-        if read is None:
-            raise LeaseLostError(f"{wanted.key} is no longer in the tracker")
-        current = Recording.from_document(read.document)
-        if current != wanted and current.lease_owner != self.owner:
-            raise LeaseLostError(f"another worker holds {wanted.key}")
-        self._read = read
-        return current == wanted
-
-
 def cleared(recording: Recording) -> Recording:
     """Return the recording with clean counts and no result, its name and object kept."""
     return recording.evolve(
@@ -371,11 +261,3 @@ def requeued(recording: Recording, now: datetime) -> Recording:
 
 def _is_newer(published_at: datetime | None, current: Recording) -> bool:
     return published_at is None or current.finished_at is None or published_at > current.finished_at
-
-
-def describe(error: BaseException) -> PipelineError:
-    """Return ``error`` as one of ours: transient as the predicate says, or as it came."""
-    if isinstance(error, PipelineError):
-        return error
-    kind = TransientError if is_transient(error) else PipelineError
-    return kind(f"{type(error).__name__}: {error}")

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from shared import lease
+from shared.claim import Claim
 from shared.errors import MessageError
 from shared.events import SourceFile
 from shared.lease import Leash, Result
@@ -25,7 +26,7 @@ from shared.models import Audio, Chunk
 from shared.ports import ByteSource, OnProgress, Sources, Storage, StoredObject
 from shared.publish import Publication
 from shared.settings import Settings
-from shared.tracker import Claim, Tracker
+from shared.tracker import Tracker
 
 
 @dataclass

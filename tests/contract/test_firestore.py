@@ -14,10 +14,11 @@ import pytest
 
 from shared.adapters import firestore
 from shared.adapters.firestore import FirestoreDocuments
+from shared.claim import Claim
 from shared.errors import ConflictError
 from shared.events import SourceFile
 from shared.ports import Op
-from shared.tracker import Claim, Tracker
+from shared.tracker import Tracker
 from tests.proxy import Proxy, answer_lost, proxy_to
 
 C = "recordings"

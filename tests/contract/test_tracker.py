@@ -1,0 +1,643 @@
+"""What the tracker promises, over every document database."""
+
+from __future__ import annotations
+
+import multiprocessing
+import threading
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.claim import GIVE_UP_AFTER, Claim
+from shared.errors import Code, LeaseLostError, PermanentError, TransientError
+from shared.models import COLLECTION, Audio, Recording, Status
+from shared.ports import Documents
+from shared.tracker import MAX_CRASHES, Refusal, Tracker
+from tests.recordings import (
+    HOUR,
+    SECOND,
+    T0,
+    AnswerLost,
+    Interleaved,
+    SettableClock,
+    claimed,
+    existing,
+    source_file,
+)
+
+ITEM = source_file()
+KEY = ITEM.key
+AUDIO = Audio(
+    object="dev/2025/04/a_audio.mp3",
+    bytes=9,
+    crc32c="AAAAAA==",
+    duration_s=1.5,
+    start_offset_s=0.0,
+    codec="mp3",
+    bitrate_kbps=128.0,
+    preset="mp3",
+)
+EXPIRED = timedelta(seconds=61)
+
+
+@pytest.fixture
+def clock() -> SettableClock:
+    return SettableClock()
+
+
+@pytest.fixture
+def tracker(documents: Documents, clock: SettableClock) -> Tracker:
+    return Tracker(documents, clock=clock)
+
+
+def over(inner: Any, tracker: Tracker) -> Tracker:
+    """Return a tracker on other documents, of the same time."""
+    return Tracker(inner, clock=tracker.clock)
+
+
+def finished(tracker: Tracker, **changes: Any) -> Recording:
+    return claimed(tracker.claim(ITEM)).finish(Status.DONE, audio=AUDIO, **changes)
+
+
+def code_of(recording: Recording) -> str:
+    return recording.error.code if recording.error else ""
+
+
+def crash(tracker: Tracker, clock: SettableClock) -> None:
+    claimed(tracker.claim(ITEM))
+    clock.tick(EXPIRED)
+
+
+# ── to be queued ──
+
+
+def test_enqueue_creates_the_document_once(tracker: Tracker, clock: SettableClock) -> None:
+    assert tracker.enqueue(ITEM)
+    clock.tick()
+    assert not tracker.enqueue(source_file(name="another name"))
+    recording = existing(tracker, KEY)
+    assert recording.status is Status.QUEUED
+    assert (recording.name, recording.queued_at) == (ITEM.name, T0)
+
+
+def test_enqueue_leaves_a_faster_worker_alone(tracker: Tracker) -> None:
+    claim = claimed(tracker.claim(ITEM))
+    assert not tracker.enqueue(ITEM)
+    claim.renew()
+    assert existing(tracker, KEY).status is Status.PROCESSING
+
+
+def test_an_unknown_key_is_none(tracker: Tracker) -> None:
+    assert tracker.get(KEY) is None
+    assert tracker.retry(KEY) is None
+    assert tracker.dead_letter(KEY) is None
+    assert tracker.count_crash(KEY) is None
+
+
+# ── to be claimed ──
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_waiting_recording_is_claimed(
+    tracker: Tracker, clock: SettableClock, known: bool
+) -> None:
+    if known:
+        tracker.enqueue(ITEM)
+        clock.tick()
+    recording = claimed(tracker.claim(ITEM)).recording
+    assert recording == existing(tracker, KEY)
+    assert recording.status is Status.PROCESSING
+    assert recording.first_claimed_at == recording.started_at == clock.now
+    assert recording.lease_expires_at == clock.now + timedelta(seconds=60)
+    assert (recording.attempts, recording.crashes, recording.runner) == (1, 0, "push")
+    assert (recording.queued_at, recording.updated_at) == (T0, clock.now)
+
+
+@pytest.mark.parametrize("status", [Status.DONE, Status.FAILED, Status.SKIPPED])
+def test_a_finished_recording_is_refused(tracker: Tracker, status: Status) -> None:
+    before = claimed(tracker.claim(ITEM)).finish(status)
+    assert tracker.claim(ITEM) is Refusal.FINISHED
+    assert existing(tracker, KEY) == before
+
+
+def test_a_live_lease_is_refused_to_its_last_moment(tracker: Tracker, clock: SettableClock) -> None:
+    claim = claimed(tracker.claim(ITEM))
+    clock.tick(timedelta(seconds=60) - timedelta(microseconds=1))
+    assert tracker.claim(ITEM) is Refusal.BUSY
+    assert tracker.claim(source_file(force=True)) is Refusal.BUSY
+    assert tracker.claim(ITEM, runner="job") is Refusal.BUSY
+    claim.renew()
+    clock.tick(timedelta(microseconds=1))
+    assert tracker.claim(ITEM) is Refusal.BUSY
+
+
+def test_an_expired_lease_is_claimed_and_counts_as_a_crash(
+    tracker: Tracker, clock: SettableClock
+) -> None:
+    first = claimed(tracker.claim(ITEM))
+    clock.tick(timedelta(seconds=60))
+    second = claimed(tracker.claim(ITEM))
+    assert second.owner != first.owner
+    assert (second.recording.attempts, second.recording.crashes) == (2, 1)
+    assert second.recording.first_claimed_at == T0
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_claim_whose_answer_was_lost_is_won(tracker: Tracker, known: bool) -> None:
+    if known:
+        tracker.enqueue(ITEM)
+    lossy = over(AnswerLost(tracker.documents), tracker)
+    claim = claimed(lossy.claim(ITEM))
+    assert claim.recording.attempts == 1
+    claim.finish(Status.DONE)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_one_that_another_claims_meanwhile_is_refused(tracker: Tracker, known: bool) -> None:
+    if known:
+        tracker.enqueue(ITEM)
+    others = []
+    late = over(Interleaved(tracker.documents, lambda: others.append(tracker.claim(ITEM))), tracker)
+    assert late.claim(ITEM) is Refusal.BUSY
+    claimed(others[0]).finish(Status.DONE)
+
+
+def test_the_first_name_time_and_object_stay(tracker: Tracker, clock: SettableClock) -> None:
+    claim = claimed(tracker.claim(ITEM))
+    claim.update(gcs_path="dev/2025/04/first_audio.mp3")
+    claim.release()
+    renamed = source_file(name="renamed", created_at=T0 + HOUR, account="ann@example.com")
+    recording = claimed(tracker.claim(renamed)).recording
+    assert (recording.name, recording.created_at) == (ITEM.name, ITEM.created_at)
+    assert recording.gcs_path == "dev/2025/04/first_audio.mp3"
+    assert recording.account == "ann@example.com"
+
+
+def test_force_takes_a_finished_one_only_if_it_was_asked_after_its_end(
+    tracker: Tracker, clock: SettableClock
+) -> None:
+    finished(tracker, error=None)
+    again = source_file(force=True)
+    assert tracker.claim(again, published_at=T0 - SECOND) is Refusal.FINISHED
+    assert tracker.claim(again, published_at=T0) is Refusal.FINISHED
+    clock.tick()
+    claim = claimed(tracker.claim(again, published_at=T0 + SECOND))
+    assert (claim.recording.attempts, claim.recording.finished_at) == (1, None)
+    assert claim.recording.first_claimed_at == clock.now
+    # What it made before is still there, until there is something else.
+    assert claim.recording.audio == AUDIO
+
+
+def test_force_without_a_time_is_new(tracker: Tracker) -> None:
+    finished(tracker)
+    claimed(tracker.claim(source_file(force=True)))
+
+
+def test_force_starts_all_counts_from_zero(tracker: Tracker) -> None:
+    claimed(tracker.claim(ITEM)).fail(PermanentError(Code.GAVE_UP, "no"))
+    tracker.change(KEY, lambda one: one.evolve(requeues=3, republished=4, crashes=2))
+    one = claimed(tracker.claim(source_file(force=True))).recording
+    assert (one.attempts, one.crashes, one.republished, one.requeues) == (1, 0, 0, 0)
+
+
+def test_a_claim_ends_the_wait_for_the_queue(tracker: Tracker) -> None:
+    tracker.enqueue(ITEM)
+    tracker.change(KEY, lambda one: one.evolve(republished=6))
+    assert claimed(tracker.claim(ITEM)).recording.republished == 0
+
+
+# ── the job ──
+
+
+def test_what_belongs_to_the_job_is_left_to_it(tracker: Tracker, clock: SettableClock) -> None:
+    claimed(tracker.claim(ITEM)).release(runner="job")
+    before = existing(tracker, KEY)
+    assert tracker.claim(ITEM) is Refusal.JOB
+    assert existing(tracker, KEY) == before
+    job = claimed(tracker.claim(ITEM, runner="job"))
+    assert tracker.claim(ITEM) is Refusal.BUSY
+    clock.tick(EXPIRED)
+    assert tracker.claim(ITEM) is Refusal.JOB
+    assert existing(tracker, KEY).crashes == 1
+    with pytest.raises(LeaseLostError):
+        job.renew()
+
+
+def test_the_fifth_crash_of_the_job_ends_it(tracker: Tracker, clock: SettableClock) -> None:
+    claimed(tracker.claim(ITEM)).release(runner="job")
+    for _ in range(MAX_CRASHES - 1):
+        claimed(tracker.claim(ITEM, runner="job"))
+        clock.tick(EXPIRED)
+        assert tracker.claim(ITEM) is Refusal.JOB
+    claimed(tracker.claim(ITEM, runner="job"))
+    clock.tick(EXPIRED)
+    assert tracker.claim(ITEM) is Refusal.FINISHED
+    assert code_of(existing(tracker, KEY)) == "gave_up"
+
+
+def test_a_retry_goes_back_to_a_push(tracker: Tracker) -> None:
+    claimed(tracker.claim(ITEM)).release(runner="job")
+    tracker.retry(KEY)
+    assert claimed(tracker.claim(ITEM)).recording.runner == "push"
+
+
+# ── one wins ──
+
+
+def test_of_twenty_threads_one_wins(tracker: Tracker) -> None:
+    barrier = threading.Barrier(20)
+
+    def contend(_: int) -> Claim | Refusal:
+        barrier.wait()
+        return tracker.claim(ITEM)
+
+    with ThreadPoolExecutor(20) as pool:
+        results = list(pool.map(contend, range(20)))
+    assert [one for one in results if isinstance(one, Refusal)] == [Refusal.BUSY] * 19
+    [winner] = [result for result in results if isinstance(result, Claim)]
+    assert winner.finish(Status.DONE).attempts == 1
+
+
+def _contend(opened: tuple[str, str], barrier: Any) -> str:
+    """Claim in a process of its own; the clock there is the real one."""
+    kind, where = opened
+    documents: Documents
+    if kind == "sqlite":
+        from shared.adapters.sqlite import SQLiteDocuments
+
+        documents = SQLiteDocuments(Path(where))
+    else:
+        from shared.adapters.firestore import FirestoreDocuments
+
+        documents = FirestoreDocuments(where)
+    documents.get(COLLECTION, "warm")
+    barrier.wait()
+    result = Tracker(documents).claim(ITEM)
+    return result.name if isinstance(result, Refusal) else "won"
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "firestore"])
+def test_of_four_processes_one_wins(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    where = request.getfixturevalue("firestore_project") if kind == "firestore" else ""
+    context = multiprocessing.get_context("spawn")
+    with context.Manager() as manager:
+        barrier = manager.Barrier(4)
+        opened = (kind, where or str(tmp_path / "tracker.db"))
+        with ProcessPoolExecutor(4, mp_context=context) as pool:
+            results = list(pool.map(_contend, [opened] * 4, [barrier] * 4))
+    assert sorted(results) == ["BUSY", "BUSY", "BUSY", "won"]
+
+
+# ── the holder's writes ──
+
+
+def test_a_heartbeat_extends_the_lease_and_carries_the_progress(
+    tracker: Tracker, clock: SettableClock
+) -> None:
+    claim = claimed(tracker.claim(ITEM))
+    claim.note_progress(0.4)
+    assert existing(tracker, KEY).progress == 0.0
+    clock.tick(20 * SECOND)
+    claim.renew()
+    recording = existing(tracker, KEY)
+    assert recording.lease_expires_at == clock.now + timedelta(seconds=60)
+    assert (recording.progress, recording.updated_at) == (0.4, clock.now)
+
+
+@pytest.mark.parametrize(("noted", "kept"), [(-1.0, 0.0), (7.0, 1.0), (0.5, 0.5)])
+def test_progress_is_a_fraction(tracker: Tracker, noted: float, kept: float) -> None:
+    claim = claimed(tracker.claim(ITEM))
+    claim.note_progress(noted)
+    claim.renew()
+    assert existing(tracker, KEY).progress == kept
+
+
+WRITES: dict[str, Callable[[Claim], object]] = {
+    "renew": lambda claim: claim.renew(),
+    "update": lambda claim: claim.update(gcs_path="dev/x.mp3"),
+    "finish": lambda claim: claim.finish(Status.DONE),
+    "fail": lambda claim: claim.fail(PermanentError(Code.CORRUPT, "no")),
+    "release": lambda claim: claim.release(),
+    "give up": lambda claim: claim.release(TransientError("no")),
+}
+
+
+@pytest.mark.parametrize("write", WRITES)
+def test_expiry_alone_takes_nothing_away(
+    tracker: Tracker, clock: SettableClock, write: str
+) -> None:
+    claim = claimed(tracker.claim(ITEM))
+    clock.tick(24 * HOUR)
+    WRITES[write](claim)
+    assert existing(tracker, KEY).updated_at == clock.now
+
+
+@pytest.mark.parametrize("write", WRITES)
+def test_who_lost_the_lease_writes_nothing(
+    tracker: Tracker, clock: SettableClock, write: str
+) -> None:
+    claim = claimed(tracker.claim(ITEM))
+    clock.tick(EXPIRED)
+    claimed(tracker.claim(ITEM))
+    before = existing(tracker, KEY)
+    with pytest.raises(LeaseLostError):
+        WRITES[write](claim)
+    assert existing(tracker, KEY) == before
+
+
+@pytest.mark.parametrize("write", WRITES)
+def test_who_lost_the_lease_to_the_requeue_writes_nothing(
+    tracker: Tracker, clock: SettableClock, write: str
+) -> None:
+    claim = claimed(tracker.claim(ITEM))
+    clock.tick(EXPIRED)
+    before = tracker.count_crash(KEY)
+    with pytest.raises(LeaseLostError):
+        WRITES[write](claim)
+    assert existing(tracker, KEY) == before
+
+
+@pytest.mark.parametrize("write", WRITES)
+def test_a_claim_that_has_ended_writes_nothing(tracker: Tracker, write: str) -> None:
+    claim = claimed(tracker.claim(ITEM))
+    before = claim.finish(Status.DONE)
+    with pytest.raises(LeaseLostError):
+        WRITES[write](claim)
+    assert existing(tracker, KEY) == before
+
+
+@pytest.mark.parametrize("write", WRITES)
+def test_a_write_whose_answer_was_lost_has_happened(tracker: Tracker, write: str) -> None:
+    lossy = AnswerLost(tracker.documents)
+    lossy.lose_next = False
+    claim = claimed(over(lossy, tracker).claim(ITEM))
+    lossy.lose_next = True
+    WRITES[write](claim)
+    assert existing(tracker, KEY) == claim.recording
+
+
+def test_a_deleted_document_is_a_lost_lease(tracker: Tracker) -> None:
+    claim = claimed(tracker.claim(ITEM))
+    read = tracker.documents.get(COLLECTION, KEY)
+    assert read is not None
+    tracker.documents.delete(COLLECTION, read)
+    with pytest.raises(LeaseLostError):
+        claim.renew()
+    assert tracker.get(KEY) is None
+
+
+def test_threads_share_a_claim(tracker: Tracker) -> None:
+    claim = claimed(tracker.claim(ITEM))
+
+    def write(number: int) -> None:
+        claim.update(gcs_path="dev/x.mp3") if number == 3 else claim.renew()
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(8)))
+    assert claim.finish(Status.DONE).gcs_path == "dev/x.mp3"
+
+
+# ── how a claim ends ──
+
+
+def test_finish(tracker: Tracker, clock: SettableClock) -> None:
+    claim = claimed(tracker.claim(ITEM))
+    clock.tick(90 * SECOND)
+    claim.finish(Status.DONE, audio=AUDIO, gcs_path=AUDIO.object)
+    recording = existing(tracker, KEY)
+    assert (recording.status, recording.progress, recording.processing_s) == (Status.DONE, 1.0, 90)
+    assert (recording.lease_owner, recording.lease_expires_at) == (None, None)
+    assert (recording.finished_at, recording.audio) == (clock.now, AUDIO)
+
+
+def test_what_is_done_has_no_error(tracker: Tracker) -> None:
+    claimed(tracker.claim(ITEM)).release(TransientError("net down"))
+    assert finished(tracker).error is None
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        (Code.NO_AUDIO, Status.SKIPPED),
+        (Code.TRASHED, Status.SKIPPED),
+        (Code.GONE, Status.SKIPPED),
+        (Code.SUPERSEDED, Status.SKIPPED),
+        (Code.CORRUPT, Status.FAILED),
+        (Code.FORBIDDEN, Status.FAILED),
+        (Code.GAVE_UP, Status.FAILED),
+    ],
+)
+def test_fail(tracker: Tracker, code: Code, status: Status) -> None:
+    claimed(tracker.claim(ITEM)).fail(PermanentError(code, "because"))
+    recording = existing(tracker, KEY)
+    assert recording.status is status
+    assert recording.error is not None
+    assert (recording.error.code, recording.error.message) == (code.value, "because")
+    assert recording.lease_owner is None
+
+
+def test_release_is_claimable_at_once(tracker: Tracker) -> None:
+    claimed(tracker.claim(ITEM)).release()
+    recording = existing(tracker, KEY)
+    assert (recording.status, recording.lease_owner, recording.error) == (Status.QUEUED, None, None)
+    again = claimed(tracker.claim(ITEM)).recording
+    assert (again.attempts, again.crashes) == (2, 0)
+
+
+def test_release_keeps_what_was_met(tracker: Tracker) -> None:
+    claimed(tracker.claim(ITEM)).release(TransientError("503 from Drive"))
+    recording = existing(tracker, KEY)
+    assert recording.status is Status.QUEUED
+    assert recording.error is not None
+    assert recording.error.message == "503 from Drive"
+
+
+def test_half_an_hour_of_errors_is_enough(tracker: Tracker, clock: SettableClock) -> None:
+    claimed(tracker.claim(ITEM)).release(TransientError("down"))
+    clock.tick(GIVE_UP_AFTER)
+    assert claimed(tracker.claim(ITEM)).release(TransientError("down")).status is Status.QUEUED
+    clock.tick(SECOND)
+    claimed(tracker.claim(ITEM)).release(TransientError("still down"))
+    recording = existing(tracker, KEY)
+    assert (recording.status, code_of(recording)) == (Status.FAILED, "gave_up")
+    assert "still down" in (recording.error.message if recording.error else "")
+    assert recording.finished_at == clock.now
+
+
+def test_a_stop_on_request_never_gives_up(tracker: Tracker, clock: SettableClock) -> None:
+    claim = claimed(tracker.claim(ITEM))
+    clock.tick(24 * HOUR)
+    assert claim.release().status is Status.QUEUED
+
+
+@pytest.mark.parametrize(
+    ("message", "kept"),
+    [
+        ("a name with a lone \udcff byte", "a name with a lone \\udcff byte"),
+        ("", "TransientError"),
+        ("é" * 5000, "é" * 1000 + "…"),
+        ("zero \0 byte", "zero \0 byte"),
+    ],
+)
+def test_any_message_can_be_kept(tracker: Tracker, message: str, kept: str) -> None:
+    claimed(tracker.claim(ITEM)).release(TransientError(message))
+    recording = existing(tracker, KEY)
+    assert recording.error is not None
+    assert recording.error.message == kept
+
+
+# ── crashes ──
+
+
+def test_the_fifth_crash_ends_it_by_the_requeue(tracker: Tracker, clock: SettableClock) -> None:
+    for number in range(1, MAX_CRASHES):
+        crash(tracker, clock)
+        counted = tracker.count_crash(KEY)
+        assert counted is not None
+        assert (counted.status, counted.crashes) == (Status.QUEUED, number)
+    crash(tracker, clock)
+    counted = tracker.count_crash(KEY)
+    assert counted == existing(tracker, KEY)
+    assert (counted.status, code_of(counted)) == (Status.FAILED, "gave_up")
+    assert (counted.crashes, counted.finished_at) == (MAX_CRASHES, clock.now)
+
+
+def test_the_fifth_crash_ends_it_by_a_claim(tracker: Tracker, clock: SettableClock) -> None:
+    for _ in range(MAX_CRASHES):
+        crash(tracker, clock)
+    assert tracker.claim(ITEM) is Refusal.FINISHED
+    recording = existing(tracker, KEY)
+    assert (recording.status, code_of(recording)) == (Status.FAILED, "gave_up")
+    assert (recording.crashes, recording.attempts) == (MAX_CRASHES, MAX_CRASHES)
+
+
+def test_crashes_counted_here_and_there_add_up(tracker: Tracker, clock: SettableClock) -> None:
+    for number in range(MAX_CRASHES):
+        crash(tracker, clock)
+        if number % 2:
+            tracker.count_crash(KEY)
+    assert tracker.claim(ITEM) is Refusal.FINISHED
+
+
+def test_only_a_lease_that_ran_out_is_a_crash(tracker: Tracker, clock: SettableClock) -> None:
+    claim = claimed(tracker.claim(ITEM))
+    assert tracker.count_crash(KEY) is None
+    claim.release()
+    clock.tick(EXPIRED)
+    assert tracker.count_crash(KEY) is None
+    assert existing(tracker, KEY).crashes == 0
+
+
+def test_a_crash_is_counted_once(tracker: Tracker, clock: SettableClock) -> None:
+    crash(tracker, clock)
+    late = over(
+        Interleaved(tracker.documents, lambda: tracker.count_crash(KEY)),
+        tracker,
+    )
+    assert late.count_crash(KEY) is None
+    assert existing(tracker, KEY).crashes == 1
+
+
+# ── dead letters ──
+
+
+def test_a_dead_letter_fails_what_a_claim_has_failed(
+    tracker: Tracker, clock: SettableClock
+) -> None:
+    claimed(tracker.claim(ITEM)).release(TransientError("down"))
+    clock.tick()
+    tracker.dead_letter(KEY)
+    recording = existing(tracker, KEY)
+    assert (recording.status, code_of(recording)) == (Status.FAILED, "dead_letter")
+    assert recording.finished_at == clock.now
+
+
+def test_a_dead_letter_leaves_alone_what_was_never_claimed(tracker: Tracker) -> None:
+    tracker.enqueue(ITEM)
+    assert tracker.dead_letter(KEY) is None
+    assert existing(tracker, KEY).status is Status.QUEUED
+
+
+def test_a_dead_letter_leaves_a_worker_alone(tracker: Tracker) -> None:
+    claim = claimed(tracker.claim(ITEM))
+    assert tracker.dead_letter(KEY) is None
+    claim.finish(Status.DONE)
+
+
+@pytest.mark.parametrize("status", [Status.DONE, Status.FAILED, Status.SKIPPED])
+def test_a_dead_letter_leaves_what_is_finished_alone(tracker: Tracker, status: Status) -> None:
+    before = claimed(tracker.claim(ITEM)).finish(status)
+    assert tracker.dead_letter(KEY) is None
+    assert existing(tracker, KEY) == before
+
+
+def test_a_dead_letter_of_before_a_retry_leaves_it_alone(tracker: Tracker) -> None:
+    claimed(tracker.claim(ITEM)).release(TransientError("down"))
+    tracker.retry(KEY)
+    assert tracker.dead_letter(KEY) is None
+
+
+# ── by hand ──
+
+
+@pytest.mark.parametrize("status", [Status.DONE, Status.FAILED, Status.SKIPPED])
+def test_a_retry_starts_from_zero(tracker: Tracker, clock: SettableClock, status: Status) -> None:
+    claimed(tracker.claim(ITEM)).release(runner="job")
+    claim = claimed(tracker.claim(ITEM, runner="job"))
+    claim.finish(status, audio=AUDIO, gcs_path=AUDIO.object)
+    tracker.change(KEY, lambda one: one.evolve(requeues=3, republished=6, crashes=4))
+    clock.tick(HOUR)
+    recording = tracker.retry(KEY)
+    assert recording == existing(tracker, KEY)
+    assert recording.status is Status.QUEUED
+    assert recording.queued_at == recording.updated_at == clock.now
+    counts = (recording.attempts, recording.crashes, recording.republished, recording.requeues)
+    assert counts == (0, 0, 0, 0)
+    nothing = (recording.first_claimed_at, recording.finished_at, recording.error)
+    assert nothing == (None, None, None)
+    assert (recording.name, recording.gcs_path) == (ITEM.name, AUDIO.object)
+    # No force is needed: what is QUEUED is anyone's.
+    claimed(tracker.claim(recording.to_source_file()))
+
+
+def test_a_retry_leaves_a_worker_alone(tracker: Tracker, clock: SettableClock) -> None:
+    claim = claimed(tracker.claim(ITEM))
+    assert tracker.retry(KEY) is None
+    claim.renew()
+    clock.tick(EXPIRED)
+    assert tracker.retry(KEY) is not None
+    with pytest.raises(LeaseLostError):
+        claim.renew()
+
+
+def test_a_change_is_decided_on_what_is_there(tracker: Tracker) -> None:
+    tracker.enqueue(ITEM)
+    taken: list[Claim | Refusal] = []
+    late = over(Interleaved(tracker.documents, lambda: taken.append(tracker.claim(ITEM))), tracker)
+    assert late.retry(KEY) is None
+    claimed(taken[0]).finish(Status.DONE)
+
+
+# ── lists ──
+
+
+def test_lists(tracker: Tracker, clock: SettableClock) -> None:
+    for number in range(3):
+        clock.tick()
+        tracker.enqueue(source_file(number))
+    clock.tick()
+    claimed(tracker.claim(source_file(1))).finish(Status.DONE)
+
+    def ids(found: Any) -> list[str]:
+        return [recording.source_id for recording in found]
+
+    assert sorted(ids(tracker.all())) == ["file0", "file1", "file2"]
+    assert ids(tracker.recent(2)) == ["file1", "file2"]
+    assert ids(tracker.with_status(Status.QUEUED)) == ["file2", "file0"]
+    assert ids(tracker.with_status(Status.QUEUED, 1)) == ["file2"]
