@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 from collections.abc import Callable
-from functools import cache
 from typing import TYPE_CHECKING
 
+from shared import logging as pipeline_logging
 from shared import shutdown
+from shared.bootstrap import Services
+from shared.errors import ConfigurationError
+from shared.perprocess import PerProcess
 
 if TYPE_CHECKING:
     from flask import Request
@@ -21,7 +25,16 @@ Answer = tuple[bytes | str, int, dict[str, str]]
 
 _JSON = {"Content-Type": "application/json"}
 
+
+def _configured() -> Services:
+    try:
+        return Services.from_environment()
+    except ConfigurationError as error:
+        sys.exit(f"extract_audio cannot start:\n{error}")
+
+
 # Loaded in gunicorn's master: nothing is built before the fork, but the fork is told.
+_services = _configured()
 shutdown.listen_after_fork()
 
 
@@ -31,23 +44,24 @@ def extract_audio(request: Request) -> Answer:
     if route is None:
         known = {path for _, path in _ROUTES}
         return "", 405 if request.path in known else 404, {}
-    try:
-        return route(request)
-    except Exception:
-        # Whatever it was, the message comes again; what it met is nobody's outside.
-        log.exception("not done")
-        return "", 503, {}
+    with pipeline_logging.traced(request.headers, _services.settings.project):
+        try:
+            return route(request)
+        except Exception:
+            # Whatever it was, the message comes again; what it met is nobody's outside.
+            log.exception("not done")
+            return "", 503, {}
 
 
-@cache
-def _service() -> Service:
-    from functions.extract_audio.service import Service  # noqa: PLC0415
-    from shared import logging as pipeline_logging  # noqa: PLC0415
-    from shared.bootstrap import Services  # noqa: PLC0415
+def _build() -> Service:
+    from functions.extract_audio.service import Service  # noqa: PLC0415 - most of a cold start
 
-    services = Services.from_environment()
-    pipeline_logging.setup(services.settings)
-    return Service(services, cancelled=shutdown.requested.is_set)
+    pipeline_logging.setup(_services.settings)
+    return Service(_services, cancelled=shutdown.requested.is_set)
+
+
+# The first requests may come at once: two services would run two recordings side by side.
+_service = PerProcess(_build)
 
 
 def _push(request: Request) -> Answer:

@@ -1,0 +1,55 @@
+"""Fixtures of the tests that run the services as processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.media.clips import run, speech
+from tests.pubsub import publisher
+from tests.services import Cloud
+from tests.services import cloud as running_cloud
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A meeting of three seconds."""
+    path = tmp_path_factory.mktemp("clips") / "meeting.mp4"
+    picture = ["-f", "lavfi", "-i", "testsrc2=s=160x90:r=5:d=3", "-c:v", "libx264"]
+    run(*speech(3, 44100, 2), *picture, "-preset", "ultrafast", "-c:a", "aac", path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def long_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An hour of near silence in half a megabyte: downloaded at once, encoded for seconds."""
+    path = tmp_path_factory.mktemp("clips") / "hour.mkv"
+    run("-f", "lavfi", "-i", "sine=f=50:r=48000:d=3600,volume=0.0001", "-c:a", "flac", path)
+    return path
+
+
+@pytest.fixture
+def cloud(
+    tmp_path: Path,
+    firestore_emulator: str,
+    pubsub_emulator: str,
+    gcs_emulator: str,
+    firestore_project: str,
+    pubsub_project: str,
+    gcs_bucket: str,
+) -> Iterator[Cloud]:
+    """Emulators, an empty bucket, project and Drive, and the environment that names them."""
+    with running_cloud(
+        tmp_path, firestore_emulator, pubsub_emulator, gcs_emulator, gcs_bucket, firestore_project
+    ) as made:
+        yield made
+
+
+@pytest.fixture
+def recordings_topic(cloud: Cloud) -> str:
+    """The topic of the recordings, on the emulator."""
+    name = f"projects/{cloud.project}/topics/recordings"
+    publisher().create_topic(name=name)
+    return name

@@ -1,0 +1,331 @@
+"""The extraction service as a process, and the world that it reaches: emulators and stand-ins."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psutil
+
+from cli.demo.drive_standin.control import RemoteWorld
+from shared.adapters.firestore import FirestoreDocuments
+from shared.adapters.gcs import GCSStorage
+from shared.events import SourceFile
+from shared.models import Recording
+from shared.ports import StoredObject
+from shared.tracker import Tracker
+from tests.emulators import ROOT, answers, fresh_name, running
+
+BIN = Path(sys.executable).parent
+READER = "reader@project.iam.gserviceaccount.com"
+NAME = "Weekly sync - 2025/01/29 10:00 CST - Recording"
+AUDIO = "dev/2025/01/weekly-sync_2025-01-29_10-00_audio.mp3"
+
+#: Longer than any of the waits below should take, on a machine that is busy with other tests.
+PATIENCE_S = 60.0
+
+T = TypeVar("T")
+
+
+def until(happened: Callable[[], T], timeout_s: float = PATIENCE_S, what: str = "") -> T:
+    """Look again and again until ``happened`` returns something true; return that."""
+    end = time.monotonic() + timeout_s
+    while True:
+        if seen := happened():
+            return seen
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {timeout_s:g} s: {what or happened}")
+        time.sleep(0.05)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a service answered; status 0 when the connection broke."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    seconds: float = 0.0
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+def ask(
+    url: str,
+    body: bytes | None = None,
+    timeout_s: float = 120.0,
+    headers: Mapping[str, str] | None = None,
+) -> Answer:
+    """GET, or POST a body; a connection that breaks is an answer of status 0."""
+    request = urllib.request.Request(
+        url, data=body, headers={"Content-Type": "application/json", **(headers or {})}
+    )
+    start = time.monotonic()
+    try:
+        with urllib.request.urlopen(request, timeout=timeout_s) as found:
+            text = found.read()
+            return Answer(found.status, dict(found.headers), text, time.monotonic() - start)
+    except urllib.error.HTTPError as error:
+        with error:
+            text = error.read()
+            return Answer(error.code, dict(error.headers), text, time.monotonic() - start)
+    except OSError:
+        return Answer(0, seconds=time.monotonic() - start)
+
+
+def envelope(data: bytes, published_at: datetime | None = None, **more: object) -> bytes:
+    """Return the body that a push subscription posts (Pub/Sub's "Push subscriptions")."""
+    message = {
+        "data": base64.b64encode(data).decode(),
+        "messageId": fresh_name("message"),
+        "publishTime": (published_at or datetime.now(UTC)).isoformat().replace("+00:00", "Z"),
+        "attributes": {},
+    }
+    return json.dumps(
+        {"message": message, "subscription": "projects/p/subscriptions/s", **more}
+    ).encode()
+
+
+class Service:
+    """One running instance."""
+
+    def __init__(self, process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+        self.process = process
+        self.port = port
+        self.url = f"http://127.0.0.1:{port}"
+        self._log = log
+        self._pool = ThreadPoolExecutor(32)
+
+    def get(self, path: str, timeout_s: float = 30.0) -> Answer:
+        return ask(self.url + path, timeout_s=timeout_s)
+
+    def post(self, body: bytes, path: str = "/", timeout_s: float = 120.0) -> Answer:
+        return ask(self.url + path, body, timeout_s)
+
+    def push(self, item: SourceFile, published_at: datetime | None = None) -> Answer:
+        return self.post(envelope(item.encode(), published_at))
+
+    def pushing(self, item: SourceFile) -> Future[Answer]:
+        """Push without waiting for the answer."""
+        return self._pool.submit(self.push, item)
+
+    def tree(self) -> list[psutil.Process]:
+        """Return the processes of this instance that run, the server's master first."""
+        try:
+            master = psutil.Process(self.process.pid)
+            return [master, *master.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return []
+
+    def ffmpegs(self) -> list[psutil.Process]:
+        """Return the FFmpeg processes at work."""
+        return [one for one in self.tree() if _is_ffmpeg(one)]
+
+    def encoders(self) -> list[psutil.Process]:
+        """Return those that write MP3."""
+        return [one for one in self.ffmpegs() if "libmp3lame" in _command(one)]
+
+    def kill(self) -> None:
+        """SIGKILL everything at once, as when the machine dies."""
+        for one in self.tree():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.kill()
+        self.process.wait()
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the first process only, as Cloud Run does."""
+        self.process.send_signal(number)
+
+    def close(self) -> None:
+        self.kill()
+        self._pool.shutdown(wait=True)
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text(errors="replace")
+
+    @property
+    def log_lines(self) -> list[dict[str, Any]]:
+        """Return what it logged as JSON."""
+        return [json.loads(line) for line in self.log.splitlines() if line.startswith("{")]
+
+    def metric(self, name: str) -> float:
+        """Return one number of /metrics; its name with labels as they are written there."""
+        for line in self.get("/metrics").body.decode().splitlines():
+            if line.startswith(f"{name} "):
+                return float(line.split()[-1])
+        raise AssertionError(f"no {name} in /metrics")
+
+
+def _command(process: psutil.Process) -> str:
+    with contextlib.suppress(psutil.Error):
+        return " ".join(process.cmdline())
+    return ""
+
+
+def _is_ffmpeg(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.Error):
+        return "ffmpeg" in process.name() and process.status() != psutil.STATUS_ZOMBIE
+    return False
+
+
+@dataclass
+class Cloud:
+    """What the services of one test share. ``env`` is their environment."""
+
+    env: dict[str, str]
+    world: RemoteWorld
+    project: str
+    bucket: str
+    directory: Path
+    lease_s: float = 60.0
+
+    def __post_init__(self) -> None:
+        # The tests' own eyes: past every proxy, through the emulators' own variables.
+        self.tracker = Tracker(
+            FirestoreDocuments(self.project), lease=timedelta(seconds=self.lease_s)
+        )
+        self.storage = GCSStorage(self.bucket)
+
+    def record(self, content: Path, name: str = NAME, **more: Any) -> SourceFile:
+        """Put a recording into Drive and return its message."""
+        file_id = self.world.create_file(name, content=str(content), mime_type="video/mp4")
+        return item_of(file_id, content, name, **more)
+
+    def recording(self, item: SourceFile) -> Recording:
+        found = self.tracker.get(item.key)
+        assert found is not None, "no document"
+        return found
+
+    def status(self, item: SourceFile) -> str:
+        found = self.tracker.get(item.key)
+        return found.status.value if found else ""
+
+    def objects(self) -> dict[str, StoredObject]:
+        return {one.name: one for one in self.storage.list()}
+
+    def audio(self) -> dict[str, StoredObject]:
+        """Return the audio objects by their names."""
+        return {name: one for name, one in self.objects().items() if name.endswith(".mp3")}
+
+    @contextmanager
+    def service(self, port: int | None = None, **env: str) -> Iterator[Service]:
+        """Run an instance until the block ends."""
+        service = self.start(port, **env)
+        try:
+            yield service
+        finally:
+            service.close()
+
+    def start(self, port: int | None = None, **env: str) -> Service:
+        """Start an instance and wait until it answers."""
+        port = port or free_fixed_port()
+        log = self.directory / f"{fresh_name('service')}.log"
+        command = [str(BIN / "functions-framework"), "--host=127.0.0.1", f"--port={port}"]
+        command += ["--source=functions/extract_audio/main.py", "--target=extract_audio"]
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env={**self.env, **env},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        service = Service(process, port, log)
+        try:
+            until(lambda: service.get("/live").status == 200 or _ended(service), what="/live")
+        except BaseException:
+            service.close()
+            raise
+        return service
+
+
+def _ended(service: Service) -> bool:
+    if service.process.poll() is not None:
+        raise AssertionError(f"the service did not start:\n{service.log}")
+    return False
+
+
+_ports = threading.Lock()
+_given: set[int] = set()
+
+
+def free_fixed_port() -> int:
+    """Return a free port that no other instance of this run was given."""
+    from tests.emulators import free_port
+
+    with _ports:
+        while (port := free_port()) in _given:
+            pass
+        _given.add(port)
+        return port
+
+
+def item_of(file_id: str, content: Path, name: str = NAME, **more: Any) -> SourceFile:
+    """Return the message about a file of Drive."""
+    data = content.read_bytes()
+    fields: dict[str, Any] = {
+        "source": "drive",
+        "source_id": file_id,
+        "revision": hashlib.md5(data).hexdigest(),
+        "name": name,
+        "mime_type": "video/mp4",
+        "size_bytes": len(data),
+        "created_at": datetime(2025, 1, 29, 10, tzinfo=UTC),
+        **more,
+    }
+    return SourceFile(**fields)
+
+
+@contextmanager
+def drive_standin(directory: Path) -> Iterator[tuple[int, RemoteWorld]]:
+    """Run the stand-in of Drive as a process; yields its port and its world."""
+    port = free_fixed_port()
+    command = [sys.executable, "-m", "cli.demo.drive_standin", f"--port={port}"]
+    with running(command, port, directory / "drive.log", ready=answers) as address:
+        yield port, RemoteWorld(f"http://{address}")
+
+
+@contextmanager
+def cloud(
+    directory: Path, firestore: str, pubsub: str, gcs: str, bucket: str, project: str
+) -> Iterator[Cloud]:
+    """Run a stand-in of Drive and describe the rest to the services."""
+    with drive_standin(directory) as (port, world):
+        key = directory / "key.json"
+        key.write_text(json.dumps(world.key_file(account=READER)))
+        env = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(directory),
+            "LOG_FORMAT": "json",
+            "STORAGE_URL": f"gs://{bucket}",
+            "TRACKER_URL": f"firestore://{project}/(default)",
+            "RECORDINGS_QUEUE_URL": f"pubsub://{project}/recordings",
+            "DRIVE_API_ENDPOINT": f"http://127.0.0.1:{port}/drive/v3/",
+            "GOOGLE_APPLICATION_CREDENTIALS": str(key),
+            "FIRESTORE_EMULATOR_HOST": firestore,
+            "PUBSUB_EMULATOR_HOST": pubsub,
+            "STORAGE_EMULATOR_HOST": gcs,
+            **{name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ},
+        }
+        yield Cloud(env, world, project, bucket, directory)
