@@ -84,22 +84,9 @@ def frame_starts(data: bytes | mmap.mmap, start: int = 0) -> array[int]:
     From there on ``data`` is nothing but whole frames of one kind at one bit rate.
     Raises ``FrameError`` at the first byte that is not as it must be.
     """
-    starts, at, end = array("q", [start]), start, len(data)
-    if at == end:
-        return starts
-    first = Header.parse(data[at : at + 4])
-    size = first.size - first.padding
-    second, third = data[at + 1], data[at + 2] & ~_PADDING_BIT
-    try:
-        while at < end:
-            if data[at] != 0xFF or data[at + 1] != second or data[at + 2] & ~_PADDING_BIT != third:
-                raise FrameError(f"no frame begins at byte {at}")
-            at += size + (data[at + 2] >> 1 & 1)
-            starts.append(at)
-    except IndexError:
-        raise FrameError(f"the last frame is cut at byte {end}") from None
-    if at != end:
-        raise FrameError(f"the last frame is cut at byte {end}")
+    starts = _whole_frames(data, start)
+    if starts[-1] != len(data):
+        raise FrameError(f"the last frame is cut at byte {len(data)}")
     return starts
 
 
@@ -108,28 +95,42 @@ def count_frames(blocks: Iterator[bytes]) -> tuple[Header, int]:
 
     Raises ``FrameError`` unless every frame is whole and of the first one's kind.
     """
-    rest, first, count = b"", None, 0
+    rest, first, count = b"", b"", 0
     for block in blocks:
         data = rest + block
-        first = first or Header.parse(data)
-        whole = _whole(data, first)
-        count += len(frame_starts(data[:whole])) - 1
-        rest = data[whole:]
-    if first is None or rest:
+        first = first or data[:4]
+        starts = _whole_frames(data, 0)
+        count += len(starts) - 1
+        rest = data[starts[-1] :]
+        if count and rest and not _same_kind(rest[:4], first):
+            raise FrameError(f"no frame begins after {count} frames")
+    if rest or not count:
         raise FrameError("the last frame is cut" if rest else "there is no frame in it")
-    return first, count
+    return Header.parse(first), count
 
 
-def _whole(data: bytes, first: Header) -> int:
-    """Return how many bytes of ``data`` are certainly whole frames."""
-    at, size = 0, first.size - first.padding
-    end = len(data) - 3
-    while at < end:
-        following = at + size + (data[at + 2] >> 1 & 1)
-        if following > len(data):
+def _same_kind(head: bytes, first: bytes) -> bool:
+    """Tell whether ``head``, which may be cut, begins a frame like ``first``."""
+    masks = (0xFF, 0xFF, 0xFF & ~_PADDING_BIT)
+    return all(a & mask == b & mask for a, b, mask in zip(head, first, masks, strict=False))
+
+
+def _whole_frames(data: bytes | mmap.mmap, start: int) -> array[int]:
+    """Return where each whole frame begins, and where the last whole one ends."""
+    starts, at, end = array("q", [start]), start, len(data)
+    if end < start + 4:
+        return starts
+    first = Header.parse(data[start : start + 4])
+    size = first.size - first.padding
+    second, third = data[start + 1], data[start + 2] & ~_PADDING_BIT
+    while at + 3 <= end:
+        if data[at] != 0xFF or data[at + 1] != second or data[at + 2] & ~_PADDING_BIT != third:
+            raise FrameError(f"no frame begins at byte {at}")
+        at += size + (data[at + 2] >> 1 & 1)
+        if at > end:
             break
-        at = following
-    return at
+        starts.append(at)
+    return starts
 
 
 def info_frame(

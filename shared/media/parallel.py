@@ -84,6 +84,7 @@ class ParallelEncoder:
         self._begun: list[_Segment] = []
         # What is read but not encoded yet: a segment for each further encoder, and a little.
         self._room = threading.Semaphore((workers - 1) * SEGMENT_BLOCKS + 12)
+        self._spare: queue.SimpleQueue[bytearray] = queue.SimpleQueue()
         self._results = _Results()
         self.samples = 0
 
@@ -131,14 +132,15 @@ class ParallelEncoder:
 
     def _read(self, source: int) -> None:
         segment = self._begin(0, [])
-        recent: list[memoryview] = []
+        lead: list[memoryview] = []
         count = 0
         while (block := self._block(source)).nbytes == self._block_bytes:
             if self._workers > 1 and count == SEGMENT_BLOCKS:
-                segment = self._turn(segment, recent, block)
-                count = 0
+                segment = self._turn(segment, lead, block)
+                lead, count = [], 0
+            if self._workers > 1 and count >= SEGMENT_BLOCKS - LEAD_BLOCKS:
+                lead.append(self._copy(block))  # its own buffer is used again once written
             self._put(segment, block)
-            recent = [*recent[1 - LEAD_BLOCKS :], block]
             count += 1
         self._put(segment, block)  # what is left, less than a block
         segment.blocks.put(None)
@@ -161,7 +163,7 @@ class ParallelEncoder:
         whole block beyond it ends a segment, so that a last one is never too short.
         """
         ahead = self._block_bytes // BLOCK_FRAMES * AGREEING_FRAMES
-        self._put(segment, following[:ahead])
+        self._put(segment, memoryview(bytes(following[:ahead])))
         segment.keep_frames = SEGMENT_BLOCKS * BLOCK_FRAMES
         segment.blocks.put(None)
         return self._begin(segment.index + 1, lead)
@@ -173,7 +175,7 @@ class ParallelEncoder:
 
     def _block(self, source: int) -> memoryview:
         """Read one block; a shorter one is the last."""
-        view = memoryview(bytearray(self._block_bytes))
+        view = memoryview(self._buffer())
         filled = 0
         while filled < len(view) and (got := os.readv(source, [view[filled:]])):
             filled += got
@@ -181,6 +183,18 @@ class ParallelEncoder:
         self.samples += filled // self._sample_bytes
         self._on_samples(self.samples)
         return view[:filled]
+
+    def _buffer(self) -> bytearray:
+        """Return a buffer, used before where there is one: new memory costs a fault a page."""
+        with suppress(queue.Empty):
+            return self._spare.get_nowait()
+        return bytearray(self._block_bytes)
+
+    def _copy(self, block: memoryview) -> memoryview:
+        """Copy a whole block, for the encoder of the next segment."""
+        copy = memoryview(self._buffer())
+        copy[:] = block
+        return copy
 
     # The workers: one encoder process a segment.
 
@@ -202,6 +216,8 @@ class ParallelEncoder:
         with suppress(BrokenPipeError):  # the encoder's own words say why it has gone
             while (block := segment.blocks.get()) is not None:
                 write_all(process.stdin, block)
+                if isinstance(block.obj, bytearray):
+                    self._spare.put(block.obj)
                 self._room.release()
                 self._job.touch()
         process.close_stdin()
