@@ -199,8 +199,8 @@ def _one_process(input_: Input, found: Probe, recipe: Recipe, work: Work) -> Enc
     track = found.track
     # A second over the limit is enough to tell that it is too long.
     arguments = ["-t", f"{work.max_duration_s + 1:.0f}"]
-    # Times by counting samples: a late start and gaps are not filled, as in the MP3.
-    arguments += ["-af", "asetpts=N/SR/TB"]
+    # A late start and gaps are not filled, as in the MP3.
+    arguments += ["-af", presets.COUNTED_TIMES]
     arguments += presets.output_arguments(recipe, track, path)
     with work.job(found.duration_s) as job:
         arguments += ["-progress", "pipe:1", "-stats_period", "0.5"]
@@ -223,17 +223,19 @@ def _copy(input_: Input, found: Probe, recipe: Recipe, work: Work) -> Encoded:
     table = packets.arguments(track.index)
     with work.job(found.duration_s) as job:
         with input_.opened() as (source, fds):
-            output = presets.output_arguments(recipe, track, path)
+            # A late start is recorded, not kept; what lies before zero is the encoder's delay.
+            output = ["-bsf:a", "setts=ts=TS-max(STARTPTS\\,0)"]
+            output += presets.output_arguments(recipe, track, path)
             process = job.start([*source, *output, *table], fds=fds, stdout=True)
         copied = packets.read(process.blocks(), job, _reporter(found, work))
-        process.wait()
+        log = process.wait()
     if not copied.count:
         raise PermanentError(Code.NO_AUDIO, "its audio track is empty")
     return Encoded(
         path=path,
         recipe=recipe,
         duration_s=copied.duration_s,
-        start_offset_s=_offset(copied.first_s, found),
+        start_offset_s=_offset(copied.first_s, log, found),
         span_s=copied.span_s,
     )
 
@@ -271,7 +273,8 @@ class _Reader:
     first_frame: BinaryIO
 
     def start_offset(self, found: Probe) -> float:
-        return _offset(packets.first_time(self.first_frame.read()), found)
+        first_s = packets.first_time(self.first_frame.read())
+        return _offset(first_s or 0.0, self.process.log, found)
 
 
 def _start_reader(
@@ -282,7 +285,7 @@ def _start_reader(
         first_frame = packets.first_frame_arguments(track.index, writable)
         try:
             process = job.start(
-                ["-copyts", *source, *arguments, *first_frame],
+                [*source, *arguments, *first_frame],
                 fds=(*fds, writable),
                 stdout=True,
                 slot=slot,
@@ -295,12 +298,16 @@ def _start_reader(
     return _Reader(process, os.fdopen(readable, "rb"))
 
 
-def _offset(first_s: float | None, found: Probe) -> float:
-    """Return how much later than the recording its audio starts, in seconds."""
-    # A clock that runs from anywhere (MPEG-TS, live Matroska) is measured from its start;
-    # an MP4's from zero, where its player starts.
-    origin = min(found.start_s, 0.0) if found.container.startswith("mov") else found.start_s
-    return max(0.0, round((first_s or 0.0) - origin, 3))
+def _offset(first_s: float, log: Log, found: Probe) -> float:
+    """Return how much later than the recording its audio starts, in seconds.
+
+    ``first_s`` is the first frame's time as FFmpeg hands it on: since the recording's start,
+    or (MPEG-TS) since that of the streams in use.
+    """
+    first_s += log.start_correction_s()
+    if found.starts_at_zero:
+        first_s += max(0.0, found.start_s)
+    return max(0.0, round(first_s, 3))
 
 
 def _duration(log: Log, track: AudioTrack) -> float:

@@ -104,9 +104,10 @@ class Process:
             self._on_block()
             yield block
 
-    def wait(self) -> Log:
+    def wait(self, *, expected: str = "") -> Log:
         """Wait for the end and return what FFmpeg said.
 
+        A failure that says the words ``expected`` is none.
         Raises ``TransientError`` when it was ended by a signal (a crash of ours, never
         the recording's fault), else the ``PermanentError`` that its last words stand for.
         """
@@ -115,7 +116,7 @@ class Process:
         self.close_pipes()
         if status < 0:
             raise _killed(-status)
-        if status > 0:
+        if status > 0 and not (expected and self.log.says(expected)):
             raise TransientError(self.log.last_words()) if self._ours else self.log.error()
         return self.log
 

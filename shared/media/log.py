@@ -34,6 +34,7 @@ _INPUT_STREAM = re.compile(
     r" \((?P<samples>\d+) samples\);)?"
 )
 
+_CORRECTED = re.compile(r"^Correcting start time of Input #0 by (-?\d+) us")
 _WRITTEN = re.compile(r"\[info\] video:\d+KiB audio:(\d+)KiB ")
 
 _MEANINGS: tuple[tuple[str, Code, str], ...] = (
@@ -131,6 +132,11 @@ class Log:
             if line.startswith(mark) and (match := _WRITTEN.search(line)):
                 return int(match[1])
         return 0
+
+    def start_correction_s(self) -> float:
+        """Return how much later than the file the streams in use start, where FFmpeg says so."""
+        matches = map(_CORRECTED.match, self.texts("verbose"))
+        return sum(int(match[1]) for match in matches if match) / 1e6
 
     def error(self) -> PipelineError:
         """Return the error that FFmpeg's last words stand for."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -53,28 +54,90 @@ def rows(blocks: Iterator[bytes]) -> Iterator[tuple[float, float, int]]:
 def read(blocks: Iterator[bytes], job: Job, on_time: OnProgress) -> Packets:
     """Add up a table as it is printed; ``on_time`` is told how many seconds are done."""
     base, rest = Fraction(1), b""
-    count = ticks = end = 0
-    first: int | None = None
+    table = _Table()
     for block in blocks:
         job.touch()
         *lines, rest = (rest + block).split(b"\n")
         for line in lines:
             if line.startswith(b"#"):
                 base = _time_base(line) or base
-                continue
-            _, _, pts, duration, _ = line.split(b",", 4)
-            first = int(pts) if first is None else first
-            count += 1
-            ticks += int(duration)
-            end = int(pts) + int(duration)
-        on_time(float(ticks * base))
-    delay = max(0, -(first or 0))
+            else:
+                _, _, pts, duration, _ = line.split(b",", 4)
+                table.add(int(pts), int(duration))
+        on_time(float(table.done * base))
+    start = max(0, table.first)
     return Packets(
-        count=count,
-        first_s=float(max(0, first or 0) * base),
-        duration_s=float(max(0, ticks - delay) * base),
-        span_s=float((end - max(0, first or 0)) * base),
+        count=table.count,
+        first_s=float(start * base),
+        duration_s=float(base * max(Fraction(0), table.duration() - max(0, -table.first))),
+        span_s=float((table.end - start) * base),
     )
+
+
+#: A packet that lasts so many times what packets do is followed by a gap.
+_GAP = 4
+#: Share of the packets that must last the same to say that all do.
+_CONSTANT = 0.9
+
+
+class _Table:
+    """Times and durations of packets, in ticks, added up without their gaps.
+
+    Neither column can be trusted alone: Matroska rounds durations to milliseconds, which
+    is 1.6 % of an AAC packet, and an MP4 lengthens the packet before a gap.
+    """
+
+    def __init__(self) -> None:
+        self.first: int = 0
+        self.end: int = 0
+        self.count: int = 0
+        self.done: int = 0
+        self._last = (0, 0)
+        self._steps: Counter[tuple[int, int]] = Counter()
+
+    def add(self, pts: int, duration: int) -> None:
+        """Take the next packet."""
+        if self.count:
+            before, lasting = self._last
+            self._steps[pts - before, lasting] += 1
+        else:
+            self.first = pts
+        self.count += 1
+        self.done += min(duration, _GAP * (self._last[1] or duration))
+        self.end = pts + duration
+        self._last = (pts, duration)
+
+    def duration(self) -> Fraction:
+        """Return how long all packets last together."""
+        last = Fraction(self._last[1])
+        if not self._steps:
+            return last
+        typical = self._typical()
+        near = {step: n for (step, _), n in self._steps.items() if abs(step - typical) <= 1}
+        if sum(near.values()) >= _CONSTANT * (self.count - 1):
+            exact = Fraction(sum(step * n for step, n in near.items()), sum(near.values()))
+            return (self.count - 1) * exact + (last if last <= exact + 1 else exact)
+        longest = _GAP * max(1, typical)
+        return Fraction(
+            sum(n * _within(one, longest, typical) for one, n in self._steps.items())
+        ) + (last if last <= longest else typical)
+
+    def _typical(self) -> int:
+        """Return the median of the steps from packet to packet."""
+        seen, half = 0, (self.count - 1) / 2
+        for (step, _), n in sorted(self._steps.items()):
+            seen += n
+            if seen >= half:
+                return step
+        raise AssertionError("the median of nothing")
+
+
+def _within(step: tuple[int, int], longest: int, typical: int) -> int:
+    """Return how long a packet lasts, by the step to the next one, or else by its own word."""
+    to_next, lasting = step
+    if 0 < to_next <= longest:
+        return to_next
+    return lasting if 0 < lasting <= longest else typical
 
 
 def first_time(table: bytes) -> float | None:

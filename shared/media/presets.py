@@ -21,6 +21,9 @@ MAX_CHANNELS = 2
 #: What libopus takes for one channel, in bits a second; more is an error to it.
 OPUS_MAX_CHANNEL_BITRATE = 256_000
 
+#: A filter that sets times by counting samples: gaps and late starts do not count.
+COUNTED_TIMES = "asetpts=N/SR/TB"
+
 #: Without this, FFmpeg writes its version and the source's tags into the file, and the
 #: same recording would give other bytes after an upgrade.
 _REPRODUCIBLE = (

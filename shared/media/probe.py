@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from shared.errors import Code, PermanentError, PipelineError
+from shared.errors import Code, PermanentError
 from shared.media.declared import declared
 from shared.media.ffmpeg import Job
 from shared.media.inputs import Input
@@ -75,6 +75,16 @@ class Probe:
     tracks: tuple[AudioTrack, ...]
 
     @property
+    def starts_at_zero(self) -> bool:
+        """Whether its clock is played from zero: an MP4's, and a Matroska's that is no live one.
+
+        ``start_s`` does not tell: it leaves out pictures whose codec is not on the white list.
+        """
+        return self.container.startswith("mov") or (
+            self.container.startswith("matroska") and self.duration_s is not None
+        )
+
+    @property
     def track(self) -> AudioTrack:
         """The track to take: flagged default, else most channels, else first.
 
@@ -107,14 +117,12 @@ def _described(input_: Input, job: Job) -> Log:
     with input_.opened() as (arguments, fds):
         process = job.start(arguments, fds=fds)
     try:
-        process.wait()
-    except PipelineError:
+        return process.wait(expected=_OPENED)
+    except PermanentError:
         job.check()
         input_.check()
-        if not process.log.says(_OPENED):
-            _refuse_cut(input_)
-            raise
-    return process.log
+        _refuse_cut(input_)
+        raise
 
 
 def _refuse_cut(input_: Input) -> None:

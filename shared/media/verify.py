@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from shared.errors import Code, PermanentError
-from shared.media import mp3, probe, waveform
+from shared.media import mp3, presets, probe, waveform
 from shared.media.encode import Encoded, tolerance
 from shared.media.ffmpeg import Job
 from shared.media.inputs import own_file
@@ -41,14 +41,14 @@ def verify(encoded: Encoded, job: Job) -> Verified:
     Raises ``PermanentError(verify_failed)`` with what is wrong.
     """
     size = encoded.path.stat().st_size
-    if encoded.recipe.muxer == "mp3" and encoded.recipe.codec is Codec.MP3:
-        _check_frames(encoded)
     process = job.start(
         [*_windows(encoded), *waveform.arguments(encoded.path, encoded.duration_s)],
         stdout=True,
         ours=True,
         level="info",
     )
+    if encoded.recipe.muxer == "mp3" and encoded.recipe.codec is Codec.MP3:
+        _check_frames(encoded)  # while FFmpeg decodes
     levels = waveform.measure(process.blocks())
     log = process.wait()
     _check_decoded(log)
@@ -72,7 +72,7 @@ def _windows(encoded: Encoded) -> list[str]:
     return [
         *("-bsf:a", f"noise=drop={escaped}"),
         *own_file(encoded.path),
-        *("-map", "0:a:0", "-af", waveform.COUNTED_TIMES, "-f", "null", "-"),
+        *("-map", "0:a:0", "-af", presets.COUNTED_TIMES, "-f", "null", "-"),
     ]
 
 

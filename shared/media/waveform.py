@@ -12,6 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
+from shared.media import presets
 from shared.media.ffmpeg import Job, write_all
 from shared.media.inputs import own_file
 
@@ -21,9 +22,6 @@ _BAR, _GAP = 3, 1
 _RATE = 8000
 #: Seconds looked at in each column: the packets around it of any codec.
 _LOOK_S = 0.08
-
-#: Times by counting samples: muxers complain of those around packets that were dropped.
-COUNTED_TIMES = "asetpts=N/SR/TB"
 
 _BACKGROUND, _PEAK, _BODY = 0, 1, 2
 #: Blue, green, red, alpha, as FFmpeg's palette wants them.
@@ -45,7 +43,7 @@ def arguments(path: Path, duration_s: float) -> list[str]:
     return [
         *("-bsf:a", f"noise=drop={drop}"),
         *own_file(path),
-        *("-map", "1:a:0", "-af", COUNTED_TIMES),
+        *("-map", "1:a:0", "-af", presets.COUNTED_TIMES),
         *("-ac", "1", "-ar", str(_RATE), "-f", "s16le", "pipe:1"),
     ]
 

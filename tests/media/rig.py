@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from dataclasses import replace as evolve
 from pathlib import Path
+from typing import Any
 
 from functions.extract_audio.worker import Worker
 from shared.adapters.local import LocalSources
@@ -89,7 +91,6 @@ class Rig:
     cancelled: Callable[[], bool] = lambda: False
     sources: type[LocalSources] = LocalSources
     on_progress: Callable[[float], None] = lambda _: None
-    storages: list[MemoryStorage] = field(default_factory=list)
 
     def extract(
         self,
@@ -98,7 +99,7 @@ class Rig:
         *,
         sources: LocalSources | None = None,
         stall_s: float = 60,
-        **settings: object,
+        **settings: Any,
     ) -> Extracted:
         self.count += 1
         directory = self.directory / f"audio{self.count}"
@@ -109,7 +110,7 @@ class Rig:
             tracker=Tracker(MemoryDocuments()),
             storage=storage,
             sources={"local": files},
-            settings=Settings(**{"audio_preset": preset, "encode_workers": 2, **settings}),
+            settings=evolve(Settings(), audio_preset=preset, **{"encode_workers": 2, **settings}),
             stall_s=stall_s,
         )
         result = worker.process(

@@ -1,0 +1,190 @@
+"""Which track is taken, when it starts, and what its container says wrongly of it."""
+
+from __future__ import annotations
+
+import struct
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from tests.media import clips
+from tests.media.rig import RangeSources, Rig
+
+SINE = "sine=frequency={hz}:sample_rate=48000:duration={s}"
+
+
+def tones(path: Path, *tracks: tuple[int, int, str], video: bool = True) -> Path:
+    """Write a file with a track for each (frequency, channels, disposition)."""
+    inputs, maps = [], []
+    for index, (hz, channels, disposition) in enumerate(tracks):
+        inputs += ["-f", "lavfi", "-i", SINE.format(hz=hz, s=2)]
+        maps += ["-map", str(index), f"-ac:a:{index}", str(channels)]
+        maps += [f"-disposition:a:{index}", disposition]
+    picture = ["-f", "lavfi", "-i", "testsrc2=s=160x90:r=5:d=2"] if video else []
+    maps += ["-map", str(len(tracks)), "-c:v", "libx264", "-preset", "ultrafast"] if video else []
+    # Without this, Matroska is told that its first track is the default one.
+    passed = ["-default_mode", "passthrough"] if path.suffix == ".mkv" else []
+    clips.run(*inputs, *picture, *maps, "-c:a", "aac", *passed, path)
+    return path
+
+
+def frequency(path: Path) -> float:
+    """Return the frequency of a tone in Hz, by its zero crossings."""
+    data = clips.run("-i", path, "-ac", "1", "-ar", "48000", "-f", "s16le", "-")
+    samples = struct.unpack(f"<{len(data) // 2}h", data)[12_000:60_000]
+    rising = sum(a < 0 <= b for a, b in pairwise(samples))
+    return float(rising)
+
+
+@pytest.mark.parametrize("extension", ["mp4", "mkv"])
+@pytest.mark.parametrize(
+    ("tracks", "taken"),
+    [
+        ([(300, 1, "0"), (500, 1, "default")], 500),
+        ([(300, 2, "0"), (500, 1, "default")], 500),
+        ([(300, 1, "0"), (500, 2, "0"), (700, 2, "0")], 500),
+        ([(300, 2, "0"), (500, 2, "0")], 300),
+        ([(300, 1, "default"), (500, 2, "default")], 500),
+    ],
+)
+@pytest.mark.parametrize("preset", ["mp3", "copy"])
+def test_the_default_track_else_the_widest_else_the_first(
+    tracks: list[tuple[int, int, str]],
+    taken: int,
+    extension: str,
+    preset: str,
+    worker: Rig,
+    tmp_path: Path,
+) -> None:
+    clip = tones(tmp_path / f"clip.{extension}", *tracks)
+    if extension == "mp4" and all(disposition == "0" for *_, disposition in tracks):
+        no_track_enabled(clip)
+
+    assert frequency(worker.extract(clip, preset).path) == pytest.approx(taken, abs=2)
+
+
+def no_track_enabled(path: Path) -> None:
+    """Take the flag off that FFmpeg gives one track of an MP4 in any case."""
+    data = bytearray(path.read_bytes())
+    at = -1
+    while (at := data.find(b"tkhd", at + 1)) >= 0:
+        data[at + 7] &= ~1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("served", [False, True])
+@pytest.mark.parametrize("preset", ["mp3", "copy", "opus", "whisper"])
+@pytest.mark.parametrize("extension", ["mp4", "mkv", "ts", "mov", "webm"])
+def test_a_late_start_is_recorded_and_not_filled(
+    extension: str, preset: str, served: bool, worker: Rig, tmp_path: Path
+) -> None:
+    clip = tmp_path / f"late.{extension}"
+    codecs = ["-c:v", "libvpx", "-deadline", "realtime", "-c:a", "libopus"]
+    if extension != "webm":
+        codecs = ["-c:v", "libx264", "-preset", "ultrafast", "-bf", "0", "-c:a", "aac"]
+    picture = ["-f", "lavfi", "-i", "testsrc2=s=160x90:r=25:d=6"]
+    sound = ["-itsoffset", "1.7", *clips.speech(4, 48000, 2)]
+    clips.run(*picture, *sound, "-map", "0", "-map", "1", *codecs, clip)
+    worker.sources = RangeSources if served else worker.sources
+
+    made = worker.extract(clip, preset)
+
+    # An encoder's own delay is part of what its track starts with.
+    assert made.audio.start_offset_s == pytest.approx(1.7, abs=0.03)
+    length = clips.decoded_samples(clip) / 48000
+    assert made.audio.duration_s == pytest.approx(length, abs=0.03)
+    rate = 16000 if preset == "whisper" else 48000
+    assert clips.decoded_samples(made.path) / rate == pytest.approx(length, abs=0.03)
+
+
+def patched(path: Path, box: bytes, seconds: float) -> None:
+    """Add seconds to what a box of an MP4 says of the duration."""
+    data = bytearray(path.read_bytes())
+    at = -1
+    while (at := data.find(box, at + 1)) >= 0:
+        assert data[at + 4] == 0, "version 1 has longer numbers"
+        field = at + (24 if box == b"tkhd" else 20)
+        scale = 1000 if box == b"tkhd" else int.from_bytes(data[at + 16 : at + 20], "big")
+        value = int.from_bytes(data[field : field + 4], "big") + round(seconds * scale)
+        data[field : field + 4] = max(1, value).to_bytes(4, "big")
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("preset", ["mp3", "copy"])
+@pytest.mark.parametrize("seconds", [-3, 5])
+@pytest.mark.parametrize("boxes", [[b"mvhd"], [b"tkhd"], [b"mdhd"], [b"mvhd", b"tkhd", b"mdhd"]])
+def test_a_wrong_length_in_an_mp4_is_no_fault_of_its_audio(
+    boxes: list[bytes], seconds: int, preset: str, worker: Rig, tmp_path: Path
+) -> None:
+    clip = tmp_path / "clip.mp4"
+    clips.run(*clips.speech(6, 44100, 2), "-f", "lavfi", "-i", "testsrc2=s=160x90:r=5:d=6",
+              "-c:v", "libx264", "-preset", "ultrafast", "-c:a", "aac", clip)  # fmt: skip
+    for box in boxes:
+        patched(clip, box, seconds)
+
+    made = worker.extract(clip, preset)
+
+    assert made.audio.duration_s == pytest.approx(6, abs=0.05)
+    assert clips.decoded_samples(made.path) / 44100 == pytest.approx(6, abs=0.05)
+
+
+@pytest.mark.parametrize("preset", ["mp3", "copy"])
+@pytest.mark.parametrize("seconds", [-3.0, 5.0])
+def test_a_wrong_length_in_a_matroska_file_is_no_fault_of_its_audio(
+    seconds: float, preset: str, worker: Rig, tmp_path: Path
+) -> None:
+    clip = tmp_path / "clip.mkv"
+    clips.run(*clips.speech(6, 48000, 1), "-c:a", "libopus", clip)
+    data = clip.read_bytes()
+    at = data.find(b"\x44\x89\x88")  # Duration, 8 bytes
+    duration = struct.unpack(">d", data[at + 3 : at + 11])[0] + seconds * 1000
+    clip.write_bytes(data[: at + 3] + struct.pack(">d", duration) + data[at + 11 :])
+
+    made = worker.extract(clip, preset)
+
+    assert made.audio.duration_s == pytest.approx(6, abs=0.05)
+
+
+@pytest.mark.parametrize("preset", ["mp3", "copy", "opus", "whisper"])
+@pytest.mark.parametrize("extension", ["mp4", "mkv", "ts"])
+def test_gaps_in_the_timestamps_are_not_filled(
+    extension: str, preset: str, worker: Rig, tmp_path: Path
+) -> None:
+    plain, clip = tmp_path / "plain.mp4", tmp_path / f"gaps.{extension}"
+    clips.run(*clips.speech(6, 48000, 2), "-c:a", "aac", plain)
+    gaps = "setts=ts='TS+if(gt(N,60),3/TB,0)+if(gt(N,160),5/TB,0)'"
+    clips.run("-i", plain, "-c", "copy", "-bsf:a", gaps, clip)
+    assert clips.decoded_samples(clip) / 48000 == pytest.approx(6, abs=0.05)
+
+    made = worker.extract(clip, preset)
+
+    rate = 16000 if preset == "whisper" else 48000
+    assert made.audio.duration_s == pytest.approx(6, abs=0.05)
+    assert clips.decoded_samples(made.path) / rate == pytest.approx(6, abs=0.05)
+
+
+@pytest.mark.parametrize("preset", ["mp3", "copy", "opus", "whisper"])
+def test_a_clock_that_is_a_day_old(preset: str, worker: Rig, tmp_path: Path) -> None:
+    clip = tmp_path / "clip.ts"
+    clips.run(*clips.speech(4, 48000, 2), "-c:a", "aac", "-output_ts_offset", "80000", clip)
+
+    made = worker.extract(clip, preset, max_duration_hours=1)
+
+    assert made.audio.duration_s == pytest.approx(4, abs=0.05)
+    assert made.audio.start_offset_s == 0
+
+
+@pytest.mark.parametrize("trim", [("-ss", "1.3"), ("-t", "3.1"), ("-ss", "1.3", "-t", "2.2")])
+def test_an_edit_list_is_obeyed_as_plain_ffmpeg_does(
+    trim: tuple[str, ...], worker: Rig, tmp_path: Path
+) -> None:
+    plain, clip, whole = tmp_path / "plain.mp4", tmp_path / "edited.mp4", tmp_path / "whole.mp3"
+    clips.run(*clips.speech(6, 44100, 2), "-c:a", "aac", plain)
+    clips.run(*trim, "-i", plain, "-c", "copy", clip)
+    clips.run("-i", clip, "-b:a", "128k", "-reservoir", "0", whole)
+
+    made = worker.extract(clip)
+
+    assert clips.decoded_md5(made.path) == clips.decoded_md5(whole)
+    assert made.audio.duration_s == pytest.approx(clips.decoded_samples(clip) / 44100, abs=0.001)
