@@ -188,7 +188,7 @@ class Tracker:
         def afresh(current: Recording) -> Recording | None:
             if current.status is Status.PROCESSING and not self.has_expired(current):
                 return None
-            return requeued(current, self.clock()).evolve(requeues=0, republished=0)
+            return requeued(current, self.clock()).evolve(requeues=0)
 
         return self.change(key, afresh)
 
@@ -245,6 +245,7 @@ def cleared(recording: Recording) -> Recording:
         progress=0.0,
         attempts=0,
         crashes=0,
+        republished=0,
         first_claimed_at=None,
         lease_owner=None,
         lease_expires_at=None,

@@ -9,9 +9,10 @@ from typing import Any, cast
 
 import pytest
 
-from shared.adapters.memory import MemoryDocuments
+from shared.adapters.memory import MemoryDocuments, MemoryQueue
 from shared.models import Status
 from shared.ports import Documents, Op
+from shared.requeue import Requeue
 from shared.tracker import Tracker
 from tests.indexes import Field, Index, Query, RecordingDocuments
 
@@ -25,6 +26,7 @@ def run_all_queries(documents: Documents) -> None:
     list(tracker.all())
     list(tracker.recent(10))
     list(tracker.with_status(Status.FAILED, 10))
+    Requeue(tracker, {"drive": MemoryQueue()}).run()
 
 
 @pytest.fixture
