@@ -1,0 +1,68 @@
+# Everything a developer does. `make` explains the targets; no comment here repeats them.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.set-up
+EXTRAS := drive-watch,extract-audio,sftp-compress,dashboard,cli,dev
+FAKE_GCS := github.com/fsouza/fake-gcs-server@v1.56.1
+OLD_PYTHON := audio-pipeline needs Python 3.11 to 3.14; name one: make setup PYTHON=python3.12
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup run test test-tools lint types format bench constraints clean
+
+help: ## Explain every target
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+
+setup: $(STAMP) ## Make .venv with the project and its tools (PYTHON=python3.12 to choose one)
+
+$(STAMP): pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "No $(PYTHON) here: $(OLD_PYTHON)" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' || \
+	  { echo "$$($(PYTHON) --version) is the wrong one: $(OLD_PYTHON)" >&2; exit 1; }
+	@$(BIN)/python -c '' 2>/dev/null || { echo "Making $(VENV)"; $(PYTHON) -m venv --clear $(VENV); } || \
+	  { echo "Python has no venv here; on Debian or Ubuntu: apt install python3-venv" >&2; exit 1; }
+	@echo "Installing into $(VENV): about a minute at first"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS)]' --constraint constraints.txt
+	@touch $@
+
+# The name as it was given: make would take a $ in it for one of its variables.
+run: export RUN_FILE := $(value FILE)
+run: setup ## Extract the audio of a sample meeting, or of FILE=meeting.mp4
+	@if [ -n "$$RUN_FILE" ]; then file=$$RUN_FILE; \
+	else echo "Making a sample meeting in sample/"; file=$$($(BIN)/python -m cli.sample sample) || exit; fi; \
+	$(BIN)/audio-pipeline extract -- "$$file"
+
+test: setup ## Run all tests; those whose tools are missing are skipped and say so
+	$(BIN)/python -m pytest
+
+test-tools: ## Install what some tests need beyond Python: sshd, Chromium, Java, emulators
+	@sh tests/tools.sh '$(FAKE_GCS)' "$(CURDIR)/.tools/bin"
+
+lint: setup ## Check style and the import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: setup ## Check types
+	$(BIN)/mypy
+
+format: setup ## Format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup ## Measure against plain FFmpeg
+	$(BIN)/python -m benchmarks.extract
+
+constraints: ## Pin the newest versions that work together in constraints.txt
+	@fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT && \
+	$(PYTHON) -m venv "$$fresh" && \
+	"$$fresh/bin/python" -m pip install --quiet --upgrade pip && \
+	"$$fresh/bin/python" -m pip install --quiet '.[$(EXTRAS)]' && \
+	"$$fresh/bin/python" -m pip freeze --exclude audio-pipeline | LC_ALL=C sort > constraints.txt
+	@wc -l < constraints.txt
+
+clean: ## Remove .venv, caches and the sample; audio/ stays
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist *.egg-info sample
+	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +

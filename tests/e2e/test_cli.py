@@ -1,0 +1,579 @@
+"""The command as people and scripts run it: a process of its own, in a folder of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from cli.sample import arguments
+from shared.models import Recording
+from tests.emulators import missing
+from tests.media.clips import run, speech
+
+COMMAND = Path(sys.executable).with_name("audio-pipeline")
+PATIENCE_S = 60
+
+_Process = subprocess.Popen[bytes]
+
+
+@dataclass
+class Cli:
+    """The command in a folder, with an environment that names nothing of this machine's."""
+
+    folder: Path
+    environ: dict[str, str] = field(default_factory=dict)
+
+    def start(self, *arguments: str | bytes | Path, **options: Any) -> _Process:
+        inherited = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+        options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+        return subprocess.Popen(
+            [COMMAND, *arguments],
+            cwd=self.folder,
+            env={**inherited, "LANG": "C.UTF-8", **self.environ},
+            stdin=subprocess.DEVNULL,
+            **options,
+        )
+
+    def __call__(self, *arguments: str | bytes | Path, status: int = 0) -> Output:
+        process = self.start(*arguments)
+        out, err = process.communicate(timeout=PATIENCE_S)
+        assert process.returncode == status, err.decode()
+        return Output(out, err.decode())
+
+    def documents(self) -> list[dict[str, Any]]:
+        return self("status", "--json", "--limit", "1000").documents
+
+    def audio(self) -> list[Path]:
+        """Return every audio file below the storage, finished or not, hidden or not."""
+        found = (self.folder / "audio").rglob("*.*")
+        return sorted(path for path in found if "mp3" in path.name or ".part" in path.name)
+
+
+@dataclass(frozen=True)
+class Output:
+    raw: bytes
+    err: str
+
+    @property
+    def out(self) -> str:
+        return self.raw.decode()
+
+    @property
+    def documents(self) -> list[dict[str, Any]]:
+        found = json.loads(self.raw)
+        assert isinstance(found, list)
+        return found
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Cli:
+    return Cli(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three seconds of a meeting."""
+    path = tmp_path_factory.mktemp("spoken") / "spoken.mp4"
+    run(*speech(3, 44100, 1), "-c:a", "aac", path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def lasting(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An hour of near silence in half a megabyte, which is encoded for seconds."""
+    path = tmp_path_factory.mktemp("lasting") / "lasting.mkv"
+    run("-f", "lavfi", "-i", "sine=f=50:r=48000:d=3600,volume=0.0001", "-c:a", "flac", path)
+    return path
+
+
+@pytest.fixture
+def meeting(cli: Cli, spoken: Path) -> Path:
+    return copied(spoken, cli.folder / "meeting.mp4")
+
+
+def copied(source: Path, target: Path) -> Path:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(source.read_bytes())
+    return target
+
+
+# extract
+
+
+def test_a_recording_becomes_audio_and_is_told_of(cli: Cli, meeting: Path) -> None:
+    output = cli("extract", meeting)
+
+    [document] = cli.documents()
+    audio = cli.folder / "audio" / document["gcs_path"]
+    assert document["status"] == "DONE"
+    assert audio.stat().st_size == document["audio"]["bytes"]
+    assert str(audio.relative_to(cli.folder)) in output.out
+    assert "3.0 s" in output.out
+    assert output.err == ""
+
+
+def test_json_is_the_documents_and_nothing_else(cli: Cli, meeting: Path) -> None:
+    golden = json.loads(Path("tests/fixtures/documents/done.json").read_text())
+
+    [document] = cli("extract", "--json", meeting).documents
+
+    assert document.keys() == golden.keys()
+    assert document["audio"].keys() == golden["audio"].keys()
+    assert Recording.from_document(document).to_document()["name"] == "meeting.mp4"
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]+Z", document["finished_at"])
+    assert cli.documents() == [document]
+
+
+def test_one_bad_file_stops_none_of_the_others(cli: Cli, meeting: Path) -> None:
+    (cli.folder / "text.mp4").write_text("#EXTM3U\nfile:///etc/passwd\n")
+    (cli.folder / "empty.mp4").touch()
+
+    output = cli("extract", "nowhere.mp4", "text.mp4", "empty.mp4", meeting, status=1)
+
+    assert "There is no file nowhere.mp4" in output.err
+    assert "not_a_recording" in output.err
+    assert "meeting.mp4" in output.out
+    statuses = {one["name"]: one["status"] for one in cli.documents()}
+    assert statuses == {"text.mp4": "FAILED", "empty.mp4": "FAILED", "meeting.mp4": "DONE"}
+
+
+def test_a_recording_without_sound_is_skipped_and_no_failure(cli: Cli) -> None:
+    silent = cli.folder / "silent.mp4"
+    run("-f", "lavfi", "-i", "testsrc2=s=64x64:r=5:d=1", silent)
+
+    output = cli("extract", silent)
+
+    assert "skipped" in output.out
+    assert cli.documents()[0]["error"]["code"] == "no_audio"
+
+
+def test_what_is_done_is_said_to_be_and_left_alone(cli: Cli, meeting: Path) -> None:
+    cli("extract", meeting)
+    before = cli.documents()
+
+    assert "already done" in cli("extract", meeting).out
+    assert cli.documents() == before
+
+    cli("extract", "--force", meeting)
+    assert cli.documents()[0]["attempts"] == 1  # counted afresh
+    assert cli.documents()[0]["finished_at"] > before[0]["finished_at"]
+
+
+def test_audio_that_was_removed_or_spoiled_is_made_again(cli: Cli, meeting: Path) -> None:
+    cli("extract", meeting)
+    audio = cli.folder / "audio" / cli.documents()[0]["gcs_path"]
+    whole = audio.read_bytes()
+
+    audio.unlink()
+    assert "already done" not in cli("extract", meeting).out
+    assert audio.read_bytes() == whole
+
+    audio.write_bytes(whole[:-1])
+    cli("extract", meeting)
+    # What lies there now is not known to be ours, so it is not overwritten.
+    another = cli.folder / "audio" / cli.documents()[0]["gcs_path"]
+    assert another != audio
+    assert another.read_bytes() == whole
+
+
+def test_what_failed_is_tried_again(cli: Cli, spoken: Path) -> None:
+    target = cli.folder / "cut.mp4"
+    content = spoken.read_bytes()
+    target.write_bytes(content[:-1] + b"x")
+    os.truncate(target, 0)
+    cli("extract", target, status=1)
+    before = cli.documents()[0]["finished_at"]
+
+    cli("extract", target, status=1)
+
+    [document] = cli.documents()
+    assert document["finished_at"] > before
+
+
+def test_a_folder_is_searched_without_what_it_made_itself(cli: Cli, spoken: Path) -> None:
+    copied(spoken, cli.folder / "one.mp4")
+    copied(spoken, cli.folder / "below/two.mp4")
+    copied(spoken, cli.folder / ".hidden/three.mp4")
+
+    cli("extract", ".")
+    cli("extract", ".")
+
+    assert {one["name"] for one in cli.documents()} == {"one.mp4", "two.mp4"}
+
+
+def test_options_stand_in_for_variables(cli: Cli, meeting: Path) -> None:
+    cli("extract", "--preset", "opus", "--bitrate", "32k", "--out", "elsewhere", meeting)
+
+    [document] = cli.documents()
+    assert document["audio"]["codec"] == "opus"
+    assert (cli.folder / "elsewhere" / document["gcs_path"]).is_file()
+
+
+ODD_NAMES = [
+    b"new\nline.mp4",
+    b"quotes '\" $HOME `id`.mp4",
+    "эфир 会議 👩‍💻.mp4".encode(),
+    b"[bold]markup[dim].mp4",
+    b"\x1b[31mred.mp4",
+    b"-dash.mp4",
+    b"not \xff\xfe utf-8.mp4",
+    b"x" * 251 + b".mp4",
+]
+
+
+def test_odd_names(cli: Cli, spoken: Path) -> None:
+    for name in ODD_NAMES:
+        (cli.folder / os.fsdecode(name)).write_bytes(spoken.read_bytes())
+    deep = cli.folder / ("d" * 200) / ("e" * 200)
+    copied(spoken, deep / "deep.mp4")
+    through = deep / ".." / ".." / os.fsdecode(ODD_NAMES[0])
+
+    output = cli("extract", "--", *ODD_NAMES, deep / "deep.mp4", through)
+
+    assert "\x1b" not in output.out
+    assert "new\\nline.mp4" in output.out
+    assert "[bold]markup[dim].mp4" in output.out
+    documents = cli.documents()
+    assert {one["status"] for one in documents} == {"DONE"}
+    assert len(documents) == len(ODD_NAMES) + 1
+    root = cli.folder / "audio"
+    assert all((root / one["gcs_path"]).resolve().is_relative_to(root) for one in documents)
+
+
+# being interrupted
+
+
+@contextlib.contextmanager
+def at_work(cli: Cli, *arguments: str | Path) -> Iterator[tuple[_Process, list[psutil.Process]]]:
+    """Run the command on a terminal until its bar has moved; yields it and its FFmpegs."""
+    ours, theirs = pty.openpty()
+    process = cli.start(*arguments, stdout=subprocess.PIPE, stderr=theirs, start_new_session=True)
+    os.close(theirs)
+    try:
+        _read_until(ours, re.compile(rb"[1-9]\d?%"))
+        children = psutil.Process(process.pid).children(recursive=True)
+        assert children
+        yield process, children
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+        os.close(ours)
+
+
+def _read_until(terminal: int, pattern: re.Pattern[bytes]) -> bytes:
+    seen, end = b"", time.monotonic() + PATIENCE_S
+    while not pattern.search(seen):
+        assert time.monotonic() < end, seen
+        if select.select([terminal], [], [], 1)[0]:
+            seen += os.read(terminal, 65536)
+    return seen
+
+
+def _rest(terminal_or_process: _Process, timeout_s: float = PATIENCE_S) -> bytes:
+    return terminal_or_process.communicate(timeout=timeout_s)[0]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_leaves_nothing_behind(cli: Cli, lasting: Path, number: int) -> None:
+    cli.environ["COLUMNS"] = "100"
+    with at_work(cli, "extract", lasting) as (process, children):
+        process.send_signal(number)
+        out = _rest(process)
+
+    assert process.returncode == 130
+    assert b"Traceback" not in out
+    _, alive = psutil.wait_procs(children, timeout=5)
+    assert alive == []
+    assert cli.audio() == []
+    [document] = cli.documents()
+    assert document["status"] == "QUEUED"
+    assert document["lease_owner"] is None
+
+
+def test_a_killed_process_is_waited_for_with_a_word(cli: Cli, lasting: Path) -> None:
+    cli.environ["LEASE_SECONDS"] = "3"
+    short = cli.folder / "short.mkv"
+    run("-i", lasting, "-t", "600", "-c", "copy", short)
+    with at_work(cli, "extract", short) as (process, children):
+        process.kill()
+        process.wait()
+    _, alive = psutil.wait_procs(children, timeout=20)
+    assert alive == []  # FFmpeg ends when nobody reads or feeds it any more
+    assert cli.audio() == []
+
+    output = cli("extract", short)
+
+    assert "another process is at it" in output.err
+    [document] = cli.documents()
+    assert (document["status"], document["crashes"]) == ("DONE", 1)
+
+
+def test_a_full_disk_leaves_no_partial_file(cli: Cli, small_disk: Path) -> None:
+    cli.environ["STORAGE_URL"] = str(small_disk / "audio")
+    clip = cli.folder / "long.m4a"
+    run(*speech(60, 44100, 2), "-c:a", "aac", clip)
+
+    output = cli("extract", clip, status=1)
+
+    assert "full" in output.err
+    assert [path for path in small_disk.rglob("*") if path.is_file()] == []
+    [document] = cli.documents()
+    assert (document["status"], document["audio"]) == ("QUEUED", None)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    path = tmp_path / "disk"
+    path.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(path)]
+    if os.geteuid() != 0 or subprocess.run(mount, stderr=subprocess.DEVNULL).returncode != 0:
+        missing("the right to mount a small disk")
+    yield path
+    subprocess.run(["umount", str(path)], check=True)
+
+
+def test_two_processes_make_one_object(cli: Cli, lasting: Path) -> None:
+    short = cli.folder / "short.mkv"
+    run("-i", lasting, "-t", "120", "-c", "copy", short)
+
+    processes = [cli.start("extract", short) for _ in range(2)]
+
+    outputs = [process.communicate(timeout=PATIENCE_S) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    [document] = cli.documents()
+    assert document["attempts"] == 1
+    assert len([path for path in cli.audio() if not path.name.startswith(".")]) == 1
+    assert sorted(b"already done" in out for out, _ in outputs) == [False, True]
+
+
+def test_a_reader_that_leaves_is_no_error(cli: Cli, meeting: Path) -> None:
+    cli("extract", meeting)
+    process = cli.start("status", "--json")
+    assert process.stdout is not None
+    process.stdout.close()
+
+    _, err = process.communicate(timeout=PATIENCE_S)
+
+    assert err == b""
+
+
+# watch
+
+
+def test_a_file_is_not_taken_while_it_grows(cli: Cli, spoken: Path) -> None:
+    content, inbox = spoken.read_bytes(), cli.folder / "inbox"
+    inbox.mkdir()
+    with (inbox / "growing.mp4").open("wb", buffering=0) as file:
+        file.write(content[:1000])
+        process = cli.start("watch", "--once", "--interval", "0.1", "--settle", "0.5", inbox)
+        # Open throughout, and still for longer than it takes to settle: not done yet.
+        for start in range(1000, len(content), -(-len(content) // 4)):
+            time.sleep(0.8)
+            file.write(content[start : start + -(-len(content) // 4)])
+    process.communicate(timeout=PATIENCE_S)
+
+    assert process.returncode == 0
+    [document] = cli.documents()
+    assert (document["status"], document["size_bytes"]) == ("DONE", len(content))
+
+
+def test_a_restart_does_nothing_again_and_a_change_does(cli: Cli, spoken: Path) -> None:
+    inbox, watch = cli.folder / "inbox", ("watch", "--once", "--settle", "0.2", "--interval", "0.1")
+    copied(spoken, inbox / "a.mp4")
+    first = cli(*watch, "--json", inbox).documents
+    assert [one["status"] for one in first] == ["DONE"]
+
+    assert cli(*watch, "--json", inbox).documents == []
+
+    run(*speech(2, 44100, 1), "-c:a", "aac", inbox / "a.mp4")
+    second = cli(*watch, "--json", inbox).documents
+    assert [one["status"] for one in second] == ["DONE"]
+    assert second[0]["gcs_path"] != first[0]["gcs_path"]
+
+
+def test_the_audio_may_lie_in_the_watched_folder(cli: Cli, meeting: Path) -> None:
+    watch = ("watch", "--once", "--settle", "0.2", "--interval", "0.1", cli.folder)
+    cli(*watch)
+    cli(*watch)
+
+    assert [one["name"] for one in cli.documents()] == [meeting.name]
+
+
+def test_the_storage_itself_cannot_be_watched(cli: Cli, meeting: Path) -> None:
+    cli("extract", meeting)
+
+    assert "STORAGE_URL" in cli("watch", "audio", status=2).err
+
+
+def test_several_watchers_do_each_file_once(cli: Cli, spoken: Path) -> None:
+    inbox = cli.folder / "inbox"
+    for number in range(3):
+        copied(spoken, inbox / f"{number}.mp4")
+
+    arguments = ("watch", "--once", "--settle", "0.2", "--interval", "0.1", inbox)
+    processes = [cli.start(*arguments) for _ in range(3)]
+    for process in processes:
+        process.communicate(timeout=PATIENCE_S)
+
+    assert [process.returncode for process in processes] == [0, 0, 0]
+    assert [one["attempts"] for one in cli.documents()] == [1, 1, 1]
+
+
+def test_a_watch_ends_when_asked_and_another_goes_on(cli: Cli, spoken: Path) -> None:
+    inbox = cli.folder / "inbox"
+    copied(spoken, inbox / "a.mp4")
+    process = cli.start("watch", "--settle", "0.2", "--interval", "0.1", inbox)
+    until(lambda: [one["status"] for one in cli.documents()] == ["DONE"])
+
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=PATIENCE_S)
+
+    assert process.returncode == 0
+    assert b"Traceback" not in err
+
+
+def until(happened: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE_S
+    while not happened():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+# status, retry, audit, doctor
+
+
+def test_nothing_yet(cli: Cli) -> None:
+    assert "nothing yet" in cli("status").out
+    assert "nothing has failed" in cli("status", "--failed").out
+    assert cli("status", "--json").documents == []
+    assert "adds up" in cli("audit").out
+
+
+def test_what_failed_is_shown_and_can_be_retried(cli: Cli, meeting: Path) -> None:
+    whole, time_ns = meeting.read_bytes(), meeting.stat().st_mtime_ns
+    meeting.write_bytes(bytes(len(whole)))
+    os.utime(meeting, ns=(time_ns, time_ns))
+    cli("extract", meeting, status=1)
+    output = cli("status", "--failed")
+    [key] = re.findall(r"audio-pipeline retry (\S+)", output.out)
+
+    cli("retry", key, status=1)
+    meeting.write_bytes(whole)
+    os.utime(meeting, ns=(time_ns, time_ns))
+    [document] = cli("retry", "--failed", "--json").documents
+
+    assert (document["key"], document["status"]) == (key, "DONE")
+    assert "nothing has failed" in cli("retry", "--failed").out
+
+
+def test_a_key_that_is_none(cli: Cli) -> None:
+    assert "no recording of this key" in cli("retry", "local-nothing", status=1).err
+    cli("retry", status=2)
+    cli("retry", "local-nothing", "--failed", status=2)
+
+
+def test_audit_finds_what_was_lost(cli: Cli, meeting: Path, spoken: Path) -> None:
+    cli("extract", meeting)
+    assert "1 seen = 1 done" in cli("audit").out
+    assert "1 seen = 1 done" in cli("audit", ".").out
+
+    copied(spoken, cli.folder / "unseen.mp4")
+    assert "unseen.mp4" in cli("audit", ".", status=1).err
+    cli("audit")  # nobody asked for that folder
+
+    (cli.folder / "audio" / cli.documents()[0]["gcs_path"]).unlink()
+    assert "gone" in cli("audit", status=1).err
+    [document] = cli("audit", "--json", status=1).documents
+    assert document["name"] == "meeting.mp4"
+
+
+def test_audit_finds_a_file_that_changed_since(cli: Cli, meeting: Path) -> None:
+    cli("extract", meeting)
+    with meeting.open("ab") as file:
+        file.write(b"more")
+
+    assert "does not know this revision" in cli("audit", status=1).err
+
+
+def test_doctor_says_what_is_ready(cli: Cli) -> None:
+    output = cli("doctor").out
+
+    for name in ("python", "ffmpeg", "libmp3lame", "storage", "tracker", "free", "ready"):
+        assert name in output
+
+
+def test_doctor_says_what_to_mend(cli: Cli) -> None:
+    (cli.folder / "file").touch()
+    cli.environ |= {"STORAGE_URL": "file", "STORAGE_EMULATOR_HOST": "127.0.0.1:1"}
+    output = cli("doctor", status=1).out
+    assert "cannot be used as a directory" in output
+    assert "unset STORAGE_EMULATOR_HOST" in output
+
+    cli.environ["STORAGE_URL"] = "s3://bucket"
+    assert "STORAGE_URL has a scheme" in cli("doctor", status=1).out
+
+
+def test_a_wrong_environment_is_one_message_of_every_problem(cli: Cli, meeting: Path) -> None:
+    cli.environ |= {"LEASE_SECONDS": "soon", "AUDIO_PRESET": "flac"}
+
+    err = cli("extract", meeting, status=2).err
+
+    assert "LEASE_SECONDS is not a number" in err
+    assert "AUDIO_PRESET is not one of its words" in err
+    assert "Traceback" not in err
+    assert not (cli.folder / "audio").exists()
+
+
+@pytest.mark.parametrize(
+    "wrong", [["extract"], ["frob"], ["watch", "nowhere"], ["status", "--what"]]
+)
+def test_wrong_usage(cli: Cli, wrong: Sequence[str]) -> None:
+    assert "Usage:" in cli(*wrong, status=2).err
+
+
+def test_plain_output_off_a_terminal_and_colour_on_one(cli: Cli, meeting: Path) -> None:
+    assert b"\x1b" not in cli("extract", meeting).raw
+    ours, theirs = pty.openpty()
+    cli.environ |= {"TERM": "xterm-256color", "NO_COLOR": "1"}
+    cli.start("status", stdout=theirs).communicate(timeout=PATIENCE_S)
+    plain = os.read(ours, 65536)
+    del cli.environ["NO_COLOR"]
+    cli.start("status", stdout=theirs).communicate(timeout=PATIENCE_S)
+
+    assert b"\x1b[3" not in plain
+    assert b"\x1b[3" in os.read(ours, 65536)
+    os.close(ours)
+    os.close(theirs)
+
+
+def test_a_terminal_that_knows_only_ascii(cli: Cli, meeting: Path) -> None:
+    cli.environ |= {"PYTHONIOENCODING": "ascii"}
+
+    assert cli("extract", meeting).raw.decode("ascii").startswith("ok meeting.mp4")
+
+
+def test_the_sample_is_a_meeting(cli: Cli) -> None:
+    path = cli.folder / "Weekly sync - 2025_04_07 16_52 CST - Recording.mp4"
+    run(*arguments(path, seconds=2))
+
+    cli("extract", path)
+
+    [document] = cli.documents()
+    assert document["gcs_path"] == "dev/2025/04/weekly-sync_2025-04-07_16-52_audio.mp3"
+    assert document["audio"]["duration_s"] == pytest.approx(2, abs=0.1)

@@ -1,0 +1,48 @@
+#!/bin/sh
+# Installs what the tests need beyond Python and is not here yet. Called by `make test-tools`.
+# A tool that cannot be had here is told of, and its tests skip; with CI=true that is an error.
+set -u
+fake_gcs=$1
+bin=$2
+failed=0
+
+missing() {
+    echo "test-tools: $1" >&2
+    failed=1
+}
+
+has() { command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ]; }
+
+packages=
+has sshd || packages="$packages openssh-server"
+has chromium || has google-chrome || packages="$packages chromium"
+has java || packages="$packages default-jre-headless"
+if [ -n "$packages" ]; then
+    as_root=
+    [ "$(id -u)" = 0 ] || as_root="sudo -n"
+    # shellcheck disable=SC2086
+    { has apt-get && $as_root apt-get update -qq &&
+        DEBIAN_FRONTEND=noninteractive $as_root apt-get install -qq -y --no-install-recommends \
+            $packages >/dev/null; } || missing "could not install$packages with apt-get"
+fi
+
+if ! [ -x "$bin/fake-gcs-server" ]; then
+    if has go; then
+        GOBIN=$bin go install "$fake_gcs" || missing "could not build fake-gcs-server"
+    else
+        missing "no Go here, which builds fake-gcs-server: https://go.dev/dl/"
+    fi
+fi
+
+if has gcloud; then
+    platform=$(dirname "$(dirname "$(readlink -f "$(command -v gcloud)")")")/platform
+    for emulator in cloud-firestore-emulator pubsub-emulator; do
+        [ -d "$platform/$emulator" ] ||
+            gcloud components install --quiet "$emulator" ||
+            missing "could not install gcloud's $emulator"
+    done
+else
+    missing "no gcloud here, which has the emulators: https://cloud.google.com/sdk/docs/install"
+fi
+
+[ "$failed" = 0 ] || [ "${CI:-}" != true ]

@@ -1,0 +1,38 @@
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from cli.stop import Stop
+
+
+def test_the_first_signal_asks_and_the_second_insists() -> None:
+    stop = Stop()
+    with stop.on_signals():
+        assert not stop.requested()
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.requested()
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_waiting_ends_with_the_signal() -> None:
+    stop = Stop()
+    start = time.monotonic()
+    with stop.on_signals():
+        threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        assert stop.wait(30)
+    assert time.monotonic() - start < 10
+
+
+def test_a_wait_without_a_signal_just_passes() -> None:
+    assert not Stop().wait(0.01)
+
+
+def test_the_handlers_of_before_come_back() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with Stop().on_signals():
+        assert signal.getsignal(signal.SIGTERM) is not before
+    assert signal.getsignal(signal.SIGTERM) is before
