@@ -19,8 +19,10 @@ from shared.claim import Claim
 from shared.errors import ObjectExistsError
 from shared.lease import Leash
 from shared.media.chunks import Piece
+from shared.media.encode import Encoded
 from shared.media.presets import Recipe
-from shared.models import Chunk, Recording
+from shared.media.verify import Verified
+from shared.models import Audio, Chunk, Recording
 from shared.ports import Storage, StoredObject
 
 
@@ -71,13 +73,17 @@ class Publication:
         kept = [one.gcs_path] if one.gcs_path and one.gcs_path.endswith(f".{extension}") else []
         return list(dict.fromkeys([*kept, plain, suffixed]))
 
+    def _is_ours(self, there: StoredObject) -> bool:
+        """Tell whether an object is one that this recording's may replace."""
+        return there.metadata.get("key") == self._recording.key
+
     def _is_taken(self, name: str) -> bool:
         """Tell whether another recording's objects lie where those beside this one would.
 
         With other containers two recordings can have one name but for its ending.
         """
         beside = self.storage.stat(naming.waveform_object(name))
-        return beside is not None and beside.metadata.get("key") != self._recording.key
+        return beside is not None and not self._is_ours(beside)
 
     def _create(self, name: str, path: Path, content_type: str) -> StoredObject | None:
         """Create the object, or replace what an earlier run of ours left; ``None`` if taken."""
@@ -85,7 +91,7 @@ class Publication:
             return self._put(name, path, content_type, if_generation=0)
         except ObjectExistsError:
             there = self.storage.stat(name)
-        if there is None or there.metadata.get("key") != self._recording.key:
+        if there is None or not self._is_ours(there):
             return None
         return self._put(name, path, content_type, if_generation=there.generation)
 
@@ -94,7 +100,7 @@ class Publication:
         if not earlier or earlier == name:
             return
         there = self.storage.stat(earlier)
-        if there and there.metadata.get("key") == self._recording.key:
+        if there and self._is_ours(there):
             self.storage.delete(earlier, if_generation=there.generation)
 
     def chunks(self, audio: str, pieces: Sequence[Piece], recipe: Recipe) -> tuple[Chunk, ...]:
@@ -117,6 +123,27 @@ class Publication:
     def waveform(self, audio: str, picture: Path) -> None:
         """Store the picture beside the audio."""
         self._put(naming.waveform_object(audio), picture, "image/png")
+
+    def done(
+        self, encoded: Encoded, verified: Verified, stored: StoredObject, now: datetime
+    ) -> dict[str, Any]:
+        """Return the fields that the DONE document gets for its audio."""
+        return {
+            "audio": Audio(
+                object=stored.name,
+                bytes=stored.bytes,
+                crc32c=stored.crc32c,
+                duration_s=round(encoded.duration_s, 3),
+                start_offset_s=encoded.start_offset_s,
+                codec=encoded.recipe.codec_name,
+                bitrate_kbps=verified.bitrate_kbps,
+                preset=encoded.recipe.preset,
+            ),
+            "gcs_path": stored.name,
+            "gcs_url": self.storage.url(stored.name),
+            "upload_timestamp": stored.updated or now,
+            "error": None,
+        }
 
     def log(
         self, now: datetime, fields: dict[str, Any], recipe: Recipe, seconds: dict[str, float]

@@ -6,10 +6,9 @@ Sees ports only. The command line, the push endpoint and the job all call this o
 from __future__ import annotations
 
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -21,28 +20,11 @@ from shared.events import SourceFile
 from shared.lease import Leash, Result
 from shared.media import chunks, encode, inputs, presets, probe, verify, waveform
 from shared.media.encode import Encoded, Work
-from shared.media.verify import Verified
-from shared.models import Audio, Chunk
-from shared.ports import ByteSource, OnProgress, Sources, Storage, StoredObject
+from shared.ports import ByteSource, OnProgress, Sources, Storage
 from shared.publish import Publication
 from shared.settings import Settings
+from shared.stages import Stages
 from shared.tracker import Tracker
-
-
-@dataclass
-class Stages:
-    """How long each stage took, in seconds, for the processing log."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def timed(self, name: str) -> Iterator[None]:
-        """Time a stage."""
-        start = time.monotonic()
-        try:
-            yield
-        finally:
-            self.seconds[name] = round(time.monotonic() - start, 3)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,32 +112,6 @@ class Worker:
             published = publication.chunks(stored.name, pieces, encoded.recipe)
             publication.waveform(stored.name, picture)
         now = self.tracker.clock()
-        fields = self._fields(encoded, verified, stored, published, now)
+        fields = publication.done(encoded, verified, stored, now) | {"chunks": published}
         publication.log(now, fields, encoded.recipe, stages.seconds)
         return fields
-
-    def _fields(
-        self,
-        encoded: Encoded,
-        verified: Verified,
-        stored: StoredObject,
-        pieces: tuple[Chunk, ...],
-        now: datetime,
-    ) -> dict[str, Any]:
-        return {
-            "audio": Audio(
-                object=stored.name,
-                bytes=stored.bytes,
-                crc32c=stored.crc32c,
-                duration_s=round(encoded.duration_s, 3),
-                start_offset_s=encoded.start_offset_s,
-                codec=encoded.recipe.codec_name,
-                bitrate_kbps=verified.bitrate_kbps,
-                preset=encoded.recipe.preset,
-            ),
-            "chunks": pieces,
-            "gcs_path": stored.name,
-            "gcs_url": self.storage.url(stored.name),
-            "upload_timestamp": stored.updated or now,
-            "error": None,
-        }
