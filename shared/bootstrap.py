@@ -116,6 +116,8 @@ class Services:
             self.drive_clients,
             subjects=self.settings.drive_subjects,
             drive_ids=self.settings.drive_ids,
+            folder_ids=self.settings.drive_folder_ids,
+            since=self.settings.backfill_since,
         )
 
     @cached_property

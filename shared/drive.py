@@ -13,14 +13,20 @@ from shared.events import Source, SourceFile, parse_time
 FOLDER = "application/vnd.google-apps.folder"
 SHORTCUT = "application/vnd.google-apps.shortcut"
 
+_MEDIA = ("video/", "audio/")
+
 #: The fields that ``DriveItem`` reads, as Drive's ``fields`` parameter wants them.
 ITEM_FIELDS = (
     "id,name,mimeType,size,md5Checksum,headRevisionId,createdTime,modifiedTime,parents,"
     "trashed,driveId,shortcutDetails(targetId,targetMimeType),capabilities(canDownload)"
 )
 
-#: Every recording, as ``files.list`` is asked for it; empty files are left out afterwards.
-RECORDINGS_QUERY = "trashed = false and (mimeType contains 'video/' or mimeType contains 'audio/')"
+_LEADS = f"mimeType contains 'video/' or mimeType contains 'audio/' or mimeType = '{SHORTCUT}'"
+
+#: What ``files.list`` is asked for: recordings, of which the empty ones are left out
+#: afterwards, and the shortcuts that may lead to more; and folders as well.
+LEADS_QUERY = f"trashed = false and ({_LEADS})"
+TREE_QUERY = f"trashed = false and ({_LEADS} or mimeType = '{FOLDER}')"
 
 
 class PageTokenError(PipelineError):
@@ -56,7 +62,8 @@ class DriveItem:
         shortcut = file.get("shortcutDetails", {})
         return cls(
             id=file["id"],
-            name=file.get("name", ""),
+            # Half a character in a name would stop its message, and with it the whole page.
+            name=file.get("name", "").encode(errors="replace").decode(),
             mime_type=file.get("mimeType", ""),
             created_at=_time(file.get("createdTime")),
             modified_at=_time(file.get("modifiedTime")),
@@ -76,10 +83,20 @@ class DriveItem:
         return self.mime_type == FOLDER
 
     @property
+    def leads_to_recording(self) -> bool:
+        """Whether it is a shortcut to video or sound."""
+        return (
+            self.mime_type == SHORTCUT
+            and not self.trashed
+            and bool(self.shortcut_target)
+            and self.shortcut_mime_type.startswith(_MEDIA)
+        )
+
+    @property
     def is_recording(self) -> bool:
         """Whether it is video or sound, with bytes in it, and not in the trash."""
         return (
-            self.mime_type.startswith(("video/", "audio/"))
+            self.mime_type.startswith(_MEDIA)
             and not self.trashed
             and self.size_bytes > 0
             and bool(self.revision)

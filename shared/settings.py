@@ -113,6 +113,9 @@ class Settings:
     lease_seconds: float = _variable(
         var.number(above=0, most=3600), 60.0, "seconds, more than 0, at most 3600", "60"
     )
+    watch_limit_seconds: float = _variable(
+        var.number(above=0, most=3600), 50.0, "seconds, more than 0, at most 3600", "50"
+    )
     channel_ttl_hours: float = _variable(
         var.number(above=0, most=168), 168.0, "hours, more than 0, at most 168", "168"
     )

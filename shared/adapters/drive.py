@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
+from datetime import date
 from functools import partial
 from pathlib import Path
 
 from shared.adapters.drive_api import DriveClient
 from shared.adapters.google_auth import drive_credentials
-from shared.drive import RECORDINGS_QUERY, DriveItem
+from shared.drive import DriveItem
+from shared.drive_folders import Listing
 from shared.errors import Code, PermanentError
 from shared.events import SourceFile
 
@@ -52,14 +54,24 @@ class DriveSources:
         clients: Gives the client of an account.
         subjects: ``DRIVE_SUBJECTS``; with none, what is shared with the service account.
         drive_ids: ``DRIVE_IDS``, read as the first subject.
+        folder_ids: ``DRIVE_FOLDER_IDS``; with none, whatever the accounts see is listed.
+        since: ``BACKFILL_SINCE``; older recordings are not listed.
     """
 
     def __init__(
-        self, clients: DriveClients, *, subjects: Sequence[str] = (), drive_ids: Sequence[str] = ()
+        self,
+        clients: DriveClients,
+        *,
+        subjects: Sequence[str] = (),
+        drive_ids: Sequence[str] = (),
+        folder_ids: Sequence[str] = (),
+        since: date | None = None,
     ) -> None:
         self._clients = clients
         self._accounts = tuple(subjects) or ("",)
         self._drive_ids = tuple(drive_ids)
+        self._folder_ids = tuple(folder_ids)
+        self._since = since
 
     def open(self, item: SourceFile) -> DriveFile:
         """Open the revision that ``item`` names; see ``ports.Sources``."""
@@ -69,15 +81,20 @@ class DriveSources:
         return DriveFile(client, item, now.size_bytes)
 
     def list(self) -> Iterator[SourceFile]:
-        """Yield every recording that the accounts see, in whatever folder it lies."""
+        """Yield every recording that is watched, each once, whoever sees it first."""
         corpora = [(account, "") for account in self._accounts]
         corpora += [(self._accounts[0], drive_id) for drive_id in self._drive_ids]
         seen: set[str] = set()
         for account, drive_id in corpora:
-            for item in _recordings(self._clients(account), drive_id):
+            for item in self._listing(account, drive_id):
                 if item.id not in seen:
                     seen.add(item.id)
                     yield item.to_source_file(account)
+
+    def _listing(self, account: str, drive_id: str) -> Listing:
+        return Listing(
+            self._clients(account), self._folder_ids, drive_id=drive_id, since=self._since
+        )
 
 
 class DriveFile:
@@ -114,16 +131,6 @@ class DriveFile:
     def close(self) -> None:
         """Close idle connections."""
         self._client.close()
-
-
-def _recordings(client: DriveClient, drive_id: str) -> Iterator[DriveItem]:
-    token = ""
-    while True:
-        page = client.list(RECORDINGS_QUERY, drive_id=drive_id, page_token=token)
-        yield from (item for item in page.items if item.is_recording)
-        token = page.next_token
-        if not token:
-            return
 
 
 def _check_readable(now: DriveItem, item: SourceFile) -> None:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import ast
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
+from functions.drive_watch.channel import Channels
+from functions.drive_watch.publisher import Publisher
 from shared.adapters.memory import MemoryDocuments, MemoryQueue
+from shared.drive import DriveItem
 from shared.models import Status
 from shared.ports import Documents, Op
 from shared.requeue import Requeue
@@ -20,6 +24,16 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 FILE = ROOT / "infra" / "terraform" / "indexes.json"
 
 
+RECORDING = DriveItem(
+    id="1",
+    name="a",
+    mime_type="video/mp4",
+    created_at=datetime.now(UTC),
+    modified_at=datetime.now(UTC),
+    revision="1",
+)
+
+
 def run_all_queries(documents: Documents) -> None:
     """Run every query of the code; whoever adds one adds it here."""
     tracker = Tracker(documents)
@@ -27,6 +41,8 @@ def run_all_queries(documents: Documents) -> None:
     list(tracker.recent(10))
     list(tracker.with_status(Status.FAILED, 10))
     Requeue(tracker, {"drive": MemoryQueue()}).run()
+    Publisher(tracker, MemoryQueue()).publish([RECORDING], "")
+    Channels(documents, "", timedelta(days=7), tracker.clock).all()
 
 
 @pytest.fixture

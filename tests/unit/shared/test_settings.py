@@ -30,10 +30,10 @@ LOGIN = {"username": "nightly", "password": "hunter2-hunter2", "known_hosts": "h
 DOCUMENTED = (
     "PIPELINE_ENV STORAGE_URL TRACKER_URL RECORDINGS_QUEUE_URL SFTP_QUEUE_URL DRIVE_FOLDER_IDS "
     "DRIVE_SUBJECTS DRIVE_IDS DRIVE_SERVICE_ACCOUNT EXTRACT_JOB PUSH_LIMIT_SECONDS "
-    "DRIVE_API_ENDPOINT BACKFILL_SINCE WEBHOOK_URL LEASE_SECONDS CHANNEL_TTL_HOURS AUDIO_PRESET "
-    "AUDIO_BITRATE CHUNK_MAX_MB MAX_DURATION_HOURS ENCODE_WORKERS SFTP_HOST SFTP_PORT "
-    "SFTP_REMOTE_PATH SFTP_CREDENTIALS OUTPUT_DIR SAMPLE_RATE CHANNELS BITRATE OUTPUT_FORMAT "
-    "SFTP_MIRROR_PATH SFTP_SETTLE_MINUTES LOG_FORMAT"
+    "DRIVE_API_ENDPOINT BACKFILL_SINCE WEBHOOK_URL LEASE_SECONDS WATCH_LIMIT_SECONDS "
+    "CHANNEL_TTL_HOURS AUDIO_PRESET AUDIO_BITRATE CHUNK_MAX_MB MAX_DURATION_HOURS ENCODE_WORKERS "
+    "SFTP_HOST SFTP_PORT SFTP_REMOTE_PATH SFTP_CREDENTIALS OUTPUT_DIR SAMPLE_RATE CHANNELS "
+    "BITRATE OUTPUT_FORMAT SFTP_MIRROR_PATH SFTP_SETTLE_MINUTES LOG_FORMAT"
 )
 
 
@@ -75,6 +75,7 @@ def test_the_defaults_are_the_documented_ones() -> None:
         "backfill_since": None,
         "webhook_url": "",
         "lease_seconds": 60.0,
+        "watch_limit_seconds": 50.0,
         "channel_ttl_hours": 168.0,
         "audio_preset": "mp3",
         "audio_bitrate": 128_000,
@@ -157,6 +158,7 @@ GOOD: list[tuple[str, str, Any]] = [
     ("WEBHOOK_URL", "http://127.1.2.3/", "http://127.1.2.3/"),
     ("WEBHOOK_URL", "http://[::1]:8080/", "http://[::1]:8080/"),
     ("LEASE_SECONDS", "0.5", 0.5),
+    ("WATCH_LIMIT_SECONDS", "0.5", 0.5),
     ("CHANNEL_TTL_HOURS", "168", 168.0),
     ("AUDIO_PRESET", "whisper", "whisper"),
     ("AUDIO_BITRATE", "320k", 320_000),
@@ -233,6 +235,7 @@ BAD = [
          "example.com", "https://", "https://u:p@example.com/", "ftp://localhost/", "https://x/#a"],
     ),
     ("LEASE_SECONDS", ["0", "-0.1", "3601", "a"]),
+    ("WATCH_LIMIT_SECONDS", ["0", "3601", "a"]),
     ("CHANNEL_TTL_HOURS", ["0", "169"]),
     ("AUDIO_PRESET", ["MP3", "wav", "aac"]),
     ("AUDIO_BITRATE", ["128", "128kbps", "k", "1.5k", "511k", "7k", "-128k", "321k", "١٢٨k"]),

@@ -1,0 +1,232 @@
+"""Watch channels: recorded before Drive is asked, and renewed with an overlap."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import logging
+import re
+import secrets
+import uuid
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from functions.drive_watch.feeds import Feed
+from functions.drive_watch.state import as_time
+from shared.drive import WatchChannel
+from shared.errors import ConflictError, PipelineError, is_transient
+from shared.ports import Clock, Document, Documents, DriveApi, Versioned
+
+log = logging.getLogger(__name__)
+
+CHANNELS = "drive_channels"
+
+#: How often ``maintain`` comes by; a channel that ends within two of these is renewed.
+INTERVAL = timedelta(minutes=15)
+
+#: How long a channel may be without a word from Drive before its record is dropped.
+UNANSWERED_FOR = timedelta(days=1)
+
+# What our ids and tokens look like: anything else is refused without asking the database.
+_ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
+_TOKEN = re.compile(r"[\w-]{43}", re.ASCII)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Channel:
+    """The record of one channel. ``resource_id`` is unknown until Drive has told it."""
+
+    id: str
+    feed: str
+    account: str
+    token_sha256: str
+    address: str
+    created_at: datetime
+    expires_at: datetime
+    resource_id: str | None = None
+
+    @classmethod
+    def from_document(cls, doc_id: str, document: Document) -> Channel:
+        """Read a record."""
+        times = {name: as_time(document[name]) for name in ("created_at", "expires_at")}
+        return cls(**{**document, "id": doc_id, **times})
+
+    def to_document(self) -> Document:
+        """Return the record."""
+        return {name: value for name, value in asdict(self).items() if name != "id"}
+
+
+@dataclass(frozen=True)
+class Channels:
+    """The channels of all feeds.
+
+    Args:
+        documents: Where they are recorded.
+        address: ``WEBHOOK_URL``.
+        lifetime: ``CHANNEL_TTL_HOURS``.
+        clock: Tells the time.
+    """
+
+    documents: Documents
+    address: str
+    lifetime: timedelta
+    clock: Clock
+
+    def recognise(
+        self, channel_id: str, token: str, resource_id: str, expiration: str = ""
+    ) -> str | None:
+        """Return the id of the feed that a notification is about; ``None`` for a forged one.
+
+        ``sync`` may be faster than the answer to ``changes.watch``, so a channel whose
+        resource id is unknown takes the one that comes with the right token: that also
+        mends what a crash between the two has left.
+        """
+        if not (_ID.fullmatch(channel_id) and _TOKEN.fullmatch(token) and resource_id):
+            return None
+        read = self.documents.get(CHANNELS, channel_id)
+        if read is None:
+            return None
+        channel = Channel.from_document(read.id, read.document)
+        if not hmac.compare_digest(_digest(token), channel.token_sha256):
+            return None
+        if channel.resource_id is None:
+            self._adopt(read, resource_id, expiration)
+        elif not hmac.compare_digest(resource_id.encode(), channel.resource_id.encode()):
+            return None
+        return channel.feed
+
+    def _adopt(self, read: Versioned, resource_id: str, expiration: str) -> None:
+        told = {"resource_id": resource_id, **_expiry(expiration)}
+        with suppress(ConflictError):  # the answer has come meanwhile
+            self.documents.replace(CHANNELS, read, {**read.document, **told})
+
+    def all(self) -> dict[str, list[Channel]]:
+        """Return the channels by feed, the one that ends last first."""
+        found = defaultdict(list)
+        for read in self.documents.find(CHANNELS):
+            channel = Channel.from_document(read.id, read.document)
+            found[channel.feed].append(channel)
+        for channels in found.values():
+            channels.sort(key=lambda channel: channel.expires_at, reverse=True)
+        return found
+
+    def renew(
+        self, feed: Feed, api: DriveApi, page_token: str, existing: Sequence[Channel]
+    ) -> tuple[str, Channel]:
+        """Make sure that the feed has a channel that lasts; returns ``opened`` or ``kept``.
+
+        The new one is open before the old ones are stopped: in between both are right.
+        Raises ``PageTokenError``, or what Drive met.
+        """
+        good = next((channel for channel in existing if self._lasts(channel)), None)
+        what = "kept" if good else "opened"
+        current = good or self._open(feed, api, page_token)
+        for channel in existing:
+            if channel.id != current.id:
+                self._retire(channel, api)
+        return what, current
+
+    def _lasts(self, channel: Channel) -> bool:
+        return (
+            channel.resource_id is not None
+            and channel.address == self.address
+            and channel.expires_at - self.clock() > 2 * INTERVAL
+        )
+
+    def _open(self, feed: Feed, api: DriveApi, page_token: str) -> Channel:
+        token = secrets.token_urlsafe(32)
+        now = self.clock()
+        channel = Channel(
+            id=uuid.uuid4().hex,
+            feed=feed.id,
+            account=feed.account,
+            token_sha256=_digest(token),
+            address=self.address,
+            created_at=now,
+            expires_at=now + self.lifetime,
+        )
+        self.documents.create(CHANNELS, channel.id, channel.to_document())
+        try:
+            opened = api.watch(
+                page_token,
+                channel_id=channel.id,
+                channel_token=token,
+                address=self.address,
+                expires_at=channel.expires_at,
+                drive_id=feed.drive_id,
+            )
+        except Exception as error:
+            # After a refusal there is no channel; after silence there may be one.
+            if isinstance(error, PipelineError) and not is_transient(error):
+                self._drop(channel.id)
+            raise
+        return self._answered(channel, opened)
+
+    def _answered(self, channel: Channel, opened: WatchChannel) -> Channel:
+        told = {"resource_id": opened.resource_id, "expires_at": opened.expires_at}
+        self._change(channel.id, lambda document: {**document, **told})
+        log.info("channel opened", extra={"feed": channel.feed, "until": opened.expires_at})
+        return Channel.from_document(channel.id, {**channel.to_document(), **told})
+
+    def _retire(self, channel: Channel, api: DriveApi) -> None:
+        """Stop a channel that is not needed any more, and forget it."""
+        now = self.clock()
+        if channel.expires_at > now:
+            if channel.resource_id is None:
+                # Drive may tell its resource id yet, and without that it cannot be stopped.
+                if now - channel.created_at < UNANSWERED_FOR:
+                    return
+            else:
+                try:
+                    api.stop(channel.id, channel.resource_id)
+                except Exception as error:
+                    log.warning("a channel could not be stopped: %s", error)
+                    return
+        self._drop(channel.id)
+
+    def abandon(self, channels: Sequence[Channel], api: Callable[[str], DriveApi]) -> None:
+        """Stop the channels of a feed that is no longer watched, and forget them."""
+        for channel in channels:
+            if channel.resource_id and channel.expires_at > self.clock():
+                # Its account may not let us in any more; then it ends by itself.
+                with suppress(Exception):
+                    api(channel.account).stop(channel.id, channel.resource_id)
+            self._drop(channel.id)
+
+    def _drop(self, channel_id: str) -> None:
+        while True:
+            read = self.documents.get(CHANNELS, channel_id)
+            if read is None:
+                return
+            try:
+                self.documents.delete(CHANNELS, read)
+            except ConflictError:
+                continue
+
+    def _change(self, channel_id: str, change: Callable[[Document], Document]) -> None:
+        while True:
+            read = self.documents.get(CHANNELS, channel_id)
+            if read is None:
+                return
+            try:
+                self.documents.replace(CHANNELS, read, change(read.document))
+            except ConflictError:
+                continue
+            return
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def _expiry(text: str) -> dict[str, Any]:
+    """Read ``X-Goog-Channel-Expiration``, a date as HTTP writes it."""
+    try:
+        return {"expires_at": parsedate_to_datetime(text).astimezone(UTC)}
+    except ValueError:
+        return {}

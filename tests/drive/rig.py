@@ -1,0 +1,114 @@
+"""drive_watch over a stand-in of Drive and the emulators, as the tests drive it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli.demo.drive_standin import World
+from cli.demo.drive_standin.identity import key_file
+from functions.drive_watch.feeds import Feed
+from functions.drive_watch.maintain import Maintenance, Summary
+from functions.drive_watch.watch import Watch
+from shared.bootstrap import Services
+from shared.models import Recording
+from shared.settings import Settings
+from tests.drive.standin import READER, StandIn, running
+from tests.pubsub import make_topic, pull
+
+
+@dataclass
+class Rig:
+    """One deployment: its environment, the Drive it watches, and its parts in this process."""
+
+    standin: StandIn
+    environ: dict[str, str]
+    subscription: str
+
+    def __post_init__(self) -> None:
+        self.world: World = self.standin.world
+        self.watch = self.fresh()
+
+    def fresh(self, **environ: str) -> Watch:
+        """Return the parts anew, as another process has them."""
+        return Watch(Services(Settings.from_environment(self.environ | environ)))
+
+    def configure(self, **environ: str) -> None:
+        """Deploy with other settings."""
+        self.environ |= environ
+        self.watch = self.fresh()
+
+    @property
+    def feed(self) -> Feed:
+        return self.watch.feeds[0]
+
+    def maintain(self, *, full: bool = False) -> Summary:
+        return Maintenance(self.watch, self.watch.budget()).run(full=full)
+
+    def minute(self) -> Summary:
+        """What Scheduler calls each minute."""
+        return Maintenance(self.watch, self.watch.budget()).requeue()
+
+    def drain(self) -> int:
+        """What a notification does; returns how many recordings were published."""
+        return self.watch.drain(self.feed, self.watch.budget()).run().published
+
+    def state(self) -> dict[str, Any]:
+        return self.watch.state(self.feed).read() or {}
+
+    def recordings(self) -> list[Recording]:
+        return list(self.watch.services.tracker.all())
+
+    def names(self) -> list[str]:
+        return sorted(recording.name for recording in self.recordings())
+
+    def messages(self, count: int) -> list[dict[str, Any]]:
+        """Wait for ``count`` messages; returns them, and what else has come."""
+        return [json.loads(message.data) for message in pull(self.subscription, count)]
+
+    def video(self, name: str, **more: Any) -> str:
+        """Make a recording that the watched account sees."""
+        more.setdefault("content", name.encode(errors="replace"))
+        return self.world.create_file(name, **more)
+
+
+def credentials(standin: StandIn, directory: Path, account: str = READER) -> str:
+    """Write a key file of the account, and return its path."""
+    path = directory / f"{account}.json"
+    path.write_text(json.dumps(key_file(account, f"{standin.server.url}/token")))
+    return str(path)
+
+
+@contextmanager
+def make_rig(request: pytest.FixtureRequest, tmp_path: Path, **environ: str) -> Iterator[Rig]:
+    """Deploy on empty emulators."""
+    project = request.getfixturevalue("firestore_project")
+    topics = request.getfixturevalue("pubsub_project")
+    patch: pytest.MonkeyPatch = request.getfixturevalue("monkeypatch")
+    subscription = make_topic(topics, "recordings")
+    make_topic(topics, "sftp-files")
+    with running() as standin:
+        patch.setenv("GOOGLE_APPLICATION_CREDENTIALS", credentials(standin, tmp_path))
+        variables = {
+            "TRACKER_URL": f"firestore://{project}/(default)",
+            "RECORDINGS_QUEUE_URL": f"pubsub://{topics}/recordings",
+            "SFTP_QUEUE_URL": f"pubsub://{topics}/sftp-files",
+            "DRIVE_API_ENDPOINT": standin.server.endpoint,
+            "STORAGE_URL": str(tmp_path / "audio"),
+        }
+        yield Rig(standin, variables | environ, subscription)
+
+
+def process_environment(rig: Rig) -> dict[str, str]:
+    """Return what a function's process gets: the emulators' variables, and the rig's."""
+    return {**os.environ, **rig.environ}
+
+
+Change = Callable[[Rig], object]
