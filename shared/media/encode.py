@@ -35,7 +35,7 @@ class Encoded:
 
     ``duration_s`` is that of the source's track: decoded samples by its rate.
     ``samples`` per channel went into the encoder at the recipe's rate, ``frames`` came
-    out of it; ``span_s`` is how long a copied stream lasts with its gaps.
+    out of it or were copied; ``span_s`` is how long a copied stream lasts with its gaps.
     """
 
     path: Path
@@ -226,16 +226,20 @@ def _copy(input_: Input, found: Probe, recipe: Recipe, work: Work) -> Encoded:
             # A late start is recorded, not kept; what lies before zero is the encoder's delay.
             output = ["-bsf:a", "setts=ts=TS-max(STARTPTS\\,0)"]
             output += presets.output_arguments(recipe, track, path)
-            process = job.start([*source, *output, *table], fds=fds, stdout=True)
+            # On one processor: handing packets from thread to thread is all the work there is.
+            process = job.start([*source, *output, *table], fds=fds, stdout=True, slot=0)
         copied = packets.read(process.blocks(), job, _reporter(found, work))
         log = process.wait()
     if not copied.count:
         raise PermanentError(Code.NO_AUDIO, "its audio track is empty")
+    if copied.duration_s <= 0:
+        raise PermanentError(Code.CORRUPT, "the file is damaged: its times make no sense")
     return Encoded(
         path=path,
         recipe=recipe,
         duration_s=copied.duration_s,
         start_offset_s=_offset(copied.first_s, log, found),
+        frames=copied.count,
         span_s=copied.span_s,
     )
 

@@ -26,7 +26,7 @@ DEMUXERS = (
 #: Decoders of sound; whatever else a file holds is never decoded.
 DECODERS = (
     "aac,aac_fixed,aac_latm,ac3,ac3_fixed,adpcm_ima_qt,adpcm_ima_wav,adpcm_ms,adpcm_swf,"
-    "adpcm_yamaha,alac,als,amrnb,amrwb,ape,cook,dca,dolby_e,eac3,flac,g723_1,g729,gsm,gsm_ms,"
+    "adpcm_yamaha,alac,als,amrnb,amrwb,ape,cook,dca,dolby_e,eac3,flac,g722,g723_1,g726,g726le,g729,gsm,gsm_ms,"
     "ilbc,libgsm,libgsm_ms,libopencore_amrnb,libopencore_amrwb,libopus,libspeex,libvorbis,mlp,"
     "mp1,mp1float,mp2,mp2float,mp3,mp3float,mpc7,mpc8,nellymoser,opus,pcm_alaw,pcm_dvd,"
     "pcm_bluray,pcm_f32be,pcm_f32le,pcm_f64be,pcm_f64le,pcm_mulaw,pcm_s16be,pcm_s16be_planar,"

@@ -34,6 +34,8 @@ _INPUT_STREAM = re.compile(
     r" \((?P<samples>\d+) samples\);)?"
 )
 
+_DECODE_ERRORS = ("Error submitting packet to decoder", "Decoding error")
+_REFUSED_CODEC = re.compile(r"^Codec \((\w+)\) not on whitelist")
 _CORRECTED = re.compile(r"^Correcting start time of Input #0 by (-?\d+) us")
 _WRITTEN = re.compile(r"\[info\] video:\d+KiB audio:(\d+)KiB ")
 
@@ -83,6 +85,8 @@ class Log:
         self._tail: deque[str] = deque(maxlen=_TAIL)
         self._errors: deque[str] = deque(maxlen=50)
         self._lock = threading.Lock()
+        #: How many packets a decoder refused.
+        self.decode_errors = 0
 
     def read(self, stream: IO[bytes]) -> None:
         """Take every line of ``stream``, until it ends."""
@@ -97,6 +101,7 @@ class Log:
             kept.append(line)
             if match and match["level"] in ("error", "fatal", "panic"):
                 self._errors.append(match["text"])
+                self.decode_errors += match["text"].startswith(_DECODE_ERRORS)
 
     def texts(self, level: str) -> list[str]:
         """Return the texts of one level, without their prefixes."""
@@ -132,6 +137,20 @@ class Log:
             if line.startswith(mark) and (match := _WRITTEN.search(line)):
                 return int(match[1])
         return 0
+
+    def refused_codecs(self) -> set[str]:
+        """Return the decoders that the white list keeps from being opened."""
+        matches = map(_REFUSED_CODEC.match, self.texts("error"))
+        return {match[1] for match in matches if match}
+
+    def container_is_damaged(self) -> bool:
+        """Tell whether the input's own structure, not its sound, was found to be broken."""
+        lines = (_LINE.match(line) for line in [*self._head, *self._tail])
+        return any(
+            match["level"] == "error" and match["context"].startswith("[in#")
+            for match in lines
+            if match
+        )
 
     def start_correction_s(self) -> float:
         """Return how much later than the file the streams in use start, where FFmpeg says so."""

@@ -69,13 +69,15 @@ def read(blocks: Iterator[bytes], job: Job, on_time: OnProgress) -> Packets:
     return Packets(
         count=table.count,
         first_s=float(start * base),
-        duration_s=float(base * max(Fraction(0), table.duration() - max(0, -table.first))),
+        duration_s=float(base * (table.duration() - table.delay())),
         span_s=float((table.end - start) * base),
     )
 
 
 #: A packet that lasts so many times what packets do is followed by a gap.
 _GAP = 4
+#: An encoder's delay is no longer than so many packets (Opus: 80 ms and its look-ahead).
+_DELAY_PACKETS = 40
 #: Share of the packets that must last the same to say that all do.
 _CONSTANT = 0.9
 
@@ -113,14 +115,20 @@ class _Table:
         if not self._steps:
             return last
         typical = self._typical()
-        near = {step: n for (step, _), n in self._steps.items() if abs(step - typical) <= 1}
-        if sum(near.values()) >= _CONSTANT * (self.count - 1):
-            exact = Fraction(sum(step * n for step, n in near.items()), sum(near.values()))
+        near = [(step, n) for (step, _), n in self._steps.items() if abs(step - typical) <= 1]
+        alike = sum(n for _, n in near)
+        if alike >= _CONSTANT * (self.count - 1):
+            exact = Fraction(sum(step * n for step, n in near), alike)
             return (self.count - 1) * exact + (last if last <= exact + 1 else exact)
         longest = _GAP * max(1, typical)
         return Fraction(
             sum(n * _within(one, longest, typical) for one, n in self._steps.items())
         ) + (last if last <= longest else typical)
+
+    def delay(self) -> int:
+        """Return how much lies before zero: the encoder's delay, unless it is absurd."""
+        most = min(self.end, _DELAY_PACKETS * self._typical()) if self._steps else 0
+        return -self.first if -most < self.first < 0 else 0
 
     def _typical(self) -> int:
         """Return the median of the steps from packet to packet."""

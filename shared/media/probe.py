@@ -48,7 +48,7 @@ class AudioTrack:
     """One audio track. ``index`` counts all streams of the file, ``sample_rate`` is in Hz.
 
     ``sample_format`` is the decoder's: ``s16``, ``s32``, ``flt`` …; ``codec`` is ``none``
-    for a track without a decoder.
+    for a track without a decoder, ``refused`` a decoder that is not on the white list.
     """
 
     index: int
@@ -58,21 +58,31 @@ class AudioTrack:
     sample_format: str
     bitrate_kbps: int | None
     default: bool
+    refused: bool = False
 
     @property
     def decodable(self) -> bool:
         """Whether FFmpeg has a decoder for it and found out its rate and channels."""
-        return self.codec not in ("none", "unknown") and bool(self.sample_rate and self.channels)
+        return self.has_decoder and bool(self.sample_rate and self.channels)
+
+    @property
+    def has_decoder(self) -> bool:
+        """Whether FFmpeg has a decoder for it that it may use."""
+        return not self.refused and self.codec not in ("none", "unknown")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Probe:
-    """What a file is. ``duration_s`` is the container's word, which may be seconds off."""
+    """What a file is. ``duration_s`` is the container's word, which may be seconds off.
+
+    ``damaged`` says that the container's own structure is broken somewhere.
+    """
 
     container: str
     duration_s: float | None
     start_s: float
     tracks: tuple[AudioTrack, ...]
+    damaged: bool = False
 
     @property
     def starts_at_zero(self) -> bool:
@@ -89,18 +99,26 @@ class Probe:
         """The track to take: flagged default, else most channels, else first.
 
         A track without a decoder is taken only when there is no other.
-        Raises ``PermanentError`` (``no_audio``, ``unsupported_codec``).
+        Raises ``PermanentError`` (``no_audio``, ``unsupported_codec``, ``corrupt``).
         """
         if not self.tracks:
-            raise PermanentError(Code.NO_AUDIO, "there is no audio track in it")
+            raise self._without("there is no audio track in it")
         track = max(
             self.tracks, key=lambda one: (one.decodable, one.default, one.channels, -one.index)
         )
+        if track.has_decoder and not track.decodable:
+            raise self._without("its audio track is empty")
         if not track.decodable:
             raise PermanentError(
                 Code.UNSUPPORTED_CODEC, "its audio is in a format that has no decoder here"
             )
         return track
+
+    def _without(self, what: str) -> PermanentError:
+        """Return the error of a file without audio; a damaged one may have lost it."""
+        if self.damaged:
+            return PermanentError(Code.CORRUPT, f"the file is damaged, and {what}")
+        return PermanentError(Code.NO_AUDIO, what)
 
 
 def probe(input_: Input, job: Job) -> Probe:
@@ -138,6 +156,7 @@ def _refuse_cut(input_: Input) -> None:
 def parse(log: Log) -> Probe:
     """Read FFmpeg's description of its first input."""
     container, duration, start, tracks = "", None, 0.0, []
+    refused = log.refused_codecs()
     for text in log.texts("info"):
         if match := _INPUT.match(text):
             container = match["container"]
@@ -145,8 +164,14 @@ def parse(log: Log) -> Probe:
             duration = _seconds(match)
             start = float(match["start"] or 0)
         elif (match := _STREAM.match(text)) and match["kind"] == "Audio":
-            tracks.append(_track(int(match["index"]), match["rest"]))
-    return Probe(container=container, duration_s=duration, start_s=start, tracks=tuple(tracks))
+            tracks.append(_track(int(match["index"]), match["rest"], refused))
+    return Probe(
+        container=container,
+        duration_s=duration,
+        start_s=start,
+        tracks=tuple(tracks),
+        damaged=log.container_is_damaged(),
+    )
 
 
 def _seconds(match: re.Match[str]) -> float | None:
@@ -155,12 +180,13 @@ def _seconds(match: re.Match[str]) -> float | None:
     return int(match["h"]) * 3600 + int(match["m"]) * 60 + float(match["s"])
 
 
-def _track(index: int, rest: str) -> AudioTrack:
+def _track(index: int, rest: str, refused: set[str]) -> AudioTrack:
     plain = re.sub(r"\s+", " ", _PARENTHESES.sub("", _PARENTHESES.sub("", rest)))
     codec, *parts = [part.strip() for part in plain.split(",")]
     return AudioTrack(
         index=index,
-        codec=codec.split(" ")[0],
+        codec=(name := codec.split(" ")[0]),
+        refused=name in refused,
         sample_rate=_number(parts, r"(\d+) Hz") or 0,
         channels=next((n for n in map(_channels, parts) if n), 0),
         sample_format=next((p.removesuffix("p") for p in parts if _is_format(p)), "flt"),

@@ -7,6 +7,7 @@ the encode.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ from shared.media.ffmpeg import Job
 from shared.media.inputs import own_file
 from shared.media.log import Log
 from shared.media.presets import Codec
+
+_log = logging.getLogger(__name__)
 
 WINDOW_S = 10
 EVERY_S = 600
@@ -42,7 +45,13 @@ def verify(encoded: Encoded, job: Job) -> Verified:
     """
     size = encoded.path.stat().st_size
     process = job.start(
-        [*_windows(encoded), *waveform.arguments(encoded.path, encoded.duration_s)],
+        # How much may be broken is for us to judge.
+        [
+            "-max_error_rate",
+            "1",
+            *_windows(encoded),
+            *waveform.arguments(encoded.path, encoded.duration_s),
+        ],
         stdout=True,
         ours=True,
         level="info",
@@ -51,7 +60,7 @@ def verify(encoded: Encoded, job: Job) -> Verified:
         _check_frames(encoded)  # while FFmpeg decodes
     levels = waveform.measure(process.blocks())
     log = process.wait()
-    _check_decoded(log)
+    _check_decoded(encoded, log)
     _check_length(encoded, log)
     return Verified(
         bytes=size,
@@ -108,11 +117,25 @@ def _blocks(file: BinaryIO) -> Iterator[bytes]:
         yield block
 
 
-def _check_decoded(log: Log) -> None:
-    if not log.written_kib(0):
+def _check_decoded(encoded: Encoded, log: Log) -> None:
+    if encoded.recipe.codec is Codec.COPY:
+        _check_copy(encoded, log)
+    elif not log.written_kib(0):
         raise _failed("nothing of it can be decoded")
-    if log.errors():
-        raise _failed(f"it cannot be decoded without errors: {log.last_words()}")
+    elif log.errors():
+        _log.warning("FFmpeg says of audio that was made: %s", log.last_words())
+        raise _failed("it cannot be decoded without errors")
+
+
+def _check_copy(encoded: Encoded, log: Log) -> None:
+    """Judge a copy as its source would be: what cannot be decoded was broken before."""
+    if not log.written_kib(0):
+        raise PermanentError(Code.CORRUPT, "nothing of its audio can be decoded")
+    lost_s = log.decode_errors * encoded.duration_s / max(1, encoded.frames)
+    if lost_s > tolerance(encoded.duration_s):
+        raise PermanentError(
+            Code.CORRUPT, f"the file is damaged: {lost_s:.1f} s of its audio cannot be decoded"
+        )
 
 
 def _check_length(encoded: Encoded, log: Log) -> None:

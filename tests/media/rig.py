@@ -12,7 +12,7 @@ from typing import Any
 from functions.extract_audio.worker import Worker
 from shared.adapters.local import LocalSources
 from shared.adapters.memory import MemoryDocuments, MemoryStorage
-from shared.errors import Code, PermanentError
+from shared.errors import PermanentError
 from shared.events import SourceFile
 from shared.lease import Outcome, Result
 from shared.models import Audio, Recording, Status
@@ -69,7 +69,7 @@ class Extracted:
             path.write_bytes(file.read())
         return path
 
-    def ended_as(self, status: Status, code: Code) -> None:
+    def ended_as(self, status: Status, code: str) -> None:
         """Assert the end, that nothing is in the bucket, and that a person is told why."""
         assert self.recording.status is status, self.result
         assert isinstance(self.result.error, PermanentError)
