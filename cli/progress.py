@@ -16,7 +16,6 @@ from rich.progress import (
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
-from rich.table import Column
 from rich.text import Text
 
 from cli.console import screen
@@ -62,17 +61,31 @@ def bar(item: SourceFile) -> Iterator[Bar]:
 
 
 def _columns(narrow: bool) -> list[ProgressColumn]:
-    name = TextColumn(
-        "{task.description}",
-        markup=False,
-        style="bold",
-        table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis", min_width=8),
-    )
     if narrow:
-        return [name, BarColumn(bar_width=10), TaskProgressColumn()]
+        return [_Name(30), BarColumn(bar_width=10), TaskProgressColumn()]
     phase = TextColumn("{task.fields[phase]}", markup=False, style="cyan")
     speed = [TransferSpeedColumn(), _TimeLeft(compact=True, elapsed_when_finished=True)]
-    return [SpinnerColumn(), name, BarColumn(bar_width=24), TaskProgressColumn(), phase, *speed]
+    return [
+        SpinnerColumn(),
+        _Name(75),
+        BarColumn(bar_width=20),
+        TaskProgressColumn(),
+        phase,
+        *speed,
+    ]
+
+
+class _Name(ProgressColumn):
+    """The name, cut to what the other columns leave of the width as it is now."""
+
+    def __init__(self, others: int) -> None:
+        super().__init__()
+        self._others = others
+
+    def render(self, task: Task) -> Text:
+        name = Text(task.description, "bold")
+        name.truncate(max(8, screen.err.width - self._others), overflow="ellipsis")
+        return name
 
 
 class _TimeLeft(TimeRemainingColumn):

@@ -43,6 +43,7 @@ def make(folder: Path, seconds: int = _SECONDS) -> Path:
     """Make the sample in ``folder`` if it is not there; returns its path."""
     path = folder / NAME
     if not path.exists():
+        sys.stderr.write(f"making a sample meeting in {folder}\n")
         folder.mkdir(parents=True, exist_ok=True)
         unfinished = folder / f".{NAME}"
         command = [executable(), "-hide_banner", "-loglevel", "error", "-nostdin", "-y"]

@@ -17,6 +17,9 @@ from cli.options import as_json
 from cli.text import ago, duration, place, shown, size
 from shared.models import Recording, Status
 
+#: Below this width a table would be all broken words.
+_NARROW = 100
+
 _STYLES = {
     Status.QUEUED: "yellow",
     Status.PROCESSING: "cyan",
@@ -71,6 +74,9 @@ def _print_table(recordings: list[Recording], now: datetime) -> None:
     if not recordings:
         screen.line(("nothing yet: audio-pipeline extract FILE", "dim"))
         return
+    if screen.out.width < _NARROW:
+        _print_list(recordings, now)
+        return
     table = Table(box=None, pad_edge=False, header_style="dim", expand=screen.out.is_terminal)
     table.add_column("", no_wrap=True)
     table.add_column("recording", ratio=2, overflow="ellipsis", no_wrap=True, min_width=12)
@@ -81,6 +87,13 @@ def _print_table(recordings: list[Recording], now: datetime) -> None:
     for one in recordings:
         table.add_row(*_row(one, now))
     screen.out.print(table)
+
+
+def _print_list(recordings: list[Recording], now: datetime) -> None:
+    for one in recordings:
+        state = (f"{one.status.value.lower()} ", _STYLES[one.status])
+        screen.line(state, (shown(one.name), "bold"), (f"  {ago(one.updated_at, now)}", "dim"))
+        screen.out.print(Text("  ") + _outcome(one, now), soft_wrap=True)
 
 
 def _row(one: Recording, now: datetime) -> list[Text]:
