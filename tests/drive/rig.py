@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from cli.demo.drive_standin import World
 from cli.demo.drive_standin.identity import key_file
 from functions.drive_watch.feeds import Feed
 from functions.drive_watch.maintain import Maintenance, Summary
+from functions.drive_watch.notify import receive
 from functions.drive_watch.watch import Watch
 from shared.bootstrap import Services
 from shared.models import Recording
@@ -111,4 +114,37 @@ def process_environment(rig: Rig) -> dict[str, str]:
     return {**os.environ, **rig.environ}
 
 
-Change = Callable[[Rig], object]
+class _Handler(BaseHTTPRequestHandler):
+    server: _Receiver
+
+    def do_POST(self) -> None:
+        try:
+            status = receive(self.server.rig.watch, self.headers)
+        except Exception:
+            status = 500
+        self.send_response(status)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        pass
+
+
+class _Receiver(ThreadingHTTPServer):
+    daemon_threads = True
+    rig: Rig
+
+
+@contextmanager
+def receiving(rig: Rig) -> Iterator[str]:
+    """Answer notifications from this process, and set ``WEBHOOK_URL`` to where."""
+    with _Receiver(("127.0.0.1", 0), _Handler) as server:
+        server.rig = rig
+        url = f"http://127.0.0.1:{server.server_address[1]}/"
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+        thread.start()
+        rig.configure(WEBHOOK_URL=url)
+        yield url
+        rig.world.notifier.settle()
+        server.shutdown()
+        thread.join()
