@@ -49,7 +49,7 @@ class LazyGroup(click.Group):
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Settings are environment variables: STORAGE_URL (where the audio goes), "
-    "TRACKER_URL, AUDIO_PRESET and more; docs/architecture.md lists them. "
+    "TRACKER_URL, AUDIO_PRESET and more; docs/settings.md lists them. "
     "Exit status: 0 all done, 1 something failed, 2 wrong usage.",
 )
 @click.version_option(package_name="audio-pipeline", message="%(prog)s %(version)s")

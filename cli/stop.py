@@ -34,7 +34,11 @@ class Stop:
     @contextmanager
     def on_signals(self) -> Iterator[None]:
         """Take the signals inside the block; a second one raises ``KeyboardInterrupt``."""
-        before = {number: signal.signal(number, self._handle) for number in _SIGNALS}
+        before = {number: signal.getsignal(number) for number in _SIGNALS}
+        if before[signal.SIGHUP] is signal.SIG_IGN:
+            del before[signal.SIGHUP]  # nohup: the terminal may go, the work stays
+        for number in before:
+            signal.signal(number, self._handle)
         try:
             yield
         finally:

@@ -1,0 +1,42 @@
+"""What the documents say of the code is held against it."""
+
+import dataclasses
+import re
+from pathlib import Path
+
+from cli.main import COMMANDS
+from shared.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_every_setting_is_explained() -> None:
+    text = (ROOT / "docs/settings.md").read_text()
+    rows = re.findall(r"^\| `([A-Z_]+)` \| .* \| (.*) \|$", text, re.MULTILINE)
+
+    allowed = {
+        field.name.upper(): field.metadata["allowed"] for field in dataclasses.fields(Settings)
+    }
+    assert dict(rows) == allowed
+
+
+def test_the_readme_names_every_command_and_no_other() -> None:
+    rows = re.findall(r"^\| `(\w+)[ `]", (ROOT / "README.md").read_text(), re.MULTILINE)
+
+    assert set(rows) == set(COMMANDS)
+
+
+def test_links_lead_somewhere() -> None:
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]
+    for page in pages:
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_every_make_target_is_explained() -> None:
+    text = (ROOT / "Makefile").read_text()
+    targets = re.search(r"^\.PHONY: (.+)$", text, re.MULTILINE)
+
+    assert targets
+    for target in targets[1].split():
+        assert re.search(rf"^{target}:.*## \w", text, re.MULTILINE), target
