@@ -20,6 +20,21 @@ def test_every_setting_is_explained() -> None:
     assert dict(rows) == allowed
 
 
+#: Defaults that are words for nothing, or that the machine decides.
+WORDS = {"all", "everything", "own credentials", "Google's", "processors"}
+
+
+def test_every_default_is_the_one_of_the_code() -> None:
+    text = (ROOT / "docs/settings.md").read_text()
+    rows = re.findall(r"^\| `([A-Z_]+)` \| `(.+?)` \|", text, re.MULTILINE)
+    said = {name: default for name, default in rows if default not in WORDS}
+
+    defaults, read = Settings(), Settings.from_environment(said)
+
+    for name in said:
+        assert getattr(read, name.lower()) == getattr(defaults, name.lower()), name
+
+
 def test_the_readme_names_every_command_and_no_other() -> None:
     rows = re.findall(r"^\| `(\w+)[ `]", (ROOT / "README.md").read_text(), re.MULTILINE)
 
