@@ -231,7 +231,7 @@ def _copy(input_: Input, found: Probe, recipe: Recipe, work: Work) -> Encoded:
         copied = packets.read(process.blocks(), job, _reporter(found, work))
         log = process.wait()
     if not copied.count:
-        raise PermanentError(Code.NO_AUDIO, "its audio track is empty")
+        raise _empty(log)
     if copied.duration_s <= 0:
         raise PermanentError(Code.CORRUPT, "the file is damaged: its times make no sense")
     return Encoded(
@@ -314,11 +314,19 @@ def _offset(first_s: float, log: Log, found: Probe) -> float:
     return max(0.0, round(first_s, 3))
 
 
+def _empty(log: Log) -> PermanentError:
+    if log.says("Skipped opening external track"):
+        return PermanentError(
+            Code.NOT_A_RECORDING, "its sound lies in another file, and those are never opened"
+        )
+    return PermanentError(Code.NO_AUDIO, "its audio track is empty")
+
+
 def _duration(log: Log, track: AudioTrack) -> float:
     """Return decoded samples by rate; raises when nothing or too little could be decoded."""
     counts = log.input_counts()
     if counts is None or not counts.packets:
-        raise PermanentError(Code.NO_AUDIO, "its audio track is empty")
+        raise _empty(log)
     if not counts.samples:
         raise PermanentError(Code.CORRUPT, "nothing of its audio can be decoded")
     duration_s = counts.samples / track.sample_rate

@@ -100,6 +100,7 @@ CLIPS: dict[str, tuple[int, str, tuple[str, ...]]] = {
     "eight.wav": (48000, "7.1", ()),
     "eight.mkv": (48000, "7.1", ("-c:a", "flac")),
     "eight.opus": (48000, "7.1", ("-c:a", "libopus")),
+    "long.wav": (48000, "stereo", ()),
     "tenth.m4a": (44100, "mono", ("-c:a", "aac")),
     "tenth.wav": (48000, "stereo", ()),
     "tenth.opus": (48000, "mono", ("-c:a", "libopus")),
@@ -110,9 +111,9 @@ SECONDS = 4.0
 
 
 def make(name: str, path: Path) -> None:
-    """Write the clip that ``CLIPS`` calls ``name``; one called a tenth lasts 0.1 s."""
+    """Write the clip that ``CLIPS`` calls ``name``; a tenth lasts 0.1 s, a long one 20 s."""
     rate, layout, options = CLIPS[name]
-    seconds = 0.1 if name.startswith("tenth") else SECONDS
+    seconds = {"tenth": 0.1, "long": 20.0}.get(name.partition(".")[0], SECONDS)
     sound = speech(seconds, rate, 1 if layout == "mono" else 2)
     picture = [part.format(seconds=seconds) for part in _VIDEO] if "-c:v" in options else []
     # Speech in front, and the other channels of a surround sound made from it.
