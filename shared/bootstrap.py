@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from shared.adapters.drive import DriveClients
     from shared.adapters.local import LocalSources
     from shared.adapters.memory import MemoryQueue
-    from shared.ports import Documents, Jobs, Queue, Sources, Storage
+    from shared.adapters.sftp_server import SftpServer
+    from shared.ports import Documents, Jobs, Mirror, Queue, Sources, Storage
 
 
 class Services:
@@ -119,6 +120,36 @@ class Services:
             folder_ids=self.settings.drive_folder_ids,
             since=self.settings.backfill_since,
         )
+
+    @cached_property
+    def _sftp_server(self) -> SftpServer:
+        from shared.adapters.sftp_server import SftpServer  # noqa: PLC0415
+
+        self.settings.require("SFTP_HOST", "SFTP_CREDENTIALS")
+        assert self.settings.sftp_credentials is not None
+        return SftpServer(
+            self.settings.sftp_host, self.settings.sftp_port, self.settings.sftp_credentials
+        )
+
+    @cached_property
+    def sftp_sources(self) -> Sources:
+        """Sound files of the SFTP server."""
+        from shared.adapters.sftp import SftpSources  # noqa: PLC0415
+
+        return SftpSources(
+            self._sftp_server,
+            self.settings.sftp_remote_path,
+            exclude=self.settings.sftp_mirror_path,
+        )
+
+    @cached_property
+    def sftp_mirror(self) -> Mirror | None:
+        """The directory of the SFTP server that gets a copy of the results, if one is named."""
+        if not self.settings.sftp_mirror_path:
+            return None
+        from shared.adapters.sftp_mirror import SftpMirror  # noqa: PLC0415
+
+        return SftpMirror(self._sftp_server, self.settings.sftp_mirror_path)
 
     @cached_property
     def local_sources(self) -> LocalSources:

@@ -205,6 +205,16 @@ class Queue(Protocol):
         """Raise when the topic cannot be reached; takes at most 5 seconds."""
 
 
+class Mirror(Protocol):
+    """A second place for results, for those who fetch them there."""
+
+    def put(self, name: str, content: Path | bytes) -> None:
+        """Write a file whole or not at all; ``name`` is relative, and one there is replaced.
+
+        Tries again by itself within a deadline, then raises a transient error.
+        """
+
+
 class DriveApi(Protocol):
     """Google Drive as one account sees it: a subject, or empty for the service account.
 

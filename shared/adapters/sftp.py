@@ -78,11 +78,9 @@ class SftpSources:
         """Make sure of the directory; returns the excluded one, relative, if it lies below."""
         try:
             real = self._server.call(self._real_root, self._root)
-            if not self._exclude:
-                return None
-            excluded = self._server.call(lambda s: s.real_path(self._exclude), self._exclude)
         except PermanentError as error:
             raise self._unusable(error.code) from error
+        excluded = self._real_excluded()
         if real == excluded:
             raise ServerError(
                 ServerCode.FORBIDDEN_DIRECTORY,
@@ -90,6 +88,14 @@ class SftpSources:
             )
         prefix = real.rstrip(b"/") + b"/"
         return excluded.removeprefix(prefix) if excluded.startswith(prefix) else None
+
+    def _real_excluded(self) -> bytes:
+        if not self._exclude:
+            return b""
+        try:
+            return self._server.call(lambda s: s.real_path(self._exclude), self._exclude)
+        except PermanentError:
+            return b""  # it is made with the first file that is put there
 
     def _real_root(self, session: Session) -> bytes:
         found = session.stat(self._root)

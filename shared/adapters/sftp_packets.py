@@ -38,6 +38,7 @@ class Kind(IntEnum):
     MKDIR = 14
     REALPATH = 16
     STAT = 17
+    RENAME = 18
     STATUS = 101
     HANDLE = 102
     DATA = 103

@@ -174,6 +174,10 @@ class Session:
         """Remove a file."""
         self._answer(Kind.REMOVE, text(path), want=Kind.STATUS)
 
+    def rename(self, old: bytes, new: bytes) -> None:
+        """Give a file another name; raises ``StatusError`` when that is taken."""
+        self._answer(Kind.RENAME, text(old) + text(new), want=Kind.STATUS)
+
     def extended(self, name: bytes, *arguments: bytes) -> None:
         """Ask for an operation beyond the protocol, one of ``extensions``."""
         body = b"".join(map(text, (name, *arguments)))

@@ -1,0 +1,42 @@
+"""The compressed object of a source: its name, and which object it may replace."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from shared import naming
+from shared.ports import StoredObject
+from shared.publish import Publication
+
+
+@dataclass(frozen=True)
+class CompressedPublication(Publication):
+    """Objects named by the source's path; a changed source replaces what it left before."""
+
+    output_dir: str
+
+    def _names(self, extension: str) -> list[str]:
+        path = self._recording.source_id
+        plain, suffixed = (
+            naming.compressed_object(self.env, self.output_dir, path, extension, told_apart_by)
+            for told_apart_by in (None, path)
+        )
+        kept = self._recording.gcs_path
+        names = [kept] if kept and kept.endswith(f".{extension}") else []
+        return list(dict.fromkeys([*names, plain, suffixed]))
+
+    def _is_ours(self, there: StoredObject) -> bool:
+        one = self._recording
+        owner = there.metadata.get("source"), there.metadata.get("source_id")
+        return owner == (one.source, one.source_id)
+
+    def _is_taken(self, name: str) -> bool:
+        del name
+        return False  # nothing lies beside a compressed object
+
+    def remove(self, name: str) -> None:
+        """Remove an object that this source left under another name."""
+        there = self.storage.stat(name)
+        if there and self._is_ours(there):
+            self.leash.renew()
+            self.storage.delete(name, if_generation=there.generation)

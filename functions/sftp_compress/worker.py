@@ -1,0 +1,172 @@
+"""One file of the SFTP server becomes small: claim, stream, encode, verify, publish, list.
+
+Sees ports only. The command line and the push endpoint call this one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Self
+
+from functions.sftp_compress.manifest import Entry, Manifest
+from functions.sftp_compress.objects import CompressedPublication
+from shared import lease, naming
+from shared.bootstrap import Services
+from shared.claim import Claim
+from shared.errors import MessageError
+from shared.events import Source, SourceFile
+from shared.lease import Leash, Result
+from shared.media import encode, inputs, presets, probe, verify
+from shared.media.encode import Encoded, Work
+from shared.media.presets import Recipe
+from shared.media.verify import Verified
+from shared.ports import ByteSource, Mirror, OnProgress, Sources, Storage, StoredObject
+from shared.settings import Settings
+from shared.stages import Stages
+from shared.tracker import Tracker
+
+
+@dataclass(frozen=True, kw_only=True)
+class Worker:
+    """Compresses files. ``mirror``, if any, gets a copy of each object and the manifest."""
+
+    tracker: Tracker
+    storage: Storage
+    sources: Sources
+    settings: Settings
+    mirror: Mirror | None = None
+    stall_s: float = 60.0
+
+    @classmethod
+    def of(cls, services: Services) -> Self:
+        """Return the worker over what the settings name."""
+        return cls(
+            tracker=services.tracker,
+            storage=services.storage,
+            sources=services.sftp_sources,
+            settings=services.settings,
+            mirror=services.sftp_mirror,
+        )
+
+    def process(
+        self,
+        item: SourceFile,
+        *,
+        published_at: datetime | None = None,
+        runner: str = "push",
+        cancelled: Callable[[], bool] = lambda: False,
+        on_progress: OnProgress = lambda _: None,
+    ) -> Result:
+        """Compress one file, once, and say how it ended (``shared.lease.run``).
+
+        Raises ``MessageError`` for a file of another source.
+        """
+        if item.source != Source.SFTP:
+            raise MessageError(f"no such source here: {item.source}", item.encode())
+        return lease.run(
+            self.tracker,
+            item,
+            lambda claim, leash: self._compress(item, claim, leash),
+            published_at=published_at,
+            runner=runner,
+            cancelled=cancelled,
+            on_progress=on_progress,
+        )
+
+    @property
+    def recipe(self) -> Recipe:
+        """How the settings want it."""
+        one = self.settings
+        return presets.for_compression(
+            one.output_format, one.sample_rate, one.channels, one.bitrate
+        )
+
+    @property
+    def manifest(self) -> Manifest:
+        """The list of all compressed files."""
+        name = naming.manifest_object(self.settings.pipeline_env, self.settings.output_dir)
+        return Manifest(storage=self.storage, name=name, clock=self.tracker.clock)
+
+    def _compress(self, item: SourceFile, claim: Claim, leash: Leash) -> dict[str, Any]:
+        stages = Stages()
+        with (
+            closing(self.sources.open(item)) as source,
+            tempfile.TemporaryDirectory(prefix="audio-pipeline-") as directory,
+        ):
+            work = self._work(Path(directory), leash)
+            encoded = self._encode(source, work, stages)
+            with stages.timed("verify"), work.job(encoded.duration_s) as job:
+                verified = verify.verify(encoded, job)
+            source.check_unchanged()
+            publication = CompressedPublication(
+                self.storage, claim, leash, self.settings.pipeline_env, self.settings.output_dir
+            )
+            return self._publish(item, encoded, verified, publication, stages)
+
+    def _work(self, directory: Path, leash: Leash) -> Work:
+        return Work(
+            directory=directory,
+            workers=self.settings.encode_workers,
+            max_duration_s=self.settings.max_duration_hours * 3600,
+            stall_s=self.stall_s,
+            cancelled=leash.pulled,
+            on_progress=leash.progress,
+        )
+
+    def _encode(self, source: ByteSource, work: Work, stages: Stages) -> Encoded:
+        with inputs.reachable(source) as input_:
+            with stages.timed("probe"), work.job(None) as job:
+                found = probe.probe(input_, job)
+            with stages.timed("encode"):
+                return encode.encode(input_, found, self.recipe, work)
+
+    def _publish(
+        self,
+        item: SourceFile,
+        encoded: Encoded,
+        verified: Verified,
+        publication: CompressedPublication,
+        stages: Stages,
+    ) -> dict[str, Any]:
+        with stages.timed("publish"):
+            stored = publication.audio(encoded.path, encoded.recipe)
+        with stages.timed("manifest"):
+            self._list(item, encoded, stored, publication)
+        if self.mirror:
+            with stages.timed("mirror"):
+                self._copy(self.mirror, stored, encoded.path)
+        now = self.tracker.clock()
+        fields = publication.done(encoded, verified, stored, now)
+        publication.log(now, fields, encoded.recipe, stages.seconds)
+        return fields
+
+    def _list(
+        self,
+        item: SourceFile,
+        encoded: Encoded,
+        stored: StoredObject,
+        publication: CompressedPublication,
+    ) -> None:
+        entry = Entry.of(
+            item, stored, _sha256(encoded.path), encoded.duration_s, self.tracker.clock()
+        )
+        earlier = self.manifest.add(entry, check=publication.leash.renew)
+        if earlier and earlier["object"] != stored.name:
+            publication.remove(earlier["object"])
+
+    def _copy(self, mirror: Mirror, stored: StoredObject, path: Path) -> None:
+        name = self.manifest.name
+        folder = name.removesuffix("manifest.json")
+        mirror.put(stored.name.removeprefix(folder), path)
+        self.manifest.copy_to(mirror.put, name.removeprefix(folder))
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

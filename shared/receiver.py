@@ -1,0 +1,96 @@
+"""What a push service does with a delivery, whatever the work is, and what it tells the queue."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from shared import push
+from shared.errors import MessageError
+from shared.events import Source, SourceFile
+from shared.lease import Outcome, Result
+from shared.metrics import Metrics
+from shared.models import Status
+from shared.push import Push
+from shared.tracker import Tracker
+
+log = logging.getLogger(__name__)
+
+#: How long a delivery waits for the one FFmpeg of this instance before it is sent away.
+WAIT_S = 30.0
+_LOOK_EVERY_S = 0.25
+
+_FINAL = (Outcome.DONE, Outcome.FAILED, Outcome.SKIPPED)
+
+
+@dataclass
+class Receiver:
+    """One instance: it works on one recording of ``source`` at a time, whatever is pushed at it."""
+
+    source: Source
+    tracker: Tracker
+    work: Callable[[Push], Result]
+    cancelled: Callable[[], bool] = lambda: False
+    metrics: Metrics = field(default_factory=Metrics)
+    wait_s: float = WAIT_S
+
+    def __post_init__(self) -> None:
+        self._slot = threading.Semaphore(1)
+
+    def receive(self, body: bytes) -> int:
+        """Work on a push request's body; returns the status to answer with."""
+        try:
+            delivery = push.decode(body)
+            if delivery.item.source != self.source:
+                raise MessageError(f"no source of this service: {delivery.item.source}", body)
+        except MessageError as error:
+            self._reject(error)
+            return 204
+        result = self._process(delivery)
+        self._count(result)
+        return 204 if result.outcome.acknowledges else 503
+
+    def _reject(self, error: MessageError) -> None:
+        """Log and count a message that no retry can mend."""
+        self.metrics.rejected.inc()
+        log.error("message rejected: %s", error, extra={"raw": push.for_log(error.raw)})
+
+    def _process(self, delivery: Push) -> Result:
+        refused = self._wait_for_slot(delivery.item)
+        if refused:
+            return refused
+        try:
+            with self.metrics.active.track_inprogress():
+                return self.work(delivery)
+        finally:
+            self._slot.release()
+
+    def _wait_for_slot(self, item: SourceFile) -> Result | None:
+        """Wait for the FFmpeg; a copy of the message that is at work now is not kept waiting."""
+        for _ in range(max(1, round(self.wait_s / _LOOK_EVERY_S))):
+            if self._slot.acquire(timeout=_LOOK_EVERY_S):
+                return None
+            current = self.tracker.get(item.key)
+            if current and current.status is Status.PROCESSING:
+                if not self.tracker.has_expired(current):
+                    return Result(Outcome.BUSY, current)
+            elif current and current.status.is_final and not item.force:
+                return Result(Outcome.DUPLICATE, current)
+            if self.cancelled():
+                return Result(Outcome.CANCELLED, current)
+        return Result(Outcome.RETRY)
+
+    def _count(self, result: Result) -> None:
+        recording = result.recording
+        extra: dict[str, Any] = recording.log_context() if recording else {}
+        if recording and result.outcome in _FINAL:
+            extra["processing_s"] = recording.processing_s
+            self.metrics.processed.labels(recording.status).inc()
+            self.metrics.duration.observe(recording.processing_s or 0.0)
+        if result.error:
+            extra["error"] = str(result.error)
+        level = logging.ERROR if result.outcome is Outcome.FAILED else logging.INFO
+        log.log(level, "recording %s", result.outcome.name.lower(), extra=extra)
