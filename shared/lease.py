@@ -68,6 +68,13 @@ class Result:
     error: BaseException | None = None
 
 
+#: How long work may take to notice that it is to stop: one call may wait for an answer that
+#: never comes. Then the recording is given back over its head, since Cloud Run kills the
+#: process 10 s after SIGTERM.
+STOP_GRACE_S = 3.0
+_LOOK_EVERY_S = 0.5
+
+
 class Leash:
     """What holds a worker back: the lease, a request to stop, a limit of time.
 
@@ -86,7 +93,9 @@ class Leash:
         self._on_progress = on_progress
         self._deadline = None if limit_s is None else time.monotonic() + limit_s
         self._over = threading.Event()
+        self._stop_by: float | None = None
         self.lost: LeaseLostError | None = None
+        self.given_back = False
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
     def __enter__(self) -> Self:
@@ -124,15 +133,35 @@ class Leash:
         self._on_progress(fraction)
 
     def _beat(self) -> None:
-        while not self._over.wait(self._claim.lease.total_seconds() / 3):
-            try:
-                self._claim.renew()
-            except LeaseLostError as error:
-                self.lost = error
-                return
-            except Exception as error:
-                # The lease is ours until another claims, however long this lasts.
-                log.warning("the lease could not be renewed: %s", error)
+        every_s = self._claim.lease.total_seconds() / 3
+        beat_at = time.monotonic() + every_s
+        while not self.lost and not self._over.wait(min(_LOOK_EVERY_S, every_s)):
+            if self._is_overdue():
+                self._try(self._give_back)
+            elif time.monotonic() >= beat_at:
+                self._try(self._claim.renew)
+                beat_at = time.monotonic() + every_s
+
+    def _is_overdue(self) -> bool:
+        """Tell whether the work was asked to stop, and has had the time to."""
+        if not self._cancelled():
+            return False
+        self._stop_by = self._stop_by or time.monotonic() + STOP_GRACE_S
+        return time.monotonic() >= self._stop_by
+
+    def _give_back(self) -> None:
+        self._claim.release()
+        self.given_back = True
+        self.lost = LeaseLostError("given back on request")
+
+    def _try(self, write: Callable[[], object]) -> None:
+        try:
+            write()
+        except LeaseLostError as error:
+            self.lost = error
+        except Exception as error:
+            # The lease is ours until another claims, however long this lasts.
+            log.warning("the lease could not be renewed: %s", error)
 
 
 #: Does the work and returns the fields that its DONE document gets.
@@ -163,12 +192,11 @@ def run(
     try:
         with leash:
             fields = work(claim, leash)
-            leash.check()
         recording = claim.finish(Status.DONE, **fields)
     except Exception as error:
         return _ended(claim, leash, error)
     except BaseException:
-        with suppress(LeaseLostError):
+        with suppress(Exception):  # what is not given back now, the requeue heals
             claim.release()
         raise
     return Result(Outcome.DONE, recording)
@@ -186,6 +214,8 @@ def _ended(claim: Claim, leash: Leash, error: Exception) -> Result:
 
 
 def _end(claim: Claim, leash: Leash, error: Exception) -> Result:
+    if leash.given_back:
+        return Result(Outcome.CANCELLED, claim.recording, error)
     if leash.lost or isinstance(error, LeaseLostError):
         return Result(Outcome.LOST, error=leash.lost or error)
     if isinstance(error, PermanentError):

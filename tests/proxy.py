@@ -21,7 +21,8 @@ class Proxy:
         self._sockets: list[socket.socket] = []
         self._trigger = b""
         self._countdown = 0
-        self._held: set[int] = set()
+        self._held: dict[int, tuple[socket.socket, socket.socket]] = {}
+        self._swallows = False
         self._swap = (b"", b"")
         self._cut = threading.Event()
         threading.Thread(target=self._accept, daemon=True).start()
@@ -34,7 +35,26 @@ class Proxy:
     def hold(self, trigger: bytes = b"", nth: int = 1) -> None:
         """Keep every answer from the client's ``nth`` write on that holds ``trigger``."""
         self._cut.clear()
+        self._swallows = False
         self._trigger, self._countdown = trigger, nth
+
+    def swallow(self, trigger: bytes = b"", nth: int = 1) -> None:
+        """Let nothing through from the client's ``nth`` write on that holds ``trigger``."""
+        self.hold(trigger, nth)
+        self._swallows = True
+
+    @property
+    def holding(self) -> bool:
+        """Whether a connection is held now."""
+        return bool(self._held)
+
+    def pass_on(self) -> None:
+        """Hold nothing any more; what is held is cut."""
+        self._countdown = 0
+        self.cut()
+        for pair in list(self._held.values()):
+            for one in pair:
+                _close(one)
 
     def cut(self) -> None:
         """Close the connection whose answers are held; later ones pass unharmed."""
@@ -64,7 +84,9 @@ class Proxy:
             if self._countdown and self._trigger in data:
                 self._countdown -= 1
                 if not self._countdown:
-                    self._held.add(id(client))
+                    self._held[id(client)] = (client, server)
+            if self._swallows and id(client) in self._held:
+                continue
             _send(server, data.replace(*self._swap) if self._swap[0] else data)
         _close(server)
 
@@ -74,7 +96,7 @@ class Proxy:
                 self._cut.wait(_WAIT_S)
                 break
             _send(client, data)
-        self._held.discard(id(client))
+        self._held.pop(id(client), None)
         _close(client)
         _close(server)
 

@@ -181,9 +181,16 @@ def _command(process: psutil.Process) -> str:
     return ""
 
 
+def runs(process: psutil.Process) -> bool:
+    """Tell whether a process does, rather than waits to be reaped."""
+    with contextlib.suppress(psutil.Error):
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False
+
+
 def _is_ffmpeg(process: psutil.Process) -> bool:
     with contextlib.suppress(psutil.Error):
-        return "ffmpeg" in process.name() and process.status() != psutil.STATUS_ZOMBIE
+        return "ffmpeg" in process.name() and runs(process)
     return False
 
 

@@ -44,7 +44,7 @@ def extract_audio(request: Request) -> Answer:
     if route is None:
         known = {path for _, path in _ROUTES}
         return "", 405 if request.path in known else 404, {}
-    with pipeline_logging.traced(request.headers, _services.settings.project):
+    with pipeline_logging.traced(dict(request.headers), _services.settings.project):
         try:
             return route(request)
         except Exception:

@@ -24,9 +24,9 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def long_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An hour of near silence in half a megabyte: downloaded at once, encoded for seconds."""
-    path = tmp_path_factory.mktemp("clips") / "hour.mkv"
-    run("-f", "lavfi", "-i", "sine=f=50:r=48000:d=3600,volume=0.0001", "-c:a", "flac", path)
+    """Near silence, small for its length: downloaded at once, encoded for seconds."""
+    path = tmp_path_factory.mktemp("clips") / "long.mkv"
+    run("-f", "lavfi", "-i", "sine=f=50:r=48000:d=1200,volume=0.0001", "-c:a", "flac", path)
     return path
 
 

@@ -1,0 +1,240 @@
+"""A service that is killed, stopped or asked to end at every stage: the recording survives it."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from shared.adapters.memory import MemoryQueue
+from shared.events import SourceFile
+from shared.models import Status
+from shared.requeue import Requeue
+from tests.emulators import fake_gcs_server, make_bucket
+from tests.proxy import Proxy, proxy_to
+from tests.services import AUDIO, Cloud, Service, free_fixed_port, runs, until
+
+LEASE_S = 3.0
+
+#: Cloud Run kills what has not ended so long after SIGTERM.
+GRACE_S = 10.0
+
+
+@dataclass
+class Bench:
+    """A cloud whose every part is behind a proxy that can hold an answer back."""
+
+    cloud: Cloud
+    clip: Path
+    long_clip: Path
+    gcs: Proxy
+    firestore: Proxy
+    drive: Proxy
+
+    def requeue(self, item: SourceFile) -> list[SourceFile]:
+        """Wait for the lease's end, and return what the requeue then publishes."""
+        tracker, queue = self.cloud.tracker, MemoryQueue()
+        until(lambda: tracker.has_expired(self.cloud.recording(item)))
+        Requeue(tracker, {"drive": queue}).run()
+        return queue.items
+
+
+@pytest.fixture
+def bench(
+    cloud: Cloud, clip: Path, long_clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Bench]:
+    with ExitStack() as stack:
+        port, seen_at = free_fixed_port(), 0
+        gcs = stack.enter_context(proxy_to(port))
+        seen_at = gcs.port
+        stack.enter_context(fake_gcs_server(cloud.directory / "gcs.log", port, seen_at))
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{port}")
+        drive_port = int(cloud.env["DRIVE_API_ENDPOINT"].split(":")[2].split("/")[0])
+        firestore_port = int(cloud.env["FIRESTORE_EMULATOR_HOST"].split(":")[1])
+        firestore = stack.enter_context(proxy_to(firestore_port))
+        drive = stack.enter_context(proxy_to(drive_port))
+        bucket = make_bucket(f"http://127.0.0.1:{port}")
+        made = Cloud(
+            {
+                **cloud.env,
+                "LEASE_SECONDS": str(LEASE_S),
+                "STORAGE_URL": f"gs://{bucket}",
+                "STORAGE_EMULATOR_HOST": f"http://{gcs.address}",
+                "FIRESTORE_EMULATOR_HOST": firestore.address,
+                "DRIVE_API_ENDPOINT": f"http://{drive.address}/drive/v3/",
+            },
+            cloud.world,
+            cloud.project,
+            bucket,
+            cloud.directory,
+            LEASE_S,
+        )
+        yield Bench(made, clip, long_clip, gcs, firestore, drive)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A moment in the work: how to hold it there, and how to see that it is reached."""
+
+    hold: Callable[[Bench], None]
+    reached: Callable[[Bench, Service, SourceFile], object]
+    long: bool = False
+
+
+def _is_processing(bench: Bench, item: SourceFile) -> bool:
+    return bench.cloud.status(item) == "PROCESSING"
+
+
+STAGES = {
+    "claimed": Stage(
+        lambda bench: bench.drive.hold(b"GET /drive/v3/files/"),
+        lambda bench, _, item: _is_processing(bench, item) and bench.drive.holding,
+    ),
+    "downloading": Stage(
+        lambda bench: bench.cloud.world.set_faults(bandwidth=5_000),
+        lambda bench, service, _: service.ffmpegs(),
+    ),
+    "encoding": Stage(lambda _: None, lambda _, service, __: service.encoders(), long=True),
+    "uploading": Stage(
+        lambda bench: bench.gcs.swallow(b'_audio.mp3"'),
+        lambda bench, _, __: bench.gcs.holding,
+    ),
+    "uploaded, unheard": Stage(
+        lambda bench: bench.gcs.hold(b'_audio.mp3"'),
+        lambda bench, _, __: bench.cloud.audio(),
+    ),
+    "uploaded": Stage(
+        lambda bench: bench.gcs.hold(b'waveform.png"'),
+        lambda bench, _, __: bench.gcs.holding and bench.cloud.audio(),
+    ),
+    "logged": Stage(
+        lambda bench: bench.gcs.hold(b"processing-logs/"),
+        lambda bench, _, __: any("processing-logs" in name for name in bench.cloud.objects()),
+    ),
+    "finishing": Stage(
+        lambda bench: bench.firestore.swallow(b"DONE"),
+        lambda bench, _, __: bench.firestore.holding,
+    ),
+    "finished, unheard": Stage(
+        lambda bench: bench.firestore.hold(b"DONE"),
+        lambda bench, _, item: bench.cloud.status(item) == "DONE",
+    ),
+}
+
+
+def _release(bench: Bench) -> None:
+    for proxy in (bench.gcs, bench.firestore, bench.drive):
+        proxy.pass_on()
+    bench.cloud.world.set_faults(bandwidth=None)
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_killed_at_any_stage_the_recording_is_finished_once(bench: Bench, name: str) -> None:
+    stage = STAGES[name]
+    cloud = bench.cloud
+    item = cloud.record(bench.long_clip if stage.long else bench.clip)
+    stage.hold(bench)
+    with cloud.service() as service:
+        pushed = service.pushing(item)
+        until(lambda: stage.reached(bench, service, item), what=name)
+        processes = service.tree()
+        service.kill()
+        assert pushed.result().status == 0
+    _release(bench)
+    assert all("_audio.mp3" not in one or one == AUDIO for one in cloud.objects())
+    until(lambda: not any(map(runs, processes)), what="no FFmpeg is left")
+
+    again = bench.requeue(item)
+    assert [one.key for one in again] == ([] if name == "finished, unheard" else [item.key])
+    with cloud.service() as service:
+        assert service.push(item).status == 204
+        for one in again:
+            assert service.push(one).status == 204
+    recording = cloud.recording(item)
+    assert recording.status is Status.DONE
+    assert recording.crashes == len(again)
+    assert list(cloud.audio()) == [AUDIO]
+    assert recording.audio is not None
+    assert recording.audio.crc32c == cloud.objects()[AUDIO].crc32c
+    whole = 1200.0 if stage.long else 3.0
+    assert abs(recording.audio.duration_s - whole) < 0.5
+
+
+@pytest.mark.parametrize("name", ["claimed", "downloading", "encoding", "uploading"])
+def test_sigterm_gives_the_recording_back_at_once(bench: Bench, name: str) -> None:
+    stage, cloud = STAGES[name], bench.cloud
+    item = cloud.record(bench.long_clip if stage.long else bench.clip)
+    stage.hold(bench)
+    with cloud.service(LEASE_SECONDS="600") as service:
+        pushed = service.pushing(item)
+        until(lambda: stage.reached(bench, service, item), what=name)
+        service.signal(signal.SIGTERM)
+        service.signal(signal.SIGTERM)  # some supervisors are impatient
+        until(lambda: cloud.status(item) == "QUEUED", GRACE_S, "given back")
+        until(lambda: not service.ffmpegs(), GRACE_S, "no FFmpeg is left")
+        # What waits for an answer that never comes is killed when the grace is over.
+        service.kill()
+        assert pushed.result().status in (503, 0)
+    recording = cloud.recording(item)
+    assert (recording.lease_owner, recording.lease_expires_at) == (None, None)
+    assert recording.crashes == 0
+    _release(bench)
+    with cloud.service() as service:
+        assert service.push(item).status == 204
+    assert cloud.status(item) == "DONE"
+    assert list(cloud.audio()) == [AUDIO]
+
+
+@pytest.mark.parametrize("name", ["downloading", "encoding"])
+def test_sigterm_is_answered_within_two_seconds(bench: Bench, name: str) -> None:
+    stage = STAGES[name]
+    item = bench.cloud.record(bench.long_clip if stage.long else bench.clip)
+    stage.hold(bench)
+    with bench.cloud.service(LEASE_SECONDS="600") as service:
+        pushed = service.pushing(item)
+        until(lambda: stage.reached(bench, service, item))
+        processes = service.tree()
+        start = time.monotonic()
+        service.signal(signal.SIGTERM)
+        service.signal(signal.SIGTERM)
+        assert pushed.result().status == 503
+        assert time.monotonic() - start < 2
+        assert service.process.wait(GRACE_S) == 0
+        assert time.monotonic() - start < GRACE_S
+        assert not any(map(runs, processes))
+    recording = bench.cloud.recording(item)
+    assert (recording.status, recording.lease_owner) == (Status.QUEUED, None)
+
+
+def test_sigterm_ends_an_idle_service(bench: Bench) -> None:
+    with bench.cloud.service() as service:
+        start = time.monotonic()
+        service.signal(signal.SIGTERM)
+        assert service.process.wait(GRACE_S) == 0
+        assert time.monotonic() - start < 3
+
+
+def test_a_worker_that_slept_past_its_lease_changes_nothing(bench: Bench) -> None:
+    cloud = bench.cloud
+    item = cloud.record(bench.long_clip)
+    with cloud.service() as sleeper, cloud.service() as other:
+        pushed = sleeper.pushing(item)
+        until(sleeper.encoders)
+        stopped = sleeper.tree()
+        for process in stopped:
+            process.suspend()
+        (again,) = bench.requeue(item)
+        assert other.push(again).status == 204
+        recording, objects = cloud.recording(item), cloud.objects()
+        assert recording.status is Status.DONE
+        for process in reversed(stopped):
+            process.resume()
+        assert pushed.result().status == 204
+        assert sleeper.ffmpegs() == []
+    assert cloud.recording(item) == recording
+    assert cloud.objects() == objects
