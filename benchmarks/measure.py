@@ -70,7 +70,16 @@ def _tree(pid: int) -> Iterator[int]:
     except OSError:
         return
     for child in {int(one) for group in children for one in group}:
-        yield from _tree(child)
+        # Between fork and exec a child shows its parent's memory, all of it, once more.
+        if _command(child) != _command(pid):
+            yield from _tree(child)
+
+
+def _command(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def _pss_kb(pid: int) -> int:
