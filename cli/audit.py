@@ -72,15 +72,29 @@ def _remembered(app: App, known: dict[str, Recording]) -> Iterator[SourceFile]:
 def _has_drive(app: App) -> bool:
     one = app.settings
     return bool(
-        one.drive_subjects or one.drive_ids or one.drive_service_account or one.drive_folder_ids
+        one.drive_subjects
+        or one.drive_ids
+        or one.drive_service_account
+        or one.drive_folder_ids
+        or one.drive_api_endpoint
     )
 
 
 def _in_drive(app: App) -> Iterator[SourceFile]:
-    since = app.settings.backfill_since
-    for item in app.services.drive_sources.list():
-        if since is None or item.created_at.date() >= since:
-            yield item
+    """Yield what is watched in Drive; of a file that two accounts see, one."""
+    from shared.drive_folders import Listing  # noqa: PLC0415
+
+    one, seen = app.settings, set[str]()
+    accounts = one.drive_subjects or ("",)
+    views = [(account, "") for account in accounts]
+    views += [(accounts[0], drive_id) for drive_id in one.drive_ids]
+    for account, drive_id in views:
+        api = app.services.drive_clients(account)
+        listing = Listing(api, one.drive_folder_ids, drive_id=drive_id, since=one.backfill_since)
+        for item in listing:
+            if item.id not in seen:
+                seen.add(item.id)
+                yield item.to_source_file(account)
 
 
 def _print(tallies: dict[str, Tally], problems: list[Problem], *, quiet: bool) -> None:

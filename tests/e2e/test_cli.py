@@ -20,8 +20,12 @@ from typing import Any
 import psutil
 import pytest
 
+from cli.demo.drive_standin.identity import key_file
 from cli.sample import arguments
+from shared.bootstrap import Services
 from shared.models import Recording
+from tests.drive.standin import READER, StandIn
+from tests.drive.standin import running as standin
 from tests.emulators import missing
 from tests.media.clips import run, speech
 
@@ -577,3 +581,38 @@ def test_the_sample_is_a_meeting(cli: Cli) -> None:
     [document] = cli.documents()
     assert document["gcs_path"] == "dev/2025/04/weekly-sync_2025-04-07_16-52_audio.mp3"
     assert document["audio"]["duration_s"] == pytest.approx(2, abs=0.1)
+
+
+# Drive
+
+
+@pytest.fixture
+def drive(cli: Cli) -> Iterator[StandIn]:
+    """A Drive whose watched folder is empty, in the command's environment."""
+    with standin() as one:
+        key = cli.folder / "key.json"
+        token_uri = one.server.endpoint.replace("/drive/v3/", "/token")
+        key.write_text(json.dumps(key_file(READER, token_uri)))
+        cli.environ |= {
+            "DRIVE_API_ENDPOINT": one.server.endpoint,
+            "DRIVE_FOLDER_IDS": one.world.create_folder("Meet Recordings", owner=READER),
+            "GOOGLE_APPLICATION_CREDENTIALS": str(key),
+        }
+        yield one
+
+
+def test_audit_and_retry_know_drive(cli: Cli, drive: StandIn, spoken: Path) -> None:
+    content, watched = spoken.read_bytes(), cli.environ["DRIVE_FOLDER_IDS"]
+    file_id = drive.world.create_file("Sync", content=content, parent=watched, owner=READER)
+    drive.world.create_file("elsewhere", content=content, owner=READER)
+    err = cli("audit", status=1).err
+    assert "Sync" in err
+    assert "elsewhere" not in err
+
+    item = drive.client().get(file_id).to_source_file()
+    url = f"sqlite:///{cli.folder}/audio/tracker.db"
+    Services.from_environment({"TRACKER_URL": url}).tracker.enqueue(item)
+    [document] = cli("retry", item.key, "--json").documents
+
+    assert document["status"] == "DONE"
+    assert "1 seen = 1 done" in cli("audit").out
