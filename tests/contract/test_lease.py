@@ -1,0 +1,434 @@
+"""Work under a lease: whatever ends it, where it ends, the document and the queue are told."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from shared import lease
+from shared.adapters.memory import MemoryDocuments, MemoryQueue
+from shared.claim import Claim
+from shared.errors import (
+    CancelledError,
+    Code,
+    ConflictError,
+    LeaseLostError,
+    ObjectExistsError,
+    PermanentError,
+    TransientError,
+)
+from shared.lease import Leash, Outcome, Result
+from shared.models import COLLECTION, Status
+from shared.ports import Documents
+from shared.requeue import Requeue
+from shared.tracker import Tracker
+from tests.recordings import (
+    MINUTE,
+    T0,
+    Counter,
+    Faults,
+    SettableClock,
+    claimed,
+    existing,
+    source_file,
+)
+
+ITEM = source_file()
+KEY = ITEM.key
+EXPIRED = timedelta(seconds=61)
+# Short enough for a heartbeat every hundredth of a second; the clock itself stands still.
+SHORT = timedelta(seconds=0.03)
+PATIENCE_S = 30.0
+
+
+@pytest.fixture
+def clock() -> SettableClock:
+    return SettableClock()
+
+
+@pytest.fixture
+def tracker(documents: Documents, clock: SettableClock) -> Tracker:
+    return Tracker(documents, clock=clock)
+
+
+@pytest.fixture(autouse=True)
+def no_heart_beats_on() -> Iterator[None]:
+    yield
+    assert [one.name for one in threading.enumerate() if one.name == "heartbeat"] == []
+
+
+def raising(error: BaseException) -> lease.Work:
+    def work(claim: Claim, leash: Leash) -> dict[str, Any]:
+        raise error
+
+    return work
+
+
+def done(claim: Claim, leash: Leash) -> dict[str, Any]:
+    return {"gcs_path": "dev/a.mp3"}
+
+
+# ── how the work ends ──
+
+
+def test_work_that_returns_is_done(tracker: Tracker) -> None:
+    result = lease.run(tracker, ITEM, done)
+    recording = existing(tracker, KEY)
+    assert result == Result(Outcome.DONE, recording)
+    assert (recording.status, recording.gcs_path) == (Status.DONE, "dev/a.mp3")
+    assert recording.lease_owner is None
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome", "status", "code", "acknowledges"),
+    [
+        (PermanentError(Code.NO_AUDIO, "x"), Outcome.SKIPPED, Status.SKIPPED, "no_audio", True),
+        (PermanentError(Code.CORRUPT, "x"), Outcome.FAILED, Status.FAILED, "corrupt", True),
+        (TransientError("x"), Outcome.RETRY, Status.QUEUED, "transient", False),
+        (ConnectionResetError(104, "x"), Outcome.RETRY, Status.QUEUED, "transient", False),
+        (TimeoutError(), Outcome.RETRY, Status.QUEUED, "transient", False),
+        (OSError(28, "no space left"), Outcome.RETRY, Status.QUEUED, "transient", False),
+        (ConflictError("x"), Outcome.RETRY, Status.QUEUED, "transient", False),
+        (ObjectExistsError("x"), Outcome.RETRY, Status.QUEUED, "transient", False),
+        (ValueError("a bug"), Outcome.RETRY, Status.QUEUED, "transient", False),
+        (MemoryError(), Outcome.RETRY, Status.QUEUED, "transient", False),
+        (CancelledError("x"), Outcome.CANCELLED, Status.QUEUED, None, False),
+        # Whose lease it is now, the work knows better than we do: it is not touched.
+        (LeaseLostError("x"), Outcome.LOST, Status.PROCESSING, None, True),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else None,
+)
+def test_each_error_ends_in_its_outcome(
+    tracker: Tracker,
+    error: Exception,
+    outcome: Outcome,
+    status: Status,
+    code: str | None,
+    acknowledges: bool,
+) -> None:
+    result = lease.run(tracker, ITEM, raising(error))
+    recording = existing(tracker, KEY)
+    assert (result.outcome, result.error) == (outcome, error)
+    assert outcome.acknowledges is acknowledges
+    assert recording.status is status
+    assert (recording.error and recording.error.code) == code
+    if outcome is not Outcome.LOST:
+        assert result.recording == recording
+        assert recording.lease_owner is None
+
+
+def test_errors_for_half_an_hour_are_acknowledged(tracker: Tracker, clock: SettableClock) -> None:
+    lease.run(tracker, ITEM, raising(TransientError("x")))
+    clock.tick(31 * MINUTE)
+    result = lease.run(tracker, ITEM, raising(TransientError("x")))
+    assert result.outcome is Outcome.FAILED
+    assert result.outcome.acknowledges
+    assert existing(tracker, KEY).error is not None
+
+
+def test_an_error_of_ours_is_logged_whole(
+    tracker: Tracker, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.ERROR):
+        lease.run(tracker, ITEM, raising(ZeroDivisionError("a bug")))
+    [record] = caplog.records
+    assert record.exc_info is not None
+    assert record.exc_info[0] is ZeroDivisionError
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit, GeneratorExit])
+def test_what_ends_the_process_passes_and_gives_back(
+    tracker: Tracker, kind: type[BaseException]
+) -> None:
+    with pytest.raises(kind):
+        lease.run(tracker, ITEM, raising(kind()))
+    recording = existing(tracker, KEY)
+    assert (recording.status, recording.error, recording.crashes) == (Status.QUEUED, None, 0)
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
+def test_what_ends_the_process_passes_though_the_tracker_is_down(
+    kind: type[BaseException], clock: SettableClock
+) -> None:
+    faults = Faults(MemoryDocuments())
+
+    def work(claim: Claim, leash: Leash) -> dict[str, Any]:
+        faults.down = True
+        raise kind
+
+    with pytest.raises(kind):
+        lease.run(Tracker(faults, clock=clock), ITEM, work)
+
+
+def test_a_thread_that_cannot_start_gives_back(
+    tracker: Tracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = threading.Thread.start
+
+    def no_start(self: threading.Thread) -> None:
+        if self.name == "heartbeat":
+            raise RuntimeError("can't start new thread")
+        start(self)  # the client of Firestore has threads of its own
+
+    monkeypatch.setattr("shared.lease.threading.Thread.start", no_start)
+    result = lease.run(tracker, ITEM, done)
+    monkeypatch.undo()
+    assert result.outcome is Outcome.RETRY
+    assert existing(tracker, KEY).status is Status.QUEUED
+
+
+# ── what is not ours ──
+
+
+def never(claim: Claim, leash: Leash) -> dict[str, Any]:
+    raise AssertionError("this is not to be worked on")
+
+
+def test_a_finished_one_is_a_duplicate(tracker: Tracker) -> None:
+    lease.run(tracker, ITEM, done)
+    result = lease.run(tracker, ITEM, never)
+    assert result == Result(Outcome.DUPLICATE, existing(tracker, KEY))
+    assert result.outcome.acknowledges
+
+
+def test_a_busy_one_is_left_alone(tracker: Tracker) -> None:
+    claimed(tracker.claim(ITEM))
+    result = lease.run(tracker, ITEM, never)
+    assert result == Result(Outcome.BUSY, existing(tracker, KEY))
+    assert result.outcome.acknowledges
+
+
+def test_one_of_the_job_is_handed_over(tracker: Tracker) -> None:
+    claimed(tracker.claim(ITEM)).release(runner="job")
+    result = lease.run(tracker, ITEM, never)
+    assert result == Result(Outcome.HANDED_OVER, existing(tracker, KEY))
+    assert lease.run(tracker, ITEM, done, runner="job").outcome is Outcome.DONE
+
+
+def test_force_and_its_time_are_passed_on(tracker: Tracker, clock: SettableClock) -> None:
+    lease.run(tracker, ITEM, done)
+    again = source_file(force=True)
+    assert lease.run(tracker, again, never, published_at=T0).outcome is Outcome.DUPLICATE
+    assert lease.run(tracker, again, done, published_at=T0 + MINUTE).outcome is Outcome.DONE
+
+
+# ── the tracker out of reach ──
+
+
+def test_a_tracker_that_is_down_at_the_claim_is_the_callers(clock: SettableClock) -> None:
+    faults = Faults(MemoryDocuments())
+    faults.down = True
+    with pytest.raises(TransientError):
+        lease.run(Tracker(faults, clock=clock), ITEM, never)
+
+
+ENDS: dict[str, lease.Work] = {
+    "done": done,
+    "failed": raising(PermanentError(Code.CORRUPT, "x")),
+    "transient": raising(TransientError("x")),
+    "cancelled": raising(CancelledError("x")),
+    "a bug": raising(ValueError("x")),
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_a_tracker_that_goes_down_meanwhile_is_healed_by_the_requeue(
+    documents: Documents, clock: SettableClock, end: str
+) -> None:
+    faults = Faults(documents)
+
+    def work(claim: Claim, leash: Leash) -> dict[str, Any]:
+        faults.down = True
+        return ENDS[end](claim, leash)
+
+    tracker = Tracker(faults, clock=clock)
+    result = lease.run(tracker, ITEM, work)
+    assert result.outcome is Outcome.RETRY
+    faults.down = False
+    assert existing(tracker, KEY).status is Status.PROCESSING
+    assert lease.run(tracker, ITEM, never).outcome is Outcome.BUSY
+    clock.tick(EXPIRED)
+    assert Requeue(tracker, {"drive": MemoryQueue()}).run() == 1
+    assert lease.run(tracker, ITEM, done).outcome is Outcome.DONE
+
+
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("written", [True, False])
+def test_one_write_that_fails_at_the_end_leaves_nothing_wrong(
+    documents: Documents, clock: SettableClock, end: str, written: bool
+) -> None:
+    """The write is the second: after the claim. Its request or its answer is lost."""
+    faults = Faults(documents, at=2, done=written)
+    tracker = Tracker(faults, clock=clock)
+    result = lease.run(tracker, ITEM, ENDS[end])
+    # Acknowledged is only what has ended, or what the requeue finds.
+    left = existing(tracker, KEY).status
+    assert left.is_final or not result.outcome.acknowledges or end in ("transient", "a bug")
+    clock.tick(EXPIRED)
+    Requeue(tracker, {"drive": MemoryQueue()}).run()
+    again = lease.run(tracker, ITEM, done)
+    assert again.outcome in (Outcome.DONE, Outcome.DUPLICATE)
+    assert existing(tracker, KEY).status.is_final
+
+
+# ── the heartbeat ──
+
+
+def waiting(documents: Any, count: int) -> tuple[Any, Callable[[], None]]:
+    """Return documents, and what waits until ``count`` more renewals are written."""
+    enough = threading.Semaphore(0)
+
+    class Noticed:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(documents, name)
+
+        def replace(self, *args: Any) -> Any:
+            try:
+                return documents.replace(*args)
+            finally:
+                enough.release()
+
+    def wait() -> None:
+        for _ in range(count):
+            assert enough.acquire(timeout=PATIENCE_S)
+
+    return Noticed(), wait
+
+
+def test_the_lease_is_renewed_while_work_goes_on(
+    documents: Documents, clock: SettableClock
+) -> None:
+    noticed, wait = waiting(documents, 3)
+    tracker = Tracker(noticed, clock=clock, lease=SHORT)
+    seen: list[float] = []
+
+    def work(claim: Claim, leash: Leash) -> dict[str, Any]:
+        clock.tick(MINUTE)
+        leash.progress(0.5)
+        wait()
+        recording = existing(tracker, KEY)
+        assert recording.lease_expires_at == clock.now + SHORT
+        assert recording.progress == 0.5
+        return {}
+
+    assert lease.run(tracker, ITEM, work, on_progress=seen.append).outcome is Outcome.DONE
+    assert seen == [0.5]
+
+
+def test_a_lease_that_another_took_stops_the_work(
+    documents: Documents, clock: SettableClock
+) -> None:
+    tracker = Tracker(documents, clock=clock, lease=SHORT)
+    others: list[Claim] = []
+
+    def work(claim: Claim, leash: Leash) -> dict[str, Any]:
+        with claim._lock:  # or a heartbeat comes between
+            clock.tick(MINUTE)
+            others.append(claimed(tracker.claim(ITEM)))
+        leash._thread.join(PATIENCE_S)
+        assert leash.pulled()
+        with pytest.raises(LeaseLostError):
+            leash.renew()
+        # The engine knows only that it was told to stop.
+        raise CancelledError("stopped on request")
+
+    result = lease.run(tracker, ITEM, work)
+    assert result.outcome is Outcome.LOST
+    assert isinstance(result.error, LeaseLostError)
+    assert existing(tracker, KEY) == others[0].recording
+
+
+@pytest.mark.parametrize(
+    "error", [None, PermanentError(Code.CORRUPT, "x"), TransientError("x"), ValueError("x")]
+)
+def test_who_lost_the_lease_unawares_writes_nothing(
+    tracker: Tracker, clock: SettableClock, error: Exception | None
+) -> None:
+    others: list[Claim] = []
+
+    def work(claim: Claim, leash: Leash) -> dict[str, Any]:
+        clock.tick(EXPIRED)
+        others.append(claimed(tracker.claim(ITEM)))
+        if error:
+            raise error
+        return {}
+
+    result = lease.run(tracker, ITEM, work)
+    assert result.outcome is Outcome.LOST
+    assert result.outcome.acknowledges
+    assert existing(tracker, KEY) == others[0].recording
+
+
+def test_a_heartbeat_that_fails_is_no_reason_to_stop(clock: SettableClock) -> None:
+    counter = Counter()
+    noticed, wait = waiting(Faults(MemoryDocuments(), at=2, counter=counter), 3)
+    tracker = Tracker(noticed, clock=clock, lease=SHORT)
+
+    def work(claim: Claim, leash: Leash) -> dict[str, Any]:
+        wait()
+        assert not leash.pulled()
+        return {}
+
+    assert lease.run(tracker, ITEM, work).outcome is Outcome.DONE
+    assert counter.count > 2
+
+
+# ── asked to stop, out of time ──
+
+
+def checking(claim: Claim, leash: Leash) -> dict[str, Any]:
+    leash.check()
+    raise AssertionError("the leash was to be pulled")
+
+
+def test_a_request_to_stop_gives_back(tracker: Tracker) -> None:
+    result = lease.run(tracker, ITEM, checking, cancelled=lambda: True)
+    assert result.outcome is Outcome.CANCELLED
+    recording = existing(tracker, KEY)
+    assert (recording.status, recording.runner, recording.error) == (Status.QUEUED, "push", None)
+
+
+def test_what_lasts_too_long_here_is_handed_over(tracker: Tracker) -> None:
+    result = lease.run(tracker, ITEM, checking, limit_s=0.0)
+    assert result.outcome is Outcome.HANDED_OVER
+    recording = existing(tracker, KEY)
+    assert (recording.status, recording.runner, recording.error) == (Status.QUEUED, "job", None)
+    assert lease.run(tracker, ITEM, never).outcome is Outcome.HANDED_OVER
+    assert lease.run(tracker, ITEM, done, runner="job").outcome is Outcome.DONE
+
+
+def test_an_error_is_told_though_time_is_over(tracker: Tracker) -> None:
+    work = raising(PermanentError(Code.CORRUPT, "x"))
+    assert lease.run(tracker, ITEM, work, limit_s=0.0).outcome is Outcome.FAILED
+
+
+@pytest.mark.parametrize("stop", [{"cancelled": lambda: True}, {"limit_s": 0.0}])
+def test_work_that_is_done_is_not_thrown_away(tracker: Tracker, stop: dict[str, Any]) -> None:
+    assert lease.run(tracker, ITEM, done, **stop).outcome is Outcome.DONE
+
+
+def test_what_listens_to_the_progress_may_stop_the_work(tracker: Tracker) -> None:
+    def work(claim: Claim, leash: Leash) -> dict[str, Any]:
+        leash.progress(0.1)
+        raise AssertionError("the listener was to stop this")
+
+    def listen(_: float) -> None:
+        raise CancelledError("enough")
+
+    assert lease.run(tracker, ITEM, work, on_progress=listen).outcome is Outcome.CANCELLED
+
+
+def test_a_deleted_document_ends_the_work(tracker: Tracker) -> None:
+    def work(claim: Claim, leash: Leash) -> dict[str, Any]:
+        read = tracker.documents.get(COLLECTION, KEY)
+        assert read is not None
+        tracker.documents.delete(COLLECTION, read)
+        return {}
+
+    assert lease.run(tracker, ITEM, work).outcome is Outcome.LOST
+    assert tracker.get(KEY) is None
