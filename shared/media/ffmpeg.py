@@ -45,6 +45,10 @@ class Limits:
         return cls(wall_s=300 + 2 * min(duration_s or max_duration_s, max_duration_s))
 
 
+#: What FFmpeg says of SIGTERM and SIGINT, at which it ends early but in good order.
+_SIGNALLED = "Exiting normally, received signal"
+
+
 @cache
 def executable() -> str:
     """Return the path of the bundled FFmpeg."""
@@ -63,11 +67,9 @@ def check_executable() -> None:
 class Process:
     """One running FFmpeg. Made by ``Job.start``."""
 
-    def __init__(
-        self, popen: subprocess.Popen[bytes], *, ours: bool, on_block: Callable[[], None]
-    ) -> None:
+    def __init__(self, popen: subprocess.Popen[bytes], job: Job, *, ours: bool) -> None:
         self._popen = popen
-        self._on_block = on_block
+        self._job = job
         self._ours = ours
         self.log = Log()
         assert popen.stderr is not None
@@ -101,24 +103,31 @@ class Process:
     def blocks(self, size: int = PIPE_SIZE) -> Iterator[bytes]:
         """Yield what FFmpeg writes to its standard output, until it closes it."""
         while block := os.read(self.stdout, size):
-            self._on_block()
+            self._job.touch()
             yield block
 
     def wait(self, *, expected: str = "") -> Log:
         """Wait for the end and return what FFmpeg said.
 
         A failure that says the words ``expected`` is none.
-        Raises ``TransientError`` when it was ended by a signal (a crash of ours, never
-        the recording's fault), else the ``PermanentError`` that its last words stand for.
+        Raises what stopped the job, ``TransientError`` when it was ended by a signal (a
+        crash of ours, never the recording's fault), else the ``PermanentError`` that its
+        last words stand for.
         """
         status = self._popen.wait()
         self._reader.join()
         self.close_pipes()
-        if status < 0:
-            raise _killed(-status)
-        if status > 0 and not (expected and self.log.says(expected)):
-            raise TransientError(self.log.last_words()) if self._ours else self.log.error()
+        if status and not (expected and self.log.says(expected)):
+            self._job.check()
+            raise self._error(status)
         return self.log
+
+    def _error(self, status: int) -> Exception:
+        if status < 0:
+            return _killed(-status)
+        if self.log.says(_SIGNALLED):
+            return TransientError("FFmpeg was asked to end")
+        return TransientError(self.log.last_words()) if self._ours else self.log.error()
 
     def kill(self) -> None:
         """End the process at once, if it has not ended."""
@@ -216,7 +225,7 @@ class Job:
         _limit(popen.pid, self._limits)
         for pipe in (popen.stdin, popen.stdout):
             _grow(pipe)
-        process = Process(popen, ours=ours, on_block=self.touch)
+        process = Process(popen, self, ours=ours)
         with self._lock:
             self._processes.append(process)
         if self.stopped:

@@ -19,6 +19,8 @@ from shared.media.inputs import own_file
 COLUMNS = 400
 HEIGHT = 240
 _BAR, _GAP = 3, 1
+#: How much of the height the loudest column gets, and how far quiet sound is enlarged (20 dB).
+_FULL, _MOST_GAIN = 0.95, 10.0
 _RATE = 8000
 #: Seconds looked at in each column: the packets around it of any codec.
 _LOOK_S = 0.08
@@ -38,10 +40,11 @@ class Level(NamedTuple):
 def arguments(path: Path, duration_s: float) -> list[str]:
     """Return FFmpeg's arguments that read ``path`` as a second input and print its samples."""
     step = duration_s / COLUMNS
-    keep_all = step < 4 * _LOOK_S
-    drop = "0" if keep_all else f"gt(mod(pts*tb\\,{step:.6f})\\,{_LOOK_S})"
+    at = f"mod(pts*tb,{step:.6f})"
+    # A packet may be longer than the look (FLAC: 0.3 s): the one that a column begins in stays.
+    drop = f"gt({at},{_LOOK_S})*lt({at}+duration*tb,{step:.6f})" if step > 4 * _LOOK_S else "0"
     return [
-        *("-bsf:a", f"noise=drop={drop}"),
+        *("-bsf:a", "noise=drop=" + drop.replace(",", r"\,")),
         *own_file(path),
         *("-map", "1:a:0", "-af", presets.COUNTED_TIMES),
         *("-ac", "1", "-ar", str(_RATE), "-f", "s16le", "pipe:1"),
@@ -73,9 +76,15 @@ def draw(levels: Iterable[Level], path: Path, job: Job) -> None:
         *("-f", "image2pipe", f"file:{path}"),
     ]
     process = job.start(arguments_, stdin=True, ours=True)
-    write_all(process.stdin, _pixels(tuple(levels)) + _palette())
+    write_all(process.stdin, _pixels(_scaled(tuple(levels))) + _palette())
     process.close_stdin()
     process.wait()
+
+
+def _scaled(levels: tuple[Level, ...]) -> tuple[Level, ...]:
+    """Make the loudest column fill the picture, unless all of it is next to silent."""
+    gain = min(_MOST_GAIN, _FULL / max(max(level.peak for level in levels), 1e-9))
+    return tuple(Level(level.peak * gain, level.mean * gain) for level in levels)
 
 
 def _pixels(levels: tuple[Level, ...]) -> bytes:

@@ -1,0 +1,218 @@
+"""Work that is stopped, starved or killed: a clean end, and no process or file left behind."""
+
+from __future__ import annotations
+
+import _thread
+import errno
+import os
+import random
+import resource
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from shared.errors import Code, TransientError
+from shared.events import SourceFile
+from shared.lease import Outcome
+from shared.media import parallel
+from shared.models import Status
+from shared.ports import ByteSource
+from tests.media import clips
+from tests.media.containers import CountingSource
+from tests.media.rig import RangeSources, Rig
+
+Shelf = Callable[[str], Path]
+PRESETS = ["mp3", "copy", "opus", "whisper"]
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Give the work a directory for temporary files, and look at what it leaves."""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    before = threading.active_count()
+    descriptors = psutil.Process().num_fds()
+    yield temporary
+    assert not psutil.Process().children(recursive=True)
+    assert not list(temporary.iterdir())
+    assert threading.active_count() == before
+    assert psutil.Process().num_fds() == descriptors
+
+
+@pytest.fixture(scope="module")
+def minutes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a recording that takes seconds to encode."""
+    path = tmp_path_factory.mktemp("minutes") / "minutes.mkv"
+    clips.run(*clips.speech(60, 48000, 2), "-c:a", "flac", path.with_name("one.mkv"))
+    clips.run("-stream_loop", "7", "-i", path.with_name("one.mkv"), "-c", "copy", path)
+    return path
+
+
+def children() -> list[psutil.Process]:
+    return [one for one in psutil.Process().children() if "ffmpeg" in one.name()]
+
+
+def when_running(act: Callable[[], None], count: int = 1) -> threading.Thread:
+    """Call ``act`` as soon as so many FFmpegs run."""
+
+    def wait() -> None:
+        deadline = time.monotonic() + 20
+        while len(children()) < count and time.monotonic() < deadline:
+            time.sleep(0.001)
+        act()
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    return thread
+
+
+@pytest.mark.parametrize("preset", ["mp3", "opus", "whisper"])
+def test_cancelled_midway(preset: str, minutes: Path, worker: Rig) -> None:
+    stop = threading.Event()
+    worker.cancelled = stop.is_set
+    worker.on_progress = lambda fraction: stop.set() if fraction else None
+
+    started = time.monotonic()
+    made = worker.extract(minutes, preset)
+
+    assert made.result.outcome is Outcome.CANCELLED
+    assert made.recording.status is Status.QUEUED
+    assert not list(made.storage.list())
+    assert time.monotonic() - started < 10
+
+
+@pytest.mark.parametrize("delay_s", [0.0, 0.15, 0.5])
+@pytest.mark.parametrize("served", [False, True])
+def test_interrupted_from_the_keyboard(
+    delay_s: float, served: bool, minutes: Path, worker: Rig
+) -> None:
+    worker.sources = RangeSources if served else worker.sources
+
+    def interrupt() -> None:
+        time.sleep(delay_s)  # not for order: to be hit at different places
+        _thread.interrupt_main()
+
+    thread = when_running(interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        worker.extract(minutes)
+    thread.join()
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_process_that_is_killed_is_no_fault_of_the_recording(
+    seed: int, minutes: Path, worker: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parallel, "SEGMENT_BLOCKS", 8)
+    chance = random.Random(seed)
+
+    def kill() -> None:
+        time.sleep(chance.random() * 0.6)  # not for order: to be hit at different places
+        running = children()
+        if running:
+            chance.choice(running).send_signal(
+                chance.choice([signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM])
+            )
+
+    thread = when_running(kill, count=1 + seed % 3)
+    made = worker.extract(minutes)
+    thread.join()
+
+    # FFmpeg takes SIGTERM for a wish to end early, in good order: never take that for the whole.
+    assert made.result.outcome in (Outcome.RETRY, Outcome.DONE), made.result
+    if made.result.outcome is Outcome.DONE:
+        assert made.audio.duration_s == pytest.approx(480, abs=0.1)
+    else:
+        assert made.recording.status is Status.QUEUED
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_full_disk(preset: str, minutes: Path, worker: Rig) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))
+    try:
+        made = worker.extract(minutes, preset)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)
+
+    assert made.result.outcome is Outcome.RETRY, made.result
+    assert not list(made.storage.list())
+
+
+def test_a_disk_without_space(minutes: Path, worker: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    from shared.media import encode
+
+    class FullWriter(encode._Mp3Writer):
+        def write(self, data: bytes) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(encode, "_Mp3Writer", FullWriter)
+
+    assert worker.extract(minutes).result.outcome is Outcome.RETRY
+
+
+class SilentSource(CountingSource):
+    """Answers until its middle, and then no more, until it is closed."""
+
+    def __init__(self, path: Path) -> None:
+        self._closed = threading.Event()
+        super().__init__(path, before_read=self._answer)
+
+    def _answer(self, offset: int, length: int) -> None:
+        if offset + length > self.size // 2:
+            self._closed.wait(20)
+            raise TransientError("closed")
+
+    def close(self) -> None:
+        self._closed.set()
+        super().close()
+
+
+class SilentSources(RangeSources):
+    def __init__(self) -> None:
+        super().__init__()
+        self.opened: list[SilentSource] = []
+
+    def open(self, item: SourceFile) -> ByteSource:  # type: ignore[override]
+        file = super().open(item)
+        file.close()
+        self.opened.append(SilentSource(Path(item.source_id)))
+        return self.opened[-1]
+
+
+@pytest.mark.parametrize("preset", ["mp3", "copy"])
+def test_a_source_that_does_not_answer_may_do_so_later(
+    preset: str, minutes: Path, worker: Rig
+) -> None:
+    made = worker.extract(minutes, preset, sources=SilentSources(), stall_s=1)
+
+    assert made.result.outcome is Outcome.RETRY, made.result
+    deadline = time.monotonic() + 5  # the reads that hung end in threads of their own
+    while threading.active_count() > 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+def test_an_ffmpeg_that_stands_still_is_the_recording_s_fault(minutes: Path, worker: Rig) -> None:
+    def stop() -> None:
+        for one in children():
+            one.suspend()
+
+    worker.on_progress = lambda fraction: stop() if fraction else None
+
+    made = worker.extract(minutes, "whisper", stall_s=1)
+
+    made.ended_as(Status.FAILED, Code.TIMEOUT)
+
+
+def test_nothing_leaks_over_many_runs(shelf: Shelf, worker: Rig) -> None:
+    clip = shelf("tenth.wav")
+    for _ in range(40):
+        assert worker.extract(clip).audio.bytes
