@@ -20,6 +20,11 @@ SCHEMA = 1
 MAX_KEY_LENGTH = 200
 
 
+#: The longest message that is read, in bytes. All of it goes into a document, and Firestore's
+#: limit for one is 1 MiB: a longer one could never be claimed.
+MAX_BYTES = 512 * 1024
+
+
 class Source(StrEnum):
     """Where a recording comes from."""
 
@@ -106,6 +111,8 @@ class SourceFile:
         Raises ``MessageError``, with the data, for anything but a whole and consistent
         message of a schema that this version knows.
         """
+        if len(data) > MAX_BYTES:
+            raise MessageError(f"{len(data)} bytes are more than any message has", data)
         try:
             body = json.loads(data)
             return cls._from_body(body)

@@ -22,7 +22,7 @@ class Proxy:
         self._trigger = b""
         self._countdown = 0
         self._held: dict[int, tuple[socket.socket, socket.socket]] = {}
-        self._swallows = False
+        self._swallows = self._for_ever = self._dead = False
         self._swap = (b"", b"")
         self._cut = threading.Event()
         threading.Thread(target=self._accept, daemon=True).start()
@@ -35,13 +35,16 @@ class Proxy:
     def hold(self, trigger: bytes = b"", nth: int = 1) -> None:
         """Keep every answer from the client's ``nth`` write on that holds ``trigger``."""
         self._cut.clear()
-        self._swallows = False
+        self._swallows = self._for_ever = self._dead = False
         self._trigger, self._countdown = trigger, nth
 
-    def swallow(self, trigger: bytes = b"", nth: int = 1) -> None:
-        """Let nothing through from the client's ``nth`` write on that holds ``trigger``."""
+    def swallow(self, trigger: bytes = b"", nth: int = 1, *, for_ever: bool = False) -> None:
+        """Let nothing through from the client's ``nth`` write on that holds ``trigger``.
+
+        ``for_ever`` does so on every connection from then on.
+        """
         self.hold(trigger, nth)
-        self._swallows = True
+        self._swallows, self._for_ever = True, for_ever
 
     @property
     def holding(self) -> bool:
@@ -50,7 +53,7 @@ class Proxy:
 
     def pass_on(self) -> None:
         """Hold nothing any more; what is held is cut."""
-        self._countdown = 0
+        self._countdown, self._dead = 0, False
         self.cut()
         for pair in list(self._held.values()):
             for one in pair:
@@ -83,8 +86,11 @@ class Proxy:
         for data in _received(client):
             if self._countdown and self._trigger in data:
                 self._countdown -= 1
+                self._dead = self._for_ever and not self._countdown
                 if not self._countdown:
                     self._held[id(client)] = (client, server)
+            if self._dead:
+                self._held[id(client)] = (client, server)
             if self._swallows and id(client) in self._held:
                 continue
             _send(server, data.replace(*self._swap) if self._swap[0] else data)

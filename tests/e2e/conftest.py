@@ -23,6 +23,24 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A second of sound without a picture."""
+    path = tmp_path_factory.mktemp("clips") / "tiny.m4a"
+    run(*speech(1, 16000, 1), "-c:a", "aac", path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def heavy_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three seconds in many megabytes, several blocks of the read-ahead: a picture of noise."""
+    path = tmp_path_factory.mktemp("clips") / "heavy.mp4"
+    noise = ["-f", "lavfi", "-i", "nullsrc=s=640x360:r=20:d=3,noise=alls=100:allf=t"]
+    options = ["-c:v", "libx264", "-preset", "ultrafast", "-qp", "1", "-c:a", "aac"]
+    run(*speech(3, 44100, 2), *noise, *options, path)
+    return path
+
+
+@pytest.fixture(scope="session")
 def long_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Near silence, small for its length: downloaded at once, encoded for seconds."""
     path = tmp_path_factory.mktemp("clips") / "long.mkv"

@@ -31,6 +31,7 @@ class Bench:
 
     cloud: Cloud
     clip: Path
+    heavy_clip: Path
     long_clip: Path
     gcs: Proxy
     firestore: Proxy
@@ -46,7 +47,11 @@ class Bench:
 
 @pytest.fixture
 def bench(
-    cloud: Cloud, clip: Path, long_clip: Path, monkeypatch: pytest.MonkeyPatch
+    cloud: Cloud,
+    clip: Path,
+    heavy_clip: Path,
+    long_clip: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Bench]:
     with ExitStack() as stack:
         port, seen_at = free_fixed_port(), 0
@@ -74,7 +79,7 @@ def bench(
             cloud.directory,
             LEASE_S,
         )
-        yield Bench(made, clip, long_clip, gcs, firestore, drive)
+        yield Bench(made, clip, heavy_clip, long_clip, gcs, firestore, drive)
 
 
 @dataclass(frozen=True)
@@ -83,7 +88,7 @@ class Stage:
 
     hold: Callable[[Bench], None]
     reached: Callable[[Bench, Service, SourceFile], object]
-    long: bool = False
+    clip: str = "clip"
 
 
 def _is_processing(bench: Bench, item: SourceFile) -> bool:
@@ -96,10 +101,11 @@ STAGES = {
         lambda bench, _, item: _is_processing(bench, item) and bench.drive.holding,
     ),
     "downloading": Stage(
-        lambda bench: bench.cloud.world.set_faults(bandwidth=5_000),
+        lambda bench: bench.cloud.world.set_faults(bandwidth=6_000_000),
         lambda bench, service, _: service.ffmpegs(),
+        clip="heavy_clip",
     ),
-    "encoding": Stage(lambda _: None, lambda _, service, __: service.encoders(), long=True),
+    "encoding": Stage(lambda _: None, lambda _, service, __: service.encoders(), clip="long_clip"),
     "uploading": Stage(
         lambda bench: bench.gcs.swallow(b'_audio.mp3"'),
         lambda bench, _, __: bench.gcs.holding,
@@ -137,7 +143,7 @@ def _release(bench: Bench) -> None:
 def test_killed_at_any_stage_the_recording_is_finished_once(bench: Bench, name: str) -> None:
     stage = STAGES[name]
     cloud = bench.cloud
-    item = cloud.record(bench.long_clip if stage.long else bench.clip)
+    item = cloud.record(getattr(bench, stage.clip))
     stage.hold(bench)
     with cloud.service() as service:
         pushed = service.pushing(item)
@@ -161,14 +167,14 @@ def test_killed_at_any_stage_the_recording_is_finished_once(bench: Bench, name: 
     assert list(cloud.audio()) == [AUDIO]
     assert recording.audio is not None
     assert recording.audio.crc32c == cloud.objects()[AUDIO].crc32c
-    whole = 1200.0 if stage.long else 3.0
+    whole = 1200.0 if stage.clip == "long_clip" else 3.0
     assert abs(recording.audio.duration_s - whole) < 0.5
 
 
 @pytest.mark.parametrize("name", ["claimed", "downloading", "encoding", "uploading"])
 def test_sigterm_gives_the_recording_back_at_once(bench: Bench, name: str) -> None:
     stage, cloud = STAGES[name], bench.cloud
-    item = cloud.record(bench.long_clip if stage.long else bench.clip)
+    item = cloud.record(getattr(bench, stage.clip))
     stage.hold(bench)
     with cloud.service(LEASE_SECONDS="600") as service:
         pushed = service.pushing(item)
@@ -193,7 +199,7 @@ def test_sigterm_gives_the_recording_back_at_once(bench: Bench, name: str) -> No
 @pytest.mark.parametrize("name", ["downloading", "encoding"])
 def test_sigterm_is_answered_within_two_seconds(bench: Bench, name: str) -> None:
     stage = STAGES[name]
-    item = bench.cloud.record(bench.long_clip if stage.long else bench.clip)
+    item = bench.cloud.record(getattr(bench, stage.clip))
     stage.hold(bench)
     with bench.cloud.service(LEASE_SECONDS="600") as service:
         pushed = service.pushing(item)

@@ -1,0 +1,187 @@
+"""Real push subscriptions: ack deadline, retry policy and dead-letter topic, on the emulator."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from google.protobuf.duration_pb2 import Duration
+from google.pubsub_v1.types import DeadLetterPolicy, PushConfig, RetryPolicy
+
+from shared.adapters.pubsub import PubSubQueue
+from shared.models import Status
+from tests.pubsub import publisher, subscriber
+from tests.services import Cloud, Service, ask, item_of, until
+
+BACKOFF = RetryPolicy(
+    minimum_backoff=Duration(nanos=100_000_000), maximum_backoff=Duration(seconds=1)
+)
+
+
+def subscribe(cloud: Cloud, url: str, dead_url: str, attempts: int = 100) -> None:
+    """Push the recordings to ``url`` and what outlives ``attempts`` to ``dead_url``."""
+    topics = {name: f"projects/{cloud.project}/topics/{name}" for name in ("recordings", "dead")}
+    for topic in topics.values():
+        publisher().create_topic(name=topic)
+    subscriptions = f"projects/{cloud.project}/subscriptions"
+    subscriber().create_subscription(
+        request={
+            "name": f"{subscriptions}/dead",
+            "topic": topics["dead"],
+            "push_config": PushConfig(push_endpoint=dead_url),
+            "retry_policy": BACKOFF,
+        }
+    )
+    subscriber().create_subscription(
+        request={
+            "name": f"{subscriptions}/recordings",
+            "topic": topics["recordings"],
+            "push_config": PushConfig(push_endpoint=url),
+            "ack_deadline_seconds": 600,
+            "retry_policy": BACKOFF,
+            "dead_letter_policy": DeadLetterPolicy(
+                dead_letter_topic=topics["dead"], max_delivery_attempts=attempts
+            ),
+        }
+    )
+
+
+def queue(cloud: Cloud) -> PubSubQueue:
+    return PubSubQueue(cloud.project, "recordings")
+
+
+def test_the_queue_pushes_a_recording_through(cloud: Cloud, clip: Path) -> None:
+    with cloud.service() as service:
+        subscribe(cloud, service.url, f"{service.url}/dead-letter")
+        item = cloud.record(clip)
+        queue(cloud).publish([item])
+        until(lambda: cloud.status(item) == "DONE")
+    assert len(cloud.audio()) == 1
+
+
+def test_a_killed_service_gets_the_message_again(cloud: Cloud, long_clip: Path) -> None:
+    cloud.env["LEASE_SECONDS"] = "2"
+    with cloud.service() as service:
+        subscribe(cloud, service.url, f"{service.url}/dead-letter")
+        item = cloud.record(long_clip)
+        queue(cloud).publish([item])
+        until(service.encoders)
+        service.kill()
+        until(lambda: cloud.tracker.has_expired(cloud.recording(item)) or None)
+        with cloud.service(service.port):
+            until(lambda: cloud.status(item) == "DONE")
+    assert cloud.recording(item).crashes == 1
+    assert len(cloud.audio()) == 1
+
+
+def test_dead_letters_fail_what_was_tried_and_nothing_else(cloud: Cloud, clip: Path) -> None:
+    gone_wrong, never_tried, done = (cloud.record(clip) for _ in range(3))
+    with cloud.service() as service:
+        dead = f"{service.url}/dead-letter"
+        assert service.push(done).status == 204
+        cloud.tracker.enqueue(never_tried)
+        claim = cloud.tracker.claim(gone_wrong)
+        claim.release(TimeoutError("no answer"))  # type: ignore[union-attr]
+        with refusing() as refuser:
+            subscribe(cloud, refuser.url, dead, attempts=5)
+            queue(cloud).publish([gone_wrong, never_tried, done])
+            until(lambda: cloud.status(gone_wrong) == "FAILED")
+            until(lambda: service.metric('audio_extract_files_processed_total{status="FAILED"}'))
+    failed = cloud.recording(gone_wrong)
+    assert failed.error is not None
+    assert failed.error.code == "dead_letter"
+    assert cloud.recording(never_tried).status is Status.QUEUED
+    assert cloud.recording(done).status is Status.DONE
+
+
+@dataclass
+class Front:
+    """What stands before the instances, as Cloud Run does: 429 while all of them are busy."""
+
+    url: str
+    refused: int = 0
+    passed: int = 0
+
+
+@contextmanager
+def front(services: list[Service]) -> Iterator[Front]:
+    free = list(services)
+    lock = threading.Lock()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            with lock:
+                service = free.pop() if free else None
+                made.refused += service is None
+                made.passed += service is not None
+            status = 429
+            if service:
+                status = ask(service.url + self.path, body, timeout_s=600).status or 503
+                with lock:
+                    free.append(service)
+            self.send_response(status)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+    with _serving(Handler) as server:
+        made = Front(f"http://127.0.0.1:{server.server_address[1]}")
+        yield made
+
+
+@contextmanager
+def refusing() -> Iterator[Front]:
+    """Answer 429 to everything."""
+    with front([]) as made:
+        yield made
+
+
+@contextmanager
+def _serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[ThreadingHTTPServer]:
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+        request_queue_size = 1024
+
+    with Server(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.mark.slow
+def test_three_hundred_at_once_to_two_instances_all_are_done(cloud: Cloud, tiny_clip: Path) -> None:
+    path = str(tiny_clip)
+    items = []
+    for number in range(300):
+        name = f"Call {number} - 2025/01/29 10:00 CST - Recording"
+        file_id = cloud.world.create_file(name, content=path, mime_type="video/mp4")
+        items.append(item_of(file_id, tiny_clip, name))
+    services = [cloud.start() for _ in range(2)]
+    try:
+        with front(services) as before:
+            subscribe(cloud, before.url, f"{services[0].url}/dead-letter")
+            queue(cloud).publish(items)
+            until(lambda: len(list(cloud.tracker.all())) == 300, 400)
+            until(lambda: all(one.status.is_final for one in cloud.tracker.all()), 400)
+    finally:
+        for service in services:
+            service.close()
+    recordings = list(cloud.tracker.all())
+    assert {one.status for one in recordings} == {Status.DONE}
+    assert {one.attempts for one in recordings} == {1}
+    assert len(cloud.audio()) == 300
+    assert before.refused > 0, "the front never was full"
