@@ -24,7 +24,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(BIN)/python -c '' 2>/dev/null || { echo "Making $(VENV)"; $(PYTHON) -m venv --clear $(VENV); } || \
 	  { echo "Python has no venv here; on Debian or Ubuntu: apt install python3-venv" >&2; exit 1; }
 	@echo "Installing into $(VENV): about a minute at first"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS)]' --constraint constraints.txt
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --editable '.[$(EXTRAS)]' --constraint constraints.txt
 	@touch $@
 
 # The name as it was given: make would take a $ in it for one of its variables.

@@ -5,7 +5,6 @@ Sees ports only. The command line, the push endpoint and the job all call this o
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from shared.publish import Publication
 from shared.settings import Settings
 from shared.stages import Stages
 from shared.tracker import Tracker
+from shared.workdir import work_directory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,9 +68,9 @@ class Worker:
         stages = Stages()
         with (
             closing(self.sources[item.source].open(item)) as source,
-            tempfile.TemporaryDirectory(prefix="audio-pipeline-") as directory,
+            work_directory() as directory,
         ):
-            work = self._work(Path(directory), leash)
+            work = self._work(directory, leash)
             encoded = self._encode(source, item.name, work, stages)
             source.check_unchanged()
             return self._publish(encoded, claim, leash, work, stages)
