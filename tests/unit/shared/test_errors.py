@@ -16,7 +16,7 @@ from typing import Any
 
 import google.auth.exceptions as auth
 import grpc
-import httplib2  # type: ignore[import-untyped]
+import httplib2
 import paramiko
 import pytest
 import requests

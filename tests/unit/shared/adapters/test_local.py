@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from shared.adapters.local import RECORDING_TYPES, LocalFile, LocalSources, mime_type
+from shared.adapters.local import LocalFile, LocalSources
 from shared.errors import Code, PermanentError
 from shared.events import SourceFile
+from shared.filetypes import RECORDING_TYPES, mime_type
 
 CONTENT = bytes(range(256)) * 100
 
