@@ -97,7 +97,9 @@ def count_frames(blocks: Iterator[bytes]) -> tuple[Header, int]:
     """
     rest, first, count = b"", b"", 0
     for block in blocks:
-        data = rest + block
+        rest = data = rest + block
+        if len(data) < 4:
+            continue
         first = first or data[:4]
         starts = _whole_frames(data, 0)
         count += len(starts) - 1

@@ -1,0 +1,132 @@
+"""Each check of a file that was made, against a file that is damaged in just that way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from shared.adapters.local import LocalSources
+from shared.errors import Code, PermanentError
+from shared.media import encode, inputs, mp3, presets, probe, verify
+from shared.media.encode import Encoded, Work
+from tests.media import clips
+
+Shelf = Callable[[str], Path]
+
+
+def make(clip: Path, preset: str, directory: Path, recipe: presets.Recipe | None = None) -> Encoded:
+    directory.mkdir(exist_ok=True)
+    sources = LocalSources()
+    source = sources.open(sources.describe(clip))
+    work = Work(directory=directory)
+    with inputs.reachable(source) as input_:
+        with work.job(None) as job:
+            found = probe.probe(input_, job)
+        recipe = recipe or presets.for_preset(preset, found.track, 64_000)
+        made = encode.encode(input_, found, recipe, work)
+    source.close()
+    return made
+
+
+def check(made: Encoded) -> verify.Verified:
+    with Work(directory=made.path.parent).job(made.duration_s) as job:
+        return verify.verify(made, job)
+
+
+def refused(made: Encoded) -> str:
+    with pytest.raises(PermanentError) as caught:
+        check(made)
+    assert caught.value.code in (Code.VERIFY_FAILED, Code.CORRUPT)
+    return caught.value.message
+
+
+@pytest.mark.parametrize("preset", ["mp3", "opus", "whisper", "copy"])
+def test_what_is_whole_passes(preset: str, shelf: Shelf, tmp_path: Path) -> None:
+    made = make(shelf("long.wav"), preset, tmp_path)
+
+    found = check(made)
+
+    assert found.bytes == made.path.stat().st_size
+    assert found.duration_s == pytest.approx(20, abs=0.01)
+
+
+def test_silence_passes(tmp_path: Path) -> None:
+    clip = tmp_path / "silence.wav"
+    clips.run("-f", "lavfi", "-i", "anullsrc=r=48000:d=3", clip)
+
+    assert check(make(clip, "mp3", tmp_path / "out")).duration_s == 3
+
+
+@pytest.mark.parametrize("output", ["wav", "mp3", "opus", "flac", "pcm"])
+@pytest.mark.parametrize(("rate", "channels"), [(16000, 1), (8000, 2), (44100, 1)])
+def test_the_nightly_formats(
+    output: str, rate: int, channels: int, shelf: Shelf, tmp_path: Path
+) -> None:
+    recipe = presets.for_compression(output, rate, channels, 32_000)
+
+    made = make(shelf("a.wav"), "", tmp_path, recipe)
+
+    assert check(made).duration_s == pytest.approx(4, abs=0.01)
+    assert clips.decoded_samples(made.path) == pytest.approx(
+        4 * (48000 if output == "opus" else rate), abs=1 if output != "wav" else 2400
+    )
+
+
+@pytest.mark.parametrize("preset", ["mp3", "opus", "whisper", "copy"])
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
+def test_cut(share: float, preset: str, shelf: Shelf, tmp_path: Path) -> None:
+    made = make(shelf("long.wav"), preset, tmp_path)
+    data = made.path.read_bytes()
+    made.path.write_bytes(data[: int(len(data) * share)])
+
+    if share or preset == "mp3":
+        assert refused(made)
+    else:
+        with pytest.raises(Exception, match=r"."):
+            check(made)
+
+
+def test_one_frame_missing(shelf: Shelf, tmp_path: Path) -> None:
+    made = make(shelf("long.wav"), "mp3", tmp_path)
+    data = made.path.read_bytes()
+    starts = mp3.frame_starts(data, mp3.info_bytes(data[:64]))
+    made.path.write_bytes(data[: starts[300]] + data[starts[301] :])
+
+    assert "frames" in refused(made)
+
+
+def test_no_info_frame(shelf: Shelf, tmp_path: Path) -> None:
+    made = make(shelf("long.wav"), "mp3", tmp_path)
+    data = made.path.read_bytes()
+    made.path.write_bytes(data[mp3.info_bytes(data[:64]) :])
+
+    assert "length" in refused(made)
+
+
+@pytest.mark.parametrize("preset", ["mp3", "opus", "whisper"])
+@pytest.mark.parametrize("share", [0.05, 0.5, 0.97])
+def test_zeros(share: float, preset: str, shelf: Shelf, tmp_path: Path) -> None:
+    made = make(shelf("long.wav"), preset, tmp_path)
+    data = bytearray(made.path.read_bytes())
+    start = int(len(data) * share)
+    data[start : start + 4000] = bytes(len(data[start : start + 4000]))
+    made.path.write_bytes(data)
+
+    assert refused(made)
+
+
+def test_another_rate(shelf: Shelf, tmp_path: Path) -> None:
+    made = make(shelf("long.wav"), "mp3", tmp_path)
+
+    assert "Hz" in refused(replace(made, recipe=replace(made.recipe, sample_rate=44100)))
+
+
+@pytest.mark.parametrize("preset", ["mp3", "opus", "whisper", "copy"])
+def test_another_length_than_the_source(preset: str, shelf: Shelf, tmp_path: Path) -> None:
+    made = make(shelf("long.wav"), preset, tmp_path)
+
+    assert "where the source lasts 20.60 s" in refused(replace(made, duration_s=20.6, span_s=None))
+    assert check(replace(made, duration_s=20.4))

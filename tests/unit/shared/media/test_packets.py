@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.media import packets
+from shared.media.ffmpeg import Job, Limits
+
+
+def table(base: str, rows: list[tuple[int, int]], size: int = 1 << 20) -> Iterator[bytes]:
+    """Print packets of (pts, duration) as ``framecrc`` does, in blocks of some size."""
+    lines = [f"#software: Lavf\n#tb 0: {base}\n#media_type 0: audio\n"]
+    lines += [f"0, {pts:10}, {pts:10}, {duration:8}, 100, 0x1234\n" for pts, duration in rows]
+    data = "".join(lines).encode()
+    return (data[at : at + size] for at in range(0, len(data), size))
+
+
+def read(base: str, rows: list[tuple[int, int]], size: int = 1 << 20) -> packets.Packets:
+    return packets.read(table(base, rows, size), Job(Limits()), lambda _: None)
+
+
+@given(st.integers(min_value=1, max_value=400))
+def test_any_block_size_gives_the_same(size: int) -> None:
+    rows = [(n * 1024, 1024) for n in range(20)]
+
+    assert read("1/48000", rows, size) == read("1/48000", rows)
+
+
+def test_milliseconds_round_but_do_not_add_up() -> None:
+    rows = [(n * 1024 * 1000 // 48000, 21) for n in range(10_000)]
+
+    assert read("1/1000", rows).duration_s == pytest.approx(10_000 * 1024 / 48000, abs=0.03)
+
+
+@pytest.mark.parametrize("stretched", [False, True])
+def test_a_gap_does_not_count(stretched: bool) -> None:
+    rows = [(n * 1024 + (480_000 if n >= 50 else 0), 1024) for n in range(100)]
+    if stretched:  # as in an MP4
+        rows[49] = (rows[49][0], 1024 + 480_000)
+
+    found = read("1/48000", rows)
+
+    assert found.duration_s == pytest.approx(100 * 1024 / 48000)
+    assert found.span_s == pytest.approx(10 + 100 * 1024 / 48000)
+
+
+def test_what_lies_before_zero_is_the_encoder_s_delay() -> None:
+    found = read("1/48000", [(n * 1024 - 1024, 1024) for n in range(11)])
+
+    assert found.duration_s == pytest.approx(10 * 1024 / 48000)
+    assert found.first_s == 0
+
+
+def test_a_shorter_last_packet() -> None:
+    assert read("1/1000", [(0, 20), (20, 20), (40, 7)]).duration_s == pytest.approx(0.047)
+
+
+def test_packets_of_many_lengths() -> None:
+    lengths = [128, 1024, 1024, 128, 576, 1024] * 50
+    rows, at = [], 0
+    for length in lengths:
+        rows.append((at, length))
+        at += length
+
+    assert read("1/44100", rows).duration_s == pytest.approx(sum(lengths) / 44100)
+
+
+@given(st.lists(st.tuples(st.integers(-(2**62), 2**62), st.integers(0, 2**40)), max_size=40))
+def test_nonsense_gives_some_length(rows: list[tuple[int, int]]) -> None:
+    found = read("1/1000", rows)
+
+    assert found.count == len(rows)

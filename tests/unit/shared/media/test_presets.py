@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.media import presets
+from shared.media.probe import AudioTrack
+
+
+def track(**changes: object) -> AudioTrack:
+    values = {
+        "index": 1,
+        "codec": "aac",
+        "sample_rate": 48000,
+        "channels": 2,
+        "sample_format": "flt",
+        "bitrate_kbps": 128,
+        "default": True,
+    }
+    return AudioTrack(**{**values, **changes})  # type: ignore[arg-type]
+
+
+BITEXACT = ["-map_metadata", "-1", "-map_chapters", "-1", "-fflags", "+bitexact",
+            "-flags:a", "+bitexact"]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("preset", "arguments"),
+    [
+        ("copy", ["-c:a", "copy", *BITEXACT, "-movflags", "+faststart", "-f", "ipod"]),
+        (
+            "opus",
+            [
+                "-ar",
+                "48000",
+                "-ac",
+                "2",
+                "-c:a",
+                "libopus",
+                "-b:a",
+                "64000",
+                *BITEXACT,
+                "-f",
+                "opus",
+            ],
+        ),
+        (
+            "whisper",
+            [
+                "-ar",
+                "16000",
+                "-ac",
+                "1",
+                "-c:a",
+                "flac",
+                "-sample_fmt",
+                "s16",
+                *BITEXACT,
+                "-f",
+                "flac",
+            ],
+        ),
+    ],
+)
+def test_what_ffmpeg_is_told(preset: str, arguments: list[str]) -> None:
+    recipe = presets.for_preset(preset, track(), 64_000)
+
+    told = presets.output_arguments(recipe, track(), Path("/dir/audio"))
+
+    assert told == ["-map", "0:1", *arguments, "file:/dir/audio"]
+
+
+def test_what_an_mp3_encoder_is_told() -> None:
+    recipe = presets.for_preset("mp3", track(channels=6, sample_rate=96000), 128_000)
+
+    assert (recipe.sample_rate, recipe.channels) == (48000, 2)
+    assert presets.mp3_encoder_arguments(recipe, "f32le") == [
+        *("-f", "f32le", "-sample_rate", "48000", "-ch_layout", "stereo"),
+        *("-blocksize", "1048576", "-i", "pipe:0"),
+        *("-c:a", "libmp3lame", "-b:a", "128000", "-reservoir", "0"),
+        *("-write_xing", "0", "-id3v2_version", "0", "-f", "mp3", "pipe:1"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("codec", "extension"),
+    [
+        *[("aac", "m4a"), ("alac", "m4a"), ("opus", "opus"), ("mp3", "mp3"), ("vorbis", "ogg")],
+        *[("flac", "flac"), ("pcm_s16le", "wav"), ("pcm_s24le", "wav"), ("pcm_f32le", "wav")],
+        *[("pcm_u8", "wav"), ("pcm_s16be", "mka"), ("pcm_mulaw", "mka"), ("ac3", "mka")],
+        *[("pcm_s24le_planar", "mka"), ("truehd", "mka"), ("wmav2", "mka")],
+    ],
+)
+def test_where_a_copy_goes(codec: str, extension: str) -> None:
+    assert presets.for_preset("copy", track(codec=codec), 0).extension == extension
+
+
+@pytest.mark.parametrize(
+    ("output", "muxer", "extension", "codec"),
+    [
+        ("wav", "wav", "wav", "mp3"),
+        ("mp3", "mp3", "mp3", "mp3"),
+        ("opus", "opus", "opus", "opus"),
+        ("flac", "flac", "flac", "flac"),
+        ("pcm", "wav", "wav", "pcm_s16le"),
+    ],
+)
+def test_the_nightly_formats(output: str, muxer: str, extension: str, codec: str) -> None:
+    recipe = presets.for_compression(output, 16000, 1, 32_000)
+
+    assert (recipe.muxer, recipe.extension, recipe.codec_name) == (muxer, extension, codec)
+    assert recipe.channels == 1
+
+
+@given(st.integers(1, 1_000_000))
+def test_the_rate_of_an_mp3_is_the_nearest(rate: int) -> None:
+    chosen = presets.nearest_mp3_rate(rate)
+
+    assert chosen in presets.MP3_RATES
+    assert all(abs(chosen - rate) <= abs(one - rate) for one in presets.MP3_RATES)
+
+
+@given(st.integers(8_000, 510_000), st.integers(1, 8))
+def test_opus_gets_no_more_bits_than_it_takes(bitrate: int, channels: int) -> None:
+    recipe = presets.for_preset("opus", track(channels=channels), bitrate)
+
+    assert recipe.bitrate is not None
+    assert recipe.bitrate <= min(bitrate, 256_000 * recipe.channels)
