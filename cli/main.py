@@ -20,6 +20,7 @@ COMMANDS = {
     "watch": "Extract every new recording below a folder.",
     "status": "Show what was done, what runs, and what failed.",
     "retry": "Try recordings again.",
+    "backfill": "Publish what Drive holds and the tracker does not know.",
     "audit": "Reconcile the sources, the tracker and the audio.",
     "doctor": "Check what is installed, reachable and configured.",
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -11,6 +11,7 @@ from functions.drive_watch.feeds import Budget, Feed
 from functions.drive_watch.publisher import Publisher
 from functions.drive_watch.state import Hold, Leased, as_time
 from shared.drive_folders import Listing, WatchedFolders, recent
+from shared.events import SourceFile
 from shared.ports import Clock, Document, DriveApi
 
 log = logging.getLogger(__name__)
@@ -69,13 +70,19 @@ class Compare:
         with hold:
             return self._part(hold)
 
+    def pages(self) -> Iterator[list[SourceFile]]:
+        """List everything from the start; yields what was published of each page."""
+        listing = self._listing()
+        while not listing.is_done:
+            yield self._publish_page(listing)
+
     def _part(self, hold: Hold) -> tuple[str, int]:
         self._begin_or_go_on(hold)
         listing = self._listing().take_up(hold.document["todo"])
         found = 0
         while not listing.is_done:
             self.budget.check()
-            found += self._publish_page(listing)
+            found += len(self._publish_page(listing))
             # One page at least in each part, so that it always comes to its end.
             hold.write(todo=listing.put_aside())
             if self.budget.is_spent and not listing.is_done:
@@ -100,9 +107,9 @@ class Compare:
     def _listing(self) -> Listing:
         return Listing(self.api, self.folder_ids, drive_id=self.feed.drive_id, since=self.since)
 
-    def _publish_page(self, listing: Listing) -> int:
+    def _publish_page(self, listing: Listing) -> list[SourceFile]:
         recordings = listing.next_page()
-        return len(self.publisher.publish(recordings, self.feed.account)) if recordings else 0
+        return self.publisher.publish(recordings, self.feed.account) if recordings else []
 
     def _finish(self, hold: Hold) -> None:
         """Note the end, unless changes were lost meanwhile: then another one is due."""
