@@ -100,7 +100,7 @@ class Worker:
             tempfile.TemporaryDirectory(prefix="audio-pipeline-") as directory,
         ):
             work = self._work(Path(directory), leash)
-            encoded = self._encode(source, work, stages)
+            encoded = self._encode(source, item.name, work, stages)
             with stages.timed("verify"), work.job(encoded.duration_s) as job:
                 verified = verify.verify(encoded, job)
             source.check_unchanged()
@@ -119,8 +119,8 @@ class Worker:
             on_progress=leash.progress,
         )
 
-    def _encode(self, source: ByteSource, work: Work, stages: Stages) -> Encoded:
-        with inputs.reachable(source) as input_:
+    def _encode(self, source: ByteSource, name: str, work: Work, stages: Stages) -> Encoded:
+        with inputs.reachable(source, name) as input_:
             with stages.timed("probe"), work.job(None) as job:
                 found = probe.probe(input_, job)
             with stages.timed("encode"):

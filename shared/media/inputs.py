@@ -14,6 +14,7 @@ from pathlib import Path
 
 from shared.errors import CancelledError, Code, PermanentError, TransientError
 from shared.media import serve
+from shared.media.mended import MendedSource, find_patches
 from shared.ports import ByteSource
 
 #: Containers that hold recordings or sound. No playlist, manifest, script, picture or
@@ -93,12 +94,13 @@ class Input:
 def reachable(source: ByteSource, name: str = "") -> Iterator[Input]:
     """Make ``source`` reachable for FFmpeg: a local file directly, others by range requests.
 
+    A WAV whose header is wrong about its length is served with that put right.
     The ending of ``name`` helps to tell bare sound formats apart.
     """
-    if source.local_path:
+    if source.local_path and not find_patches(source):
         yield Input(source, None)
         return
-    with serve.serve(source, name=name) as server:
+    with serve.serve(MendedSource(source), name=name) as server:
         # What looks at the bytes itself goes through the same cache as FFmpeg.
         yield Input(server.source, server)
 

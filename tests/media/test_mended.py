@@ -1,0 +1,167 @@
+"""Sound whose header lies about its length is read to its real end, and no further."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from shared.adapters.local import LocalFile
+from shared.media import encode, inputs, presets, probe
+from shared.media.encode import Work
+from shared.media.mended import MendedSource, find_patches
+from shared.ports import ByteSource
+from tests.media.clips import decoded_samples, run, speech
+from tests.media.containers import CountingSource
+
+RATE = 16000
+SECONDS = 4
+
+_WAVE_GUID = bytes.fromhex("f3acd3118cd100c04f8edb8a")
+_RIFF_GUID = bytes.fromhex("726966662e91cf11a5d628db04c10000")
+_FORMAT = struct.pack("<HHIIHH", 1, 1, RATE, 2 * RATE, 2, 16)
+_FMT = b"fmt " + struct.pack("<I", 16) + _FORMAT
+
+
+@pytest.fixture(scope="module")
+def sound() -> bytes:
+    return run(*speech(SECONDS, RATE, 1), "-f", "s16le", "-")
+
+
+def riff(sound: bytes, whole: int, size: int, after: bytes = b"") -> bytes:
+    head = b"RIFF" + struct.pack("<I", whole) + b"WAVE" + _FMT
+    return head + b"data" + struct.pack("<I", size) + sound + after
+
+
+def rf64(sound: bytes, whole: int, size: int, short: int = 0xFFFFFFFF) -> bytes:
+    ds64 = b"ds64" + struct.pack("<IQQQI", 28, whole, size, 0, 0)
+    head = b"RF64" + struct.pack("<I", 0xFFFFFFFF) + b"WAVE" + ds64 + _FMT
+    return head + b"data" + struct.pack("<I", short) + sound
+
+
+def w64(sound: bytes, whole: int, size: int) -> bytes:
+    fmt = b"fmt " + _WAVE_GUID + struct.pack("<Q", 40) + _FORMAT
+    data = b"data" + _WAVE_GUID + struct.pack("<Q", size) + sound
+    return _RIFF_GUID + struct.pack("<Q", whole) + b"wave" + _WAVE_GUID + fmt + data
+
+
+N = 2 * RATE * SECONDS
+MOST = (1 << 64) - 1
+INFO = b"LIST" + struct.pack("<I", 18) + b"INFOISFT" + struct.pack("<I", 6) + b"maker\0"
+THIRD = N // 3 // 2 * 2
+
+LIES = {
+    "0": lambda s: riff(s, 0, 0),
+    "the greatest": lambda s: riff(s, 0xFFFFFFFF, 0xFFFFFFFF),
+    "the greatest, signed": lambda s: riff(s, 0x7FFFFFFF, 0x7FFFFFFF - 36),
+    "the length of some time ago": lambda s: riff(s, 36 + THIRD, THIRD),
+    "RF64, 0": lambda s: rf64(s, 0, 0),
+    "RF64, both 0": lambda s: rf64(s, 0, 0, 0),
+    "RF64, the greatest": lambda s: rf64(s, MOST, MOST),
+    "RF64, of some time ago": lambda s: rf64(s, 80 + THIRD, THIRD),
+    "W64, 0": lambda s: w64(s, 0, 0),
+    "W64, no sound yet": lambda s: w64(s, 104, 24),
+    "W64, the greatest": lambda s: w64(s, MOST, MOST),
+    "W64, the greatest, signed": lambda s: w64(s, MOST >> 1, MOST >> 1),
+    "W64, of some time ago": lambda s: w64(s, 104 + THIRD, 24 + THIRD),
+}
+
+TRUTHS = {
+    "RIFF": lambda s: riff(s, 36 + N, N),
+    "RIFF with words behind": lambda s: riff(s, 36 + N + len(INFO), N, INFO),
+    "RIFF with a tag behind": lambda s: riff(s, 36 + N, N, b"TAG" + bytes(125)),
+    "RIFF with much behind": lambda s: riff(
+        s, 36 + N, N, b"junk" + struct.pack("<I", 200_000) + os.urandom(200_000)
+    ),
+    "RF64": lambda s: rf64(s, 80 + N, N),
+    "W64": lambda s: w64(s, 104 + N, 24 + N),
+}
+
+
+@pytest.fixture(params=["local", "by range"])
+def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[object]:
+    def open_(content: bytes) -> ByteSource:
+        path = tmp_path / "x.wav"
+        path.write_bytes(content)
+        return LocalFile(path) if request.param == "local" else CountingSource(path)
+
+    return open_  # type: ignore[return-value]
+
+
+def samples(source: ByteSource, directory: Path) -> int:
+    """Return how many samples the engine makes of a source, to plain PCM."""
+    work = Work(directory=directory)
+    recipe = presets.for_compression("pcm", RATE, 1, 0)
+    with inputs.reachable(source) as input_:
+        with work.job(None) as job:
+            found = probe.probe(input_, job)
+        encoded = encode.encode(input_, found, recipe, work)
+    return decoded_samples(encoded.path)
+
+
+@pytest.mark.parametrize("kind", LIES)
+def test_sound_is_read_to_its_end(opened: object, tmp_path: Path, sound: bytes, kind: str) -> None:
+    source = opened(LIES[kind](sound))  # type: ignore[operator]
+    assert samples(source, tmp_path) == len(sound) // 2
+    source.close()
+
+
+@pytest.mark.parametrize("kind", TRUTHS)
+def test_what_is_right_is_left_alone(
+    opened: object, tmp_path: Path, sound: bytes, kind: str
+) -> None:
+    source = opened(TRUTHS[kind](sound))  # type: ignore[operator]
+    assert find_patches(source) == ()
+    assert samples(source, tmp_path) == len(sound) // 2
+    source.close()
+
+
+@pytest.mark.parametrize("kind", ["RIFF", "RF64", "W64"])
+def test_a_file_that_was_cut_is_not_mended(opened: object, sound: bytes, kind: str) -> None:
+    source = opened(TRUTHS[kind](sound)[: N // 2])  # type: ignore[operator]
+    assert find_patches(source) == ()
+    source.close()
+
+
+def test_every_range_sees_the_same_bytes(tmp_path: Path, sound: bytes) -> None:
+    path = tmp_path / "x.wav"
+    path.write_bytes(LIES["RF64, 0"](sound))
+    source = MendedSource(CountingSource(path))
+    whole = source.read(0, 1 << 20)
+    assert whole != path.read_bytes()
+    for start in range(120):
+        for length in (1, 3, 8, 50):
+            assert source.read(start, length) == whole[start : start + length]
+    source.close()
+
+
+def test_four_gigabytes_begin_again_at_zero(tmp_path: Path) -> None:
+    """The header of a RIFF that went past 4 GiB: the length is what is left over."""
+    path = tmp_path / "x.wav"
+    size = (4 << 30) + 100_000
+    with path.open("wb") as file:
+        file.write(riff(b"\x01\x02" * 100_000, 36 + 100_000, 100_000))
+        file.truncate(44 + size)
+    source = MendedSource(CountingSource(path))
+    assert source.read(0, 1000)[40:44] == b"\xff\xff\xff\xff"
+    source.close()
+
+
+@pytest.mark.parametrize("length", [0, 1, 11, 12, 20, 40, 43, 44, 60])
+@pytest.mark.parametrize("kind", ["0", "RF64, 0", "W64, 0"])
+def test_a_header_alone_harms_nobody(opened: object, sound: bytes, kind: str, length: int) -> None:
+    source = opened(LIES[kind](sound)[:length])  # type: ignore[operator]
+    assert MendedSource(source).read(0, 100) is not None
+    source.close()
+
+
+def test_nothing_more_is_read_of_what_is_no_wav(tmp_path: Path) -> None:
+    path = tmp_path / "x.bin"
+    path.write_bytes(os.urandom(100_000))
+    source = CountingSource(path)
+    MendedSource(source).read(0, 50_000)
+    assert source.reads == [(0, 50_000)]
+    source.close()
