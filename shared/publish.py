@@ -9,14 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from shared import naming
 from shared.claim import Claim
-from shared.errors import ObjectExistsError
+from shared.errors import ObjectExistsError, TransientError
 from shared.lease import Leash
 from shared.media.chunks import Piece
 from shared.media.encode import Encoded
@@ -34,6 +34,7 @@ class Publication:
     claim: Claim
     leash: Leash
     env: str
+    _written: set[str] = field(init=False, repr=False, default_factory=set)
 
     @property
     def _recording(self) -> Recording:
@@ -48,6 +49,20 @@ class Publication:
             "source_id": one.source_id,
             "revision": one.revision,
         }
+
+    def publish(
+        self, path: Path, recipe: Recipe, picture: Path, pieces: Sequence[Piece]
+    ) -> tuple[StoredObject, tuple[Chunk, ...]]:
+        """Store the audio and all that lies beside it, and remove what runs before left there.
+
+        Returns the audio, and what the document says of the chunks. The picture comes
+        before the chunks: its name tells other recordings that the place is taken.
+        """
+        stored = self.audio(path, recipe)
+        self.waveform(stored.name, picture)
+        chunks = self.chunks(stored.name, pieces, recipe)
+        self._tidy(recipe.extension)
+        return stored, chunks
 
     def audio(self, path: Path, recipe: Recipe) -> StoredObject:
         """Store the audio under the recording's name; told apart where that is taken.
@@ -101,7 +116,24 @@ class Publication:
             return
         there = self.storage.stat(earlier)
         if there and self._is_ours(there):
-            self.storage.delete(earlier, if_generation=there.generation)
+            self._delete(there)
+
+    def _tidy(self, extension: str) -> None:
+        """Remove what is ours under any of our names and was not written now.
+
+        Other presets, and runs that a crash cut off, leave it: the document names one only.
+        """
+        names = self._names(extension)
+        if self._recording.audio:
+            names.append(self._recording.audio.object)
+        for stem in sorted({name.rpartition(".")[0] for name in names}):
+            for there in list(self.storage.list(f"{stem}.")):
+                if self._is_ours(there) and there.name not in self._written:
+                    self._delete(there)
+
+    def _delete(self, there: StoredObject) -> None:
+        self.leash.renew()
+        self.storage.delete(there.name, if_generation=there.generation)
 
     def chunks(self, audio: str, pieces: Sequence[Piece], recipe: Recipe) -> tuple[Chunk, ...]:
         """Store the chunks and their index; returns what the document says of them."""
@@ -114,15 +146,20 @@ class Publication:
             )
         if pieces:
             rows = [
-                {**asdict(chunk), "sha256": hashlib.sha256(piece.path.read_bytes()).hexdigest()}
+                {**asdict(chunk), "sha256": _sha256(piece.path)}
                 for chunk, piece in zip(made, pieces, strict=True)
             ]
             self._put_json(naming.chunks_index_object(audio), {"audio": audio, "chunks": rows})
         return tuple(made)
 
     def waveform(self, audio: str, picture: Path) -> None:
-        """Store the picture beside the audio."""
-        self._put(naming.waveform_object(audio), picture, "image/png")
+        """Store the picture beside the audio.
+
+        Raises ``TransientError`` when another recording, whose audio has another ending,
+        took the same place at the same time: the next try finds it taken.
+        """
+        if not self._create(naming.waveform_object(audio), picture, "image/png"):
+            raise TransientError(f"another recording has just taken the place of {audio}")
 
     def done(
         self, encoded: Encoded, verified: Verified, stored: StoredObject, now: datetime
@@ -170,6 +207,7 @@ class Publication:
         if_generation: int | None = None,
     ) -> StoredObject:
         self.leash.renew()
+        self._written.add(name)
         return self.storage.put(
             name,
             content,
@@ -177,6 +215,11 @@ class Publication:
             metadata=self._metadata,
             if_generation=if_generation,
         )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _is_result(name: str) -> bool:

@@ -108,9 +108,7 @@ class Worker:
                 pieces = chunks.cut(encoded, limit, work.directory, job) if limit else []
         publication = Publication(self.storage, claim, leash, self.settings.pipeline_env)
         with stages.timed("publish"):
-            stored = publication.audio(encoded.path, encoded.recipe)
-            published = publication.chunks(stored.name, pieces, encoded.recipe)
-            publication.waveform(stored.name, picture)
+            stored, published = publication.publish(encoded.path, encoded.recipe, picture, pieces)
         now = self.tracker.clock()
         fields = publication.done(encoded, verified, stored, now) | {"chunks": published}
         publication.log(now, fields, encoded.recipe, stages.seconds)
