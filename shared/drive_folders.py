@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 #: How long a folder's place is remembered.
 REMEMBERED_FOR = timedelta(minutes=5)
+REMEMBERED_AT_MOST = 20_000
 
 #: Ids in one query. Drive documents no limit; a query of 40 has about 2,000 characters.
 IDS_IN_A_QUERY = 40
@@ -109,6 +110,8 @@ class WatchedFolders:
         item = _readable(self._api, folder_id)
         parents = item.parents if item else ()
         fresh[folder_id] = parents
+        if len(self._remembered) >= REMEMBERED_AT_MOST:
+            self._remembered.clear()
         self._remembered[folder_id] = parents, asked_at
         return parents
 

@@ -24,10 +24,15 @@ PAGE = 250
 
 @dataclass
 class Drained:
-    """What a drain did: how many recordings it published, and whether some changes are left."""
+    """What a drain did.
+
+    ``left`` tells that time was up before the changes were, ``lost`` that the page token
+    was void: what had changed until then only a full compare finds.
+    """
 
     published: int = 0
     left: bool = False
+    lost: bool = False
 
 
 @dataclass
@@ -78,6 +83,7 @@ class Drain:
             except PageTokenError as error:
                 log.warning("a full compare is due: %s", error, extra={"feed": self.feed.id})
                 hold.write(**self._start())
+                drained.lost = True
                 return
             drained.published += self._publish(page, hold)
             if page.token != hold.document["page_token"]:

@@ -48,13 +48,16 @@ class Compare:
         return len(found)
 
     def is_due(self) -> bool:
-        """Tell whether a full compare is under way, or the last one began a day ago."""
-        state = self.state.read()
-        began = as_time(state.get("full_compare_at")) if state else None
-        return began is None or self.clock() - began >= FULL_EVERY or self.is_under_way()
+        """Tell whether the last full compare began a day ago, or one is wanted before that."""
+        began = as_time((self.state.read() or {}).get("full_compare_at"))
+        return began is None or self.clock() - began >= FULL_EVERY or self._is_under_way()
 
-    def is_under_way(self) -> bool:
-        """Tell whether one was begun and is not done."""
+    def is_urgent(self) -> bool:
+        """Tell whether changes were lost, or a full compare is under way."""
+        state = self.state.read()
+        return bool(state and state.get("full_compare_at") is None) or self._is_under_way()
+
+    def _is_under_way(self) -> bool:
         return bool((self.progress.read() or {}).get("todo"))
 
     def part(self) -> tuple[str, int]:

@@ -87,7 +87,7 @@ def _maintain(wanted: dict[str, object]) -> Answer:
         summary = maintenance.run(full=bool(wanted.get("full")))
     log.info("maintained", extra={"summary": asdict(summary)})
     text = json.dumps(asdict(summary)) + "\n"
-    return text, 500 if summary.is_total_failure else 200, _JSON
+    return text, 500 if maintenance.has_failed else 200, _JSON
 
 
 def _build() -> Watch:

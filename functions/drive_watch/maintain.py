@@ -23,7 +23,11 @@ _THREADS = 8
 
 @dataclass
 class Summary:
-    """What one call did. ``found`` is what only listings found, and part of ``published``."""
+    """What one call did, by the ids of feeds.
+
+    ``found`` is what only listings found, and part of ``published``; ``left`` are feeds
+    that time was short for.
+    """
 
     channel: dict[str, Any] = field(default_factory=dict)
     compare: dict[str, str] = field(default_factory=dict)
@@ -32,11 +36,6 @@ class Summary:
     requeued: int = 0
     left: list[str] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def is_total_failure(self) -> bool:
-        """Whether nothing at all could be done, so that the caller should be told of it."""
-        return REQUEUE in self.failures or bool(self.failures and not self.compare)
 
 
 #: What a failure of the requeue is listed under; feeds are listed by their ids.
@@ -51,6 +50,13 @@ class Maintenance:
         self._budget = budget
         self.summary = Summary()
         self._lock = threading.Lock()
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether the requeue or every feed has failed, of which the caller is to be told."""
+        return REQUEUE in self.summary.failures or all(
+            feed.id in self.summary.failures for feed in self._watch.feeds
+        )
 
     def requeue(self) -> Summary:
         """Publish again what is stale, and finish what a crash has left half done."""
@@ -112,7 +118,7 @@ class Maintenance:
     def _resume(self, feed: Feed) -> None:
         if self._watch.state(feed).was_abandoned(self._watch.state(feed).read() or {}):
             self._drain(feed)
-        if self._watch.compare(feed, self._budget).is_under_way():
+        if self._watch.compare(feed, self._budget).is_urgent():
             self._compare(feed)
 
     def _drain(self, feed: Feed) -> None:
@@ -139,7 +145,7 @@ class Maintenance:
             what, channel = self._open(feed, existing)
         except Exception as error:
             self.summary.channel[feed.id] = {"state": "failed"}
-            self._failed(feed.id, error)
+            self._failed(f"channel of {feed.id}", error)
             return
         until = channel.expires_at.isoformat().replace("+00:00", "Z")
         self.summary.channel[feed.id] = {"state": what, "expires_at": until}

@@ -48,8 +48,6 @@ def _drain(watch: Watch, feed: Feed) -> int:
         log.info("drained", extra={"feed": feed.id, "published": drained.published})
     if drained.left:
         return 500  # Drive notifies again, and the next call goes on
-    state = watch.state(feed).read() or {}
-    compare = watch.compare(feed, budget)
-    if state.get("full_compare_at") is None and not budget.is_spent:
-        compare.part()  # changes were lost: nothing may fall between
+    if drained.lost:
+        watch.compare(feed, budget).part()  # at once: nothing may fall between
     return 204

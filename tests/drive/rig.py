@@ -53,7 +53,8 @@ class Rig:
         return self.watch.feeds[0]
 
     def maintain(self, *, full: bool = False) -> Summary:
-        return Maintenance(self.watch, self.watch.budget()).run(full=full)
+        self.last = Maintenance(self.watch, self.watch.budget())
+        return self.last.run(full=full)
 
     def minute(self) -> Summary:
         """What Scheduler calls each minute."""

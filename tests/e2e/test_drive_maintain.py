@@ -264,7 +264,7 @@ class TestAccounts:
         assert rig.names() == ["of Ana.mp4"]
         assert set(summary.failures) == {BOB}
         assert "suspended" in summary.failures[BOB]
-        assert not summary.is_total_failure
+        assert not rig.last.has_failed
         rig.world.identity.suspended = set()
         assert rig.maintain().failures == {}
         assert rig.names() == ["of Ana.mp4", "of Bob.mp4"]
@@ -272,7 +272,8 @@ class TestAccounts:
     def test_all_that_fail_are_a_failure(self, rig: Rig) -> None:
         as_subjects(rig, OWNER)
         rig.world.identity.suspended = {OWNER}
-        assert rig.maintain().is_total_failure
+        rig.maintain()
+        assert rig.last.has_failed
 
     def test_two_who_see_one_file_make_one_recording(self, rig: Rig) -> None:
         as_subjects(rig, OWNER, BOB)
@@ -327,6 +328,14 @@ class TestRequeue:
         assert rig.minute().requeued == 1
         assert rig.minute().requeued == 0
         assert len(rig.messages(2)) == 2
+
+    def test_lost_changes_are_compared_within_the_minute(self, rig: Rig) -> None:
+        rig.maintain()
+        hide(rig, rig.video("lost.mp4"))
+        rig.world.expire_page_tokens()
+        rig.drain()
+        summary = rig.minute()
+        assert (summary.compare, summary.found) == ({"default": "done"}, 1)
 
     def test_drive_is_not_asked_each_minute(self, rig: Rig) -> None:
         rig.maintain()
