@@ -17,6 +17,7 @@ from cli import exits
 #: ``--help`` loads none of them.
 COMMANDS = {
     "extract": "Extract the audio of recordings.",
+    "compress": "Compress the sound on an SFTP server.",
     "watch": "Extract every new recording below a folder.",
     "status": "Show what was done, what runs, and what failed.",
     "retry": "Try recordings again.",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Protocol
 
 from cli.app import App
 from cli.stop import Stop
@@ -44,12 +46,27 @@ def is_intact(app: App, recording: Recording) -> bool:
     return there is not None and (there.bytes, there.crc32c) == (audio.bytes, audio.crc32c)
 
 
+class Works(Protocol):
+    """A worker, whatever it makes of a recording."""
+
+    def process(
+        self,
+        item: SourceFile,
+        *,
+        published_at: datetime | None = None,
+        runner: str = "push",
+        cancelled: Callable[[], bool] = lambda: False,
+        on_progress: OnProgress = lambda _: None,
+    ) -> Result:
+        """Work on one recording, once, and say how it ended."""
+
+
 @dataclass(frozen=True)
 class Extraction:
-    """How this process extracts: by hand, so that what failed is tried again."""
+    """How this process works: by hand, so that what failed is tried again."""
 
     app: App
-    worker: Worker
+    worker: Works
     stop: Stop
 
     def once(self, item: SourceFile, on_progress: OnProgress) -> Result:

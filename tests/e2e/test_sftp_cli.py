@@ -1,0 +1,147 @@
+"""``audio-pipeline compress`` as a person runs it, against OpenSSH's server."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.media.clips import run, speech
+from tests.sftp import Sshd, sshd  # noqa: F401 - a fixture
+
+pytestmark = pytest.mark.timeout(120)
+
+PROGRAM = Path(sys.executable).with_name("audio-pipeline")
+LONG_AGO = 1_700_000_000
+
+Compress = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def command(server: Sshd, *options: str | Path) -> list[str | Path]:
+    known = server.base / "known_hosts"
+    known.write_text(server.known_hosts)
+    address = f"sftp://{server.user}@127.0.0.1:{server.port}{server.root}"
+    login: list[str | Path] = ["--identity", server.base / "client", "--known-hosts", known]
+    return [PROGRAM, "compress", address, *login, *options]
+
+
+@pytest.fixture
+def compress(sshd: Sshd, tmp_path: Path) -> Compress:  # noqa: F811
+    def run_(*options: str | Path) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command(sshd, *options),
+            cwd=tmp_path,
+            env=environ(tmp_path),
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+
+    return run_
+
+
+def environ(home: Path, **more: str) -> dict[str, str]:
+    return {"PATH": os.environ["PATH"], "HOME": str(home), **more}
+
+
+def put(server: Sshd, name: str, seconds: float = 1) -> None:
+    path = server.root / name
+    run(*speech(seconds, 16000, 1), path)
+    os.utime(path, (LONG_AGO, LONG_AGO))
+
+
+def test_sound_is_compressed_into_a_directory_once(sshd: Sshd, compress: Compress) -> None:  # noqa: F811
+    put(sshd, "a.wav")
+    (sshd.root / "bad.wav").write_bytes(b"RIFF....WAVE" * 50)
+    os.utime(sshd.root / "bad.wav", (LONG_AGO, LONG_AGO))
+
+    first = compress("--format", "mp3", "--out", "out")
+
+    assert first.returncode == 1, first.stderr
+    assert "a_compressed.mp3" in first.stdout
+    assert "bad.wav" in first.stderr
+    again = compress("--format", "mp3", "--out", "out", "--json")
+    assert (again.returncode, json.loads(again.stdout)) == (0, [])
+
+
+def test_json_is_an_array_of_documents(sshd: Sshd, compress: Compress, tmp_path: Path) -> None:  # noqa: F811
+    put(sshd, "a.wav")
+    done = compress("--json")
+    assert done.returncode == 0, done.stderr
+    (document,) = json.loads(done.stdout)
+    assert (document["status"], document["source_id"]) == ("DONE", "a.wav")
+    body = json.loads((tmp_path / "audio/dev/compressed/manifest.json").read_text())
+    assert [row["source"] for row in body["files"]] == ["a.wav"]
+
+
+def test_what_a_killed_run_left_is_gone_on_with(sshd: Sshd, tmp_path: Path) -> None:  # noqa: F811
+    for number in range(3):
+        put(sshd, f"{number}.wav", 600 if number == 0 else 1)
+    env = environ(tmp_path, LEASE_SECONDS="2", ENCODE_WORKERS="1")
+    options: dict[str, Any] = {"cwd": tmp_path, "env": env, "stdin": subprocess.DEVNULL}
+    killed = subprocess.Popen(command(sshd), stdout=subprocess.PIPE, **options)
+    assert killed.stdout is not None
+    assert killed.stdout.readline()  # the summary: the files are in the tracker
+    time.sleep(0.5)  # any moment after it will do
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.communicate()
+
+    done = subprocess.run(command(sshd), check=False, capture_output=True, text=True, **options)
+
+    assert done.returncode == 0, done.stderr
+    body = json.loads((tmp_path / "audio/dev/compressed/manifest.json").read_text())
+    assert body["totals"]["files"] == 3
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("ftp://ann:secret@host/audio", "sftp://USER@HOST"),
+        ("sftp://ann:secret@host:port/audio", "sftp://USER@HOST"),
+        ("/audio", "sftp://USER@HOST"),
+    ],
+)
+def test_a_wrong_address_is_wrong_usage_and_not_repeated(
+    tmp_path: Path, address: str, words: str
+) -> None:
+    said = subprocess.run(
+        [PROGRAM, "compress", address],
+        cwd=tmp_path,
+        env=environ(tmp_path),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert said.returncode == 2
+    assert words in said.stderr
+    assert "secret" not in said.stderr
+
+
+def test_an_unknown_host_key_stops_it(sshd: Sshd, compress: Compress) -> None:  # noqa: F811
+    put(sshd, "a.wav")
+    said = compress("--known-hosts", "/dev/null")
+    assert said.returncode == 2
+    assert "ssh-keyscan" in said.stderr
+
+
+def test_without_a_key_and_a_terminal_it_asks_for_neither(tmp_path: Path) -> None:
+    said = subprocess.run(
+        [PROGRAM, "compress", "sftp://ann@127.0.0.1:1/audio"],
+        cwd=tmp_path,
+        env=environ(tmp_path),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert said.returncode == 2
+    assert "Password of ann@127.0.0.1 is needed" in said.stderr
