@@ -166,7 +166,7 @@ def sshd_running() -> Iterator[Sshd]:
     """Run a server over a directory of its own until the block ends."""
     program("sshd")
     # Not below pytest's own folder, which the server's user may not enter.
-    base = Path(tempfile.mkdtemp(prefix="audio-pipeline-sshd-"))
+    base = Path(tempfile.mkdtemp(prefix="sshd-"))
     server = Sshd(base)
     try:
         server.start()

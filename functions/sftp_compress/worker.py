@@ -6,7 +6,6 @@ Sees ports only. The command line and the push endpoint call this one.
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from shared.ports import ByteSource, Mirror, OnProgress, Sources, Storage, Store
 from shared.settings import Settings
 from shared.stages import Stages
 from shared.tracker import Tracker
+from shared.workdir import work_directory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,9 +97,9 @@ class Worker:
         stages = Stages()
         with (
             closing(self.sources.open(item)) as source,
-            tempfile.TemporaryDirectory(prefix="audio-pipeline-") as directory,
+            work_directory() as directory,
         ):
-            work = self._work(Path(directory), leash)
+            work = self._work(directory, leash)
             encoded = self._encode(source, item.name, work, stages)
             with stages.timed("verify"), work.job(encoded.duration_s) as job:
                 verified = verify.verify(encoded, job)
