@@ -162,11 +162,11 @@ def flipped(data: bytes, share: float, start: int = 0, seed: int = 1) -> bytes:
 @pytest.mark.parametrize("preset", ["mp3", "copy", "opus", "whisper"])
 @pytest.mark.parametrize("name", list(LONG))
 def test_one_byte_in_a_hundred_flipped(
-    name: str, preset: str, long: Callable[[str], bytes], either: Rig, tmp_path: Path
+    name: str, preset: str, long: Callable[[str], bytes], worker: Rig, tmp_path: Path
 ) -> None:
     clip = written(tmp_path / name, flipped(long(name), 0.01, start=64))
 
-    made = either.extract(clip, preset)
+    made = worker.extract(clip, preset)
 
     if made.result.outcome is Outcome.DONE:  # raw samples, and copies, may survive
         assert made.audio.duration_s == pytest.approx(LONG_S, abs=1)

@@ -73,8 +73,10 @@ def no_track_enabled(path: Path) -> None:
     path.write_bytes(data)
 
 
-@pytest.mark.parametrize("served", [False, True])
-@pytest.mark.parametrize("preset", ["mp3", "copy", "opus", "whisper"])
+@pytest.mark.parametrize(
+    ("preset", "served"),
+    [("mp3", False), ("mp3", True), ("copy", False), ("opus", False), ("whisper", False)],
+)
 @pytest.mark.parametrize("extension", ["mp4", "mkv", "ts", "mov", "webm"])
 def test_a_late_start_is_recorded_and_not_filled(
     extension: str, preset: str, served: bool, worker: Rig, tmp_path: Path
