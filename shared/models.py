@@ -70,8 +70,8 @@ class Recording:
     """One document of the collection ``recordings``; times are UTC.
 
     ``progress`` is the fraction done, 0 to 1. ``attempts`` counts claims, ``crashes``
-    leases that ran out, ``republished`` how often the requeue has sent it again,
-    ``requeues`` how often it was started afresh after it had failed.
+    leases that ran out, ``republished`` how often the requeue has sent it again since a
+    worker last had it, ``requeues`` how often it was started afresh after it had failed.
     """
 
     key: str
