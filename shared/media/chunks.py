@@ -144,7 +144,7 @@ def _cut_packets(encoded: Encoded, limit: int, directory: Path, job: Job) -> lis
     paths = [directory / f"{index:03}.{extension}" for index in range(len(times) - 1)]
     lossless = encoded.recipe.codec in (Codec.FLAC, Codec.PCM)
     arguments = _by_samples if lossless else _by_packets
-    job.start([*own_file(encoded.path), *arguments(encoded, times, paths)], ours=True).wait()
+    job.run([*own_file(encoded.path), *arguments(encoded, times, paths)])
     spans = zip(paths, pairwise(times), strict=True)
     return [Piece(path=path, start_s=start, end_s=end) for path, (start, end) in spans]
 

@@ -186,7 +186,7 @@ def _remux(bare: Path, recipe: Recipe, work: Work, job: Job) -> Path:
     """Put bare MP3 frames into the recipe's container."""
     path = work.directory / f"audio.{recipe.extension}"
     arguments = [*own_file(bare), "-map", "0:a", "-c", "copy", "-fflags", "+bitexact"]
-    job.start([*arguments, "-f", recipe.muxer, f"file:{path}"], ours=True).wait()
+    job.run([*arguments, "-f", recipe.muxer, f"file:{path}"])
     bare.unlink()
     return path
 

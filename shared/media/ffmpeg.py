@@ -232,6 +232,17 @@ class Job:
             process.kill()
         return process
 
+    def run(self, arguments: Sequence[str]) -> Log:
+        """Run FFmpeg from files of this program to files, and wait for its end.
+
+        It reports each second, since a long file gives no other sign of life.
+        """
+        report = ["-progress", "pipe:1", "-stats_period", "1"]
+        process = self.start([*report, *arguments], stdout=True, ours=True)
+        for _ in process.blocks():
+            pass
+        return process.wait()
+
     def forget(self, process: Process) -> None:
         """Let go of a process that has ended and been waited for."""
         with self._lock:
