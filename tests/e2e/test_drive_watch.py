@@ -148,6 +148,14 @@ class TestFolders:
         rig.drain()
         assert rig.world.requests["files.get"] == before
 
+    def test_a_folder_that_has_moved_out_is_remembered_no_more(self, rig: Rig, folder: str) -> None:
+        meeting = rig.world.create_folder("Meeting", parent=folder)
+        rig.video("1.mp4", parent=meeting)
+        assert rig.drain() == 1
+        rig.world.move(meeting, rig.world.create_folder("Other"))
+        rig.video("2.mp4", parent=meeting)
+        assert rig.drain() == 0
+
     def test_a_folder_that_is_restored(self, rig: Rig, folder: str) -> None:
         meeting = rig.world.create_folder("Meeting", parent=folder)
         rig.video("a.mp4", parent=meeting)
