@@ -43,7 +43,12 @@ PATIENCE_S = 60.0
 T = TypeVar("T")
 
 
-def until(happened: Callable[[], T], timeout_s: float = PATIENCE_S, what: str = "") -> T:
+def until(
+    happened: Callable[[], T],
+    timeout_s: float = PATIENCE_S,
+    what: str = "",
+    every_s: float = 0.05,
+) -> T:
     """Look again and again until ``happened`` returns something true; return that."""
     end = time.monotonic() + timeout_s
     while True:
@@ -51,7 +56,7 @@ def until(happened: Callable[[], T], timeout_s: float = PATIENCE_S, what: str = 
             return seen
         if time.monotonic() > end:
             raise AssertionError(f"not within {timeout_s:g} s: {what or happened}")
-        time.sleep(0.05)
+        time.sleep(every_s)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from functions.extract_audio.worker import Worker
 from shared import logging as pipeline_logging
 from shared import shutdown
 from shared.bootstrap import Services
+from shared.errors import ConfigurationError
 from shared.events import Source
 from shared.lease import Outcome
 
@@ -23,14 +24,27 @@ KEY_VARIABLE = "RECORDING_KEY"
 def main(environ: Mapping[str, str] = os.environ) -> int:
     """Extract the recording that ``RECORDING_KEY`` names; returns the exit status.
 
-    1 asks Cloud Run to try the task again.
+    1 asks Cloud Run to try the task again; 2 says that nothing can be done by that.
     """
-    services = Services.from_environment(environ)
+    try:
+        services = Services.from_environment(environ)
+    except ConfigurationError as error:
+        print(f"extract_audio cannot start:\n{error}", file=sys.stderr)
+        return 2
     pipeline_logging.setup(services.settings)
     shutdown.listen()
-    recording = services.tracker.get(environ.get(KEY_VARIABLE, ""))
+    try:
+        return _extract(services, environ.get(KEY_VARIABLE, ""))
+    except Exception:
+        log.exception("not done")
+        return 1
+
+
+def _extract(services: Services, key: str) -> int:
+    # A key is safe as a document's id, so that anything else names none.
+    recording = services.tracker.get(key) if key and "/" not in key else None
     if recording is None:
-        log.error("no recording of the key that %s names", KEY_VARIABLE)
+        log.error("no recording of the key that %s names", KEY_VARIABLE, extra={"key": key})
         return 2
     worker = Worker(
         tracker=services.tracker,
