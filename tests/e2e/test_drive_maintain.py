@@ -377,3 +377,18 @@ class TestAudit:
         rig.world.identity.suspended = {OWNER}
         with pytest.raises(PipelineError, match="suspended"):
             list(rig.watch.services.drive_sources.list())
+
+
+def test_a_tracker_in_a_file(rig: Rig, tmp_path: Path) -> None:
+    """The records of channels and page tokens are the same ones there."""
+    rig.configure(TRACKER_URL=f"sqlite:///{tmp_path}/tracker.db")
+    with receiving(rig):
+        assert rig.maintain().channel["default"]["state"] == "opened"
+        rig.video("a.mp4")
+        rig.world.notifier.settle()
+        assert rig.names() == ["a.mp4"]
+        summary = rig.maintain()
+        assert summary.channel["default"]["state"] == "kept"
+        assert summary.compare == {"default": "not due"}
+        rig.world.expire_page_tokens()
+        assert rig.maintain().compare == {"default": "done"}
