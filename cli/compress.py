@@ -22,7 +22,6 @@ from cli.text import shown
 from cli.work import Extraction
 from functions.sftp_compress.nightly import Nightly
 from functions.sftp_compress.worker import Worker
-from shared.adapters.memory import MemoryQueue
 from shared.errors import ConfigurationError
 from shared.events import SourceFile
 from shared.lease import Result
@@ -123,8 +122,6 @@ def compress(
 
 def _run(app: App, stop: Stop, *, quiet: bool) -> tuple[int, list[Result]]:
     summary = Nightly.of(app.services, resume=True).run()
-    queue = app.services.sftp_queue
-    assert isinstance(queue, MemoryQueue)
     if not quiet:
         screen.line(
             f"{summary['found']} found, {summary['queued']} to do, {summary['known']} known, "
@@ -132,7 +129,7 @@ def _run(app: App, stop: Stop, *, quiet: bool) -> tuple[int, list[Result]]:
         )
     extraction = Extraction(app, Worker.of(app.services), stop)
     status, results = exits.OK, []
-    for item in queue.items:
+    for item in app.services.local_queue.items:
         if stop.requested():
             break
         results.append(_one(extraction, item))

@@ -77,15 +77,12 @@ class Services:
         """Where files of the SFTP server are published."""
         return self._queue(self.settings.sftp_queue_url)
 
-    @staticmethod
-    def _queue(url: QueueUrl) -> Queue:
+    def _queue(self, url: QueueUrl) -> Queue:
         if url.kind == "pubsub":
             from shared.adapters.pubsub import PubSubQueue  # noqa: PLC0415
 
             return PubSubQueue(url.project, url.topic)
-        from shared.adapters.memory import MemoryQueue  # noqa: PLC0415
-
-        return MemoryQueue()
+        return self.local_queue
 
     @cached_property
     def jobs(self) -> Jobs:
@@ -167,7 +164,7 @@ class Services:
 
     @cached_property
     def local_queue(self) -> MemoryQueue:
-        """Files of this machine that wait for this process: no other can read them."""
+        """What waits for this process, and for no other."""
         from shared.adapters.memory import MemoryQueue  # noqa: PLC0415
 
         return MemoryQueue()
