@@ -189,7 +189,7 @@ def _command(process: psutil.Process) -> str:
 def runs(process: psutil.Process) -> bool:
     """Tell whether a process does, rather than waits to be reaped."""
     with contextlib.suppress(psutil.Error):
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     return False
 
 

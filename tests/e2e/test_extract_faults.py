@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -44,6 +44,9 @@ def refusing() -> Iterator[int]:
     yield free_fixed_port()
 
 
+#: Yields a port at which a dependency is down.
+Port = Callable[[], AbstractContextManager[int]]
+
 PARTS = {
     "tracker": ("FIRESTORE_EMULATOR_HOST", "127.0.0.1:{}"),
     "storage": ("STORAGE_EMULATOR_HOST", "http://127.0.0.1:{}"),
@@ -55,11 +58,11 @@ PARTS = {
 @pytest.mark.parametrize("kind", [refusing, silent])
 @pytest.mark.parametrize("part", ["tracker", "storage", "drive"])
 def test_a_dependency_that_is_down_is_a_503_within_a_minute_and_nothing_half_done(
-    cloud: Cloud, clip: Path, part: str, kind: object
+    cloud: Cloud, clip: Path, part: str, kind: Port
 ) -> None:
     item = cloud.record(clip)
     variable, value = PARTS[part]
-    with kind() as port, cloud.service(**{variable: value.format(port)}) as service:  # type: ignore[operator]
+    with kind() as port, cloud.service(None, **{variable: value.format(port)}) as service:
         answer = service.push(item)
         assert (answer.status, answer.body) == (503, b"")
         assert answer.seconds < 60
@@ -74,9 +77,9 @@ def test_a_dependency_that_is_down_is_a_503_within_a_minute_and_nothing_half_don
 @pytest.mark.parametrize("kind", [refusing, silent])
 @pytest.mark.parametrize("part", ["tracker", "storage", "queue"])
 @pytest.mark.usefixtures("recordings_topic")
-def test_health_names_the_part_that_is_down(cloud: Cloud, part: str, kind: object) -> None:
+def test_health_names_the_part_that_is_down(cloud: Cloud, part: str, kind: Port) -> None:
     variable, value = PARTS[part]
-    with kind() as port, cloud.service(**{variable: value.format(port)}) as service:  # type: ignore[operator]
+    with kind() as port, cloud.service(None, **{variable: value.format(port)}) as service:
         answer = service.get("/health")
         assert answer.status == 503
         assert answer.seconds < 6
