@@ -81,6 +81,8 @@ class Drain:
             try:
                 page = self._page(hold.document)
             except PageTokenError as error:
+                if drained.lost:
+                    raise  # a token that was just given out: this is no expiry
                 log.warning("a full compare is due: %s", error, extra={"feed": self.feed.id})
                 hold.write(**self._start())
                 drained.lost = True

@@ -10,6 +10,7 @@ import pytest
 from google.api_core.exceptions import NotFound
 
 from functions.drive_watch.feeds import Budget
+from shared.drive import PageTokenError
 from shared.errors import Code
 from shared.events import SourceFile
 from shared.models import ErrorInfo, Recording, Status
@@ -336,6 +337,22 @@ class TestPageToken:
         assert summary.compare == {"default": "done"}
         assert rig.names() == ["lost.mp4", "older.mp4"]
         assert rig.state()["full_compare_at"] is not None
+
+    def test_one_that_is_void_again_at_once_is_an_error_and_no_loop(
+        self, rig: Rig, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        drain = rig.watch.drain(rig.feed, rig.watch.budget())
+        listed = drain.api.changes
+
+        def expired(*arguments: object, **more: object) -> object:
+            rig.world.expire_page_tokens()
+            return listed(*arguments, **more)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(drain.api, "changes", expired)
+        with pytest.raises(PageTokenError):
+            drain.run()
+        assert rig.world.requests["changes.getStartPageToken"] < 5
+        assert rig.state()["lease_owner"] is None
 
     def test_a_lease_that_was_lost_moves_nothing(
         self, rig: Rig, monkeypatch: pytest.MonkeyPatch
