@@ -84,6 +84,7 @@ def parse_address(text: str) -> Address:
 @click.option("--format", "output_format", type=_FORMATS, help="What is made (OUTPUT_FORMAT).")
 @click.option("--out", metavar="URL", help="Where it goes (STORAGE_URL).")
 @click.option("--settle", metavar="MINUTES", help="Leave what changed since (SFTP_SETTLE_MINUTES).")
+@click.option("--retry-failed", is_flag=True, help="Try again what has failed.")
 @as_json
 @click.pass_obj
 def compress(
@@ -94,12 +95,13 @@ def compress(
     output_format: str | None,
     out: str | None,
     settle: str | None,
+    retry_failed: bool,
     json: bool,
 ) -> int:
     """Compress the sound below a DIRECTORY of an SFTP server, each file once.
 
-    What is done already is left alone, and so is what failed until it changes
-    (audio-pipeline retry tries it again). Nothing on the server is changed.
+    What is done already is left alone, and so is what failed until it changes.
+    Nothing on the server is changed.
     """
     options = {
         "STORAGE_URL": out,
@@ -114,14 +116,14 @@ def compress(
     app, stop = load(options, verbose=verbose), Stop()
     app.check_reachable()
     with stop.on_signals():
-        status, results = _run(app, stop, quiet=json)
+        status, results = _run(app, stop, quiet=json, retry_failed=retry_failed)
     if json:
         json_output.write([result.recording for result in results if result.recording])
     return exits.INTERRUPTED if stop.requested() else status
 
 
-def _run(app: App, stop: Stop, *, quiet: bool) -> tuple[int, list[Result]]:
-    summary = Nightly.of(app.services, resume=True).run()
+def _run(app: App, stop: Stop, *, quiet: bool, retry_failed: bool) -> tuple[int, list[Result]]:
+    summary = Nightly.of(app.services, resume=True, retry_failed=retry_failed).run()
     if not quiet:
         screen.line(
             f"{summary['found']} found, {summary['queued']} to do, {summary['known']} known, "

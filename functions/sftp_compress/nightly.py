@@ -42,6 +42,7 @@ class Nightly:
         queue: Where new ones go.
         settle: A file that changed more recently may still be uploading, and is left.
         resume: Publish what has not ended, too: for a queue that died with its process.
+        retry_failed: Publish what has failed, too: by hand.
     """
 
     sources: Sources
@@ -49,9 +50,10 @@ class Nightly:
     queue: Queue
     settle: timedelta
     resume: bool = False
+    retry_failed: bool = False
 
     @classmethod
-    def of(cls, services: Services, *, resume: bool = False) -> Self:
+    def of(cls, services: Services, *, resume: bool = False, retry_failed: bool = False) -> Self:
         """Return the look at the server that the settings name."""
         return cls(
             sources=services.sftp_sources,
@@ -59,6 +61,7 @@ class Nightly:
             queue=services.sftp_queue,
             settle=timedelta(minutes=services.settings.sftp_settle_minutes),
             resume=resume,
+            retry_failed=retry_failed,
         )
 
     def run(self) -> dict[str, Any]:
@@ -105,9 +108,11 @@ class Nightly:
             return True
         if not known.status.is_final:
             return self.resume
-        return self._came_back(known, item) and self.tracker.retry(item.key) is not None
+        return self._is_due_again(known, item) and self.tracker.retry(item.key) is not None
 
-    def _came_back(self, known: Recording, item: SourceFile) -> bool:
+    def _is_due_again(self, known: Recording, item: SourceFile) -> bool:
+        if self.retry_failed and known.status is Status.FAILED:
+            return True
         if known.status is Status.DONE or known.error is None or known.error.code not in _PASSED:
             return False
         return known.error.code != Code.FORBIDDEN or self._is_readable(item)

@@ -71,6 +71,10 @@ def test_sound_is_compressed_into_a_directory_once(sshd: Sshd, compress: Compres
     assert "bad.wav" in first.stderr
     again = compress("--format", "mp3", "--out", "out", "--json")
     assert (again.returncode, json.loads(again.stdout)) == (0, [])
+    tried = compress("--format", "mp3", "--out", "out", "--json", "--retry-failed")
+    assert tried.returncode == 1
+    (document,) = json.loads(tried.stdout)
+    assert (document["source_id"], document["attempts"]) == ("bad.wav", 1)
 
 
 def test_json_is_an_array_of_documents(sshd: Sshd, compress: Compress, tmp_path: Path) -> None:  # noqa: F811
