@@ -35,13 +35,14 @@ class SftpMirror:
         (``posix-rename@openssh.com``; elsewhere the old file is removed just before).
         """
         path = posixpath.join(self._root, name.encode())
-        self._server.call(lambda session: _put(session, path, content), path)
+        # One name for all tries: the next one writes over what a broken line has left.
+        hidden = f".audio-pipeline.{uuid.uuid4().hex}.tmp".encode()
+        unfinished = posixpath.join(posixpath.dirname(path), hidden)
+        self._server.call(lambda session: _put(session, path, unfinished, content), path)
 
 
-def _put(session: Session, path: bytes, content: Path | bytes) -> None:
-    folder = posixpath.dirname(path)
-    _make_directories(session, folder)
-    unfinished = posixpath.join(folder, f".audio-pipeline.{uuid.uuid4().hex}.tmp".encode())
+def _put(session: Session, path: bytes, unfinished: bytes, content: Path | bytes) -> None:
+    _make_directories(session, posixpath.dirname(path))
     try:
         with io.BytesIO(content) if isinstance(content, bytes) else content.open("rb") as file:
             _upload(session, unfinished, file)

@@ -526,5 +526,6 @@ def test_a_broken_line_leaves_the_mirrored_file_whole(
     for thread in threads:
         thread.join()
     assert seen <= {"old", "new"}
+    assert [one.name for one in sshd.root.iterdir()] == ["x.bin"]
     assert (sshd.root / "x.bin").read_bytes() == content
     server.close()
