@@ -55,6 +55,7 @@ PARTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [refusing, silent])
 @pytest.mark.parametrize("part", ["tracker", "storage", "drive"])
 def test_a_dependency_that_is_down_is_a_503_within_a_minute_and_nothing_half_done(
@@ -120,6 +121,7 @@ def test_a_commit_whose_answer_is_lost_is_a_commit(
     assert list(cloud.audio()) == [AUDIO]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["storage", "tracker", "drive"])
 def test_a_part_that_falls_silent_in_the_middle_is_a_503_within_a_minute(
     cloud: Cloud, heavy_clip: Path, part: str
