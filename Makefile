@@ -52,8 +52,9 @@ format: setup ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: setup ## Measure against plain FFmpeg
+bench: setup ## Measure against plain FFmpeg, and the refusal of forged requests
 	$(BIN)/python -m benchmarks.extract
+	$(BIN)/python -m benchmarks.forged_requests
 
 constraints: ## Pin the newest versions that work together in constraints.txt
 	@fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT && \

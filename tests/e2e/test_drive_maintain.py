@@ -13,8 +13,8 @@ from functions.drive_watch.feeds import Budget
 from functions.drive_watch.maintain import Summary
 from shared.adapters.drive_api import DriveClient
 from shared.drive_folders import Listing
-from shared.errors import PipelineError
-from shared.models import COLLECTION
+from shared.errors import Code, PipelineError
+from shared.models import COLLECTION, ErrorInfo, Status
 from tests.drive.rig import Rig, make_rig, receiving
 from tests.drive.standin import OWNER, READER
 
@@ -281,6 +281,23 @@ class TestAccounts:
         rig.world.share(rig.video("a.mp4", owner=OWNER), BOB)
         rig.maintain()
         assert rig.names() == ["a.mp4"]
+
+    def test_who_can_still_read_it_takes_it_over(self, rig: Rig) -> None:
+        as_subjects(rig, OWNER, BOB)
+        rig.maintain()
+        file_id = rig.video("a.mp4", owner=OWNER)
+        rig.maintain()
+        (recording,) = rig.recordings()
+        error = ErrorInfo(code=Code.GONE, message="Bob sees it no more")
+        rig.watch.services.tracker.change(
+            recording.key,
+            lambda now: now.evolve(status=Status.SKIPPED, error=error, account=BOB),
+        )
+        rig.world.rename(file_id, "b.mp4")
+        assert rig.maintain().published == 1
+        (recording,) = rig.recordings()
+        assert (recording.status, recording.account) == (Status.QUEUED, OWNER)
+        assert rig.messages(2)[-1]["account"] == OWNER
 
     def test_a_shared_drive(self, rig: Rig) -> None:
         drive = rig.world.create_drive("Team", {READER: "reader"})
