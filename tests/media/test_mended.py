@@ -150,6 +150,30 @@ def test_four_gigabytes_begin_again_at_zero(tmp_path: Path) -> None:
     source.close()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["begun again at zero", "RF64, right", "RF64, never finished"])
+def test_more_than_four_gigabytes_are_read_to_their_end(tmp_path: Path, kind: str) -> None:
+    rate, block = 192_000, 32  # eight channels of 32 bits: twelve minutes
+    size = (4 << 30) + 20 * rate * block
+    fmt = _FMT[:8] + struct.pack("<HHIIHH", 1, 8, rate, rate * block, block, 32)
+    data = b"data" + struct.pack("<I", size & 0xFFFFFFFF if "zero" in kind else 0xFFFFFFFF)
+    declared = size if "right" in kind else 0
+    ds64 = b"ds64" + struct.pack("<IQQQI", 28, declared + 80, declared, 0, 0)
+    start = b"RIFF" if "zero" in kind else b"RF64"
+    head = start + b"\xff" * 4 + b"WAVE" + (b"" if "zero" in kind else ds64) + fmt + data
+    path = tmp_path / "x.wav"
+    with path.open("wb") as file:
+        file.write(head)
+        file.truncate(len(head) + size)
+    source = LocalFile(path)
+
+    made = samples(source, tmp_path)
+
+    source.close()
+    path.unlink()
+    assert abs(made - size // block * RATE // rate) <= 1
+
+
 @pytest.mark.parametrize("length", [0, 1, 11, 12, 20, 40, 43, 44, 60])
 @pytest.mark.parametrize("kind", ["0", "RF64, 0", "W64, 0"])
 def test_a_header_alone_harms_nobody(opened: object, sound: bytes, kind: str, length: int) -> None:
