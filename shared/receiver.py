@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,16 +42,32 @@ class Receiver:
 
     def receive(self, body: bytes) -> int:
         """Work on a push request's body; returns the status to answer with."""
-        try:
-            delivery = push.decode(body)
-            if delivery.item.source != self.source:
-                raise MessageError(f"no source of this service: {delivery.item.source}", body)
-        except MessageError as error:
-            self._reject(error)
+        delivery = self._decoded(body, {self.source})
+        if delivery is None:
             return 204
         result = self._process(delivery)
         self._count(result)
         return 204 if result.outcome.acknowledges else 503
+
+    def receive_dead(self, body: bytes) -> int:
+        """Mark what the queue gave up on, of any source; returns the status to answer with."""
+        delivery = self._decoded(body, set(Source))
+        recording = delivery and self.tracker.dead_letter(delivery.item.key)
+        if recording:
+            log.error("dead-lettered", extra=recording.log_context())
+            self.metrics.processed.labels(recording.status).inc()
+        return 204
+
+    def _decoded(self, body: bytes, sources: Collection[str]) -> Push | None:
+        """Read a push; one that no retry can mend is logged and counted, and ``None``."""
+        try:
+            delivery = push.decode(body)
+            if delivery.item.source not in sources:
+                raise MessageError(f"no source of this service: {delivery.item.source}", body)
+        except MessageError as error:
+            self._reject(error)
+            return None
+        return delivery
 
     def _reject(self, error: MessageError) -> None:
         """Log and count a message that no retry can mend."""
