@@ -62,6 +62,8 @@ _MEANINGS: tuple[tuple[str, Code, str], ...] = (
     ("Cannot allocate memory", Code.CORRUPT, "the file asks for more memory than any recording"),
     ("Invalid data found", Code.CORRUPT, "the file is damaged, or not a recording"),
 )
+#: What FFmpeg ends with that was only asked what its input is.
+OPENED = "At least one output file must be specified"
 _DISK_FULL = "No space left on device"
 _ENCODER = "Error while opening encoder"
 
@@ -167,7 +169,8 @@ class Log:
         for words, code, sentence in _MEANINGS:
             if words in said:
                 return PermanentError(code, sentence)
-        log.warning("FFmpeg cannot read a file: %s", self.last_words())
+        if OPENED not in said:
+            log.warning("FFmpeg cannot read a file: %s", self.last_words())
         return PermanentError(Code.CORRUPT, "the file is damaged and cannot be read")
 
 

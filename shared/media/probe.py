@@ -12,13 +12,12 @@ from shared.errors import Code, PermanentError
 from shared.media.declared import declared
 from shared.media.ffmpeg import Job
 from shared.media.inputs import Input
-from shared.media.log import Log
+from shared.media.log import OPENED, Log
 from shared.media.sniff import refuse_non_recording
 
 #: Bytes that are looked at to refuse what is no recording.
 HEAD_BYTES = 4096
 
-_OPENED = "At least one output file must be specified"
 _INPUT = re.compile(r"^Input #0, (?P<container>.+?), from '")
 _DURATION = re.compile(
     r"^  Duration: (?:N/A|(?P<h>\d+):(?P<m>\d\d):(?P<s>\d\d(?:\.\d+)?))"
@@ -135,7 +134,7 @@ def _described(input_: Input, job: Job) -> Log:
     with input_.opened() as (arguments, fds):
         process = job.start(arguments, fds=fds)
     try:
-        return process.wait(expected=_OPENED)
+        return process.wait(expected=OPENED)
     except PermanentError:
         job.check()
         input_.check()
