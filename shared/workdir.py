@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-_PREFIX = "audio-pipeline-"
+#: Names only the folders made here: whatever else is called after the program is not ours
+#: to sweep, a folder of benchmarks, say.
+_PREFIX = "audio-pipeline-work-"
 
 #: A folder is left alone for so long after it was made: its owner may be about to lock it.
 _SETTLED_S = 60.0

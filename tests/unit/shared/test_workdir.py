@@ -44,7 +44,7 @@ def test_the_folder_of_a_killed_process_is_swept(temporary: Path) -> None:
     )
     environ = {**os.environ, "TMPDIR": str(temporary)}
     subprocess.run([sys.executable, "-c", code], env=environ, check=False)
-    (left,) = temporary.glob("audio-pipeline-*")
+    (left,) = temporary.glob("audio-pipeline-work-*")
     age(left)
 
     with work_directory():
@@ -52,16 +52,24 @@ def test_the_folder_of_a_killed_process_is_swept(temporary: Path) -> None:
 
 
 def test_a_folder_just_made_is_left_to_its_owner(temporary: Path) -> None:
-    fresh = temporary / "audio-pipeline-fresh"
+    fresh = temporary / "audio-pipeline-work-fresh"
     fresh.mkdir()
     sweep()
     assert fresh.is_dir()
 
 
+def test_what_is_only_called_alike_is_not_ours(temporary: Path) -> None:
+    other = temporary / "audio-pipeline-benchmarks"
+    other.mkdir()
+    age(other)
+    sweep()
+    assert other.is_dir()
+
+
 def test_a_link_is_not_followed(temporary: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     precious = tmp_path_factory.mktemp("precious")
     (precious / "file").write_bytes(b"mine")
-    link = temporary / "audio-pipeline-link"
+    link = temporary / "audio-pipeline-work-link"
     link.symlink_to(precious)
     os.utime(link, (0, 0), follow_symlinks=False)
     sweep()
