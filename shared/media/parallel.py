@@ -30,8 +30,8 @@ from shared.media.presets import Recipe
 BLOCK_FRAMES = 49
 #: Blocks encoded and dropped before a segment: 98 frames, of which 95 can be needed.
 LEAD_BLOCKS = 2
-#: Blocks of a segment: 75 s at 48 kHz, of which the lead-in costs 3 %.
-SEGMENT_BLOCKS = 64
+#: Blocks of a segment: 113 s at 48 kHz, to which the lead-in adds 2 %.
+SEGMENT_BLOCKS = 96
 #: Frames that must be equal on both sides of a seam.
 AGREEING_FRAMES = 4
 
