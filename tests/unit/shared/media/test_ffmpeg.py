@@ -80,7 +80,7 @@ def test_it_sees_nothing_of_our_environment(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_two_hundred_runs_leave_nothing() -> None:
-    before = psutil.Process().num_fds(), threading.active_count()
+    descriptors, threads = psutil.Process().num_fds(), set(threading.enumerate())
     started = time.monotonic()
     with Job(Limits()) as job:
         for _ in range(200):
@@ -88,6 +88,8 @@ def test_two_hundred_runs_leave_nothing() -> None:
             assert b"".join(process.blocks())
             process.wait()
             job.forget(process)
-    assert (psutil.Process().num_fds(), threading.active_count()) == before
+    # Other tests' servers may run beside this one, and let go of theirs meanwhile.
+    assert psutil.Process().num_fds() <= descriptors
+    assert not set(threading.enumerate()) - threads
     assert not psutil.Process().children()
     assert time.monotonic() - started < 60
