@@ -48,6 +48,7 @@ def test_leaving_ends_every_process() -> None:
 
 
 def test_one_that_is_started_while_the_job_ends_is_ended_too() -> None:
+    children = set(psutil.Process().children())
     with Job(Limits()) as job:
         job.stop(CancelledError("enough"))
         with pytest.raises(CancelledError):
