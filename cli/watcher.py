@@ -14,6 +14,7 @@ from pathlib import Path
 
 from cli.settle import Settling, open_for_writing
 from cli.work import Extraction
+from shared.errors import Code, PermanentError
 from shared.events import Source, SourceFile
 from shared.lease import Outcome, Result
 from shared.naming import decode_path
@@ -93,9 +94,22 @@ class Watcher:
         now = self._clock()
         due = [item for item in self._settling.settled(listed) if self._is_due(item, now)]
         busy = open_for_writing(decode_path(item.source_id) for item in due)
-        closed = [item for item in due if decode_path(item.source_id) not in busy]
+        # Asked in this order: what its writer added and closed since the listing shows now.
+        closed = [
+            item
+            for item in due
+            if decode_path(item.source_id) not in busy and self._is_unchanged(item)
+        ]
         self._open = len(due) - len(closed)
         return closed
+
+    def _is_unchanged(self, item: SourceFile) -> bool:
+        try:
+            self._sources.open(item).close()
+        except PermanentError as error:
+            # What may not be read is told of by the worker; the rest the next listing shows.
+            return error.code not in (Code.SUPERSEDED, Code.GONE)
+        return True
 
     def _is_due(self, item: SourceFile, now: float) -> bool:
         if self._ended.get(item.source_id) == item.revision:

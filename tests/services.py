@@ -38,7 +38,7 @@ NAME = "Weekly sync - 2025/01/29 10:00 CST - Recording"
 AUDIO = "dev/2025/01/weekly-sync_2025-01-29_10-00_audio.mp3"
 
 #: Longer than any of the waits below should take, on a machine that is busy with other tests.
-PATIENCE_S = 60.0
+PATIENCE_S = 180.0
 
 T = TypeVar("T")
 
