@@ -93,7 +93,9 @@ def setup(
     root.addHandler(handler)
     root.setLevel(level)
     for name in _NOISY:
-        logging.getLogger(name).setLevel(max(level, logging.WARNING))
+        client = logging.getLogger(name)
+        client.setLevel(max(level, logging.WARNING))
+        client.propagate = True  # google.api_core cuts "google" off where it comes first
     return handler
 
 

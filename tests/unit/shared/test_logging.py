@@ -379,6 +379,21 @@ def test_clients_are_quiet_below_warnings(lines: Lines) -> None:
     assert [line["message"] for line in lines.json()] == ["trouble"] * 4
 
 
+def test_warnings_of_clients_that_were_there_first_are_heard() -> None:
+    script = (
+        "import logging; from google.api_core import client_logging;"
+        "client_logging.initialize_logging();"
+        "assert not logging.getLogger('google').propagate, 'api_core no longer cuts it off';"
+        "from shared import logging as logs; from shared.settings import Settings;"
+        "logs.setup(Settings(log_format='json'));"
+        "logging.getLogger('google.auth').warning('trouble')"
+    )
+
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+
+    assert json.loads(done.stderr)["message"] == "trouble"
+
+
 def test_logs_go_to_standard_error_in_any_locale() -> None:
     script = (
         "import logging; from shared import logging as logs; from shared.settings import Settings;"
