@@ -1,0 +1,2 @@
+environment      = "dev"
+soft_delete_days = 0

@@ -1,0 +1,41 @@
+resource "google_secret_manager_secret" "sftp_credentials" {
+  secret_id = "sftp-credentials"
+
+  replication {
+    user_managed {
+      replicas {
+        location = var.region
+
+        dynamic "customer_managed_encryption" {
+          for_each = var.kms_key_name == "" ? [] : [var.kms_key_name]
+
+          content {
+            kms_key_name = customer_managed_encryption.value
+          }
+        }
+      }
+    }
+  }
+
+  depends_on = [
+    google_kms_crypto_key_iam_member.agent,
+    google_project_service.api["secretmanager.googleapis.com"],
+  ]
+}
+
+# Nothing starts with a secret that has no version: this one is empty, and counts as not set.
+# The real one is added by hand, so that it is in no state:
+#   gcloud secrets versions add sftp-credentials --data-file=credentials.json
+resource "google_secret_manager_secret_version" "sftp_credentials" {
+  secret                 = google_secret_manager_secret.sftp_credentials.id
+  secret_data_wo         = "{}"
+  secret_data_wo_version = 1
+}
+
+resource "google_secret_manager_secret_iam_member" "sftp_credentials" {
+  for_each = toset(["compress", "nightly"])
+
+  secret_id = google_secret_manager_secret.sftp_credentials.id
+  role      = "roles/secretmanager.secretAccessor"
+  member    = google_service_account.component[each.key].member
+}

@@ -1,0 +1,277 @@
+# What the programs are told: each variable becomes the environment variable of its name in
+# docs/settings.md. An empty one is left to the program's default.
+
+variable "audio_bitrate" {
+  description = "Bit rate of mp3 and opus, such as 128k."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = can(regex("^([0-9]+k)?$", var.audio_bitrate))
+    error_message = "audio_bitrate is a number of kilobits a second such as 128k."
+  }
+}
+
+variable "audio_preset" {
+  description = "What is made of a recording: mp3, copy, opus or whisper."
+  type        = string
+  default     = "mp3"
+
+  validation {
+    condition     = contains(["mp3", "copy", "opus", "whisper"], var.audio_preset)
+    error_message = "audio_preset is mp3, copy, opus or whisper."
+  }
+}
+
+variable "backfill_since" {
+  description = "Recordings before this date (YYYY-MM-DD) are left alone; empty for everything."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = can(regex("^([0-9]{4}-[0-9]{2}-[0-9]{2})?$", var.backfill_since))
+    error_message = "backfill_since is a date, YYYY-MM-DD."
+  }
+}
+
+variable "channel_ttl_hours" {
+  description = "Life of a watch channel of Drive, in hours."
+  type        = number
+  default     = 168
+
+  validation {
+    condition     = var.channel_ttl_hours >= 1 && var.channel_ttl_hours <= 168
+    error_message = "channel_ttl_hours is 1 to 168: Drive keeps a channel for a week at most."
+  }
+}
+
+variable "chunk_max_mb" {
+  description = "Also write chunks no larger than this, in megabytes; 0 for none."
+  type        = number
+  default     = 0
+
+  validation {
+    condition     = var.chunk_max_mb >= 0
+    error_message = "chunk_max_mb is 0 or more."
+  }
+}
+
+variable "drive_folder_ids" {
+  description = "Watch only what lies below these folders of Drive; empty for all that can be read."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for id in var.drive_folder_ids : can(regex("^[A-Za-z0-9_-]+$", id))])
+    error_message = "drive_folder_ids are ids: the last part of a folder's address, not the address."
+  }
+}
+
+variable "drive_ids" {
+  description = "Ids of shared drives to watch too."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for id in var.drive_ids : can(regex("^[A-Za-z0-9_-]+$", id))])
+    error_message = "drive_ids are ids of shared drives."
+  }
+}
+
+variable "drive_subjects" {
+  description = "Users to read Drive as, by domain-wide delegation; empty for what is shared with the reader."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for user in var.drive_subjects : can(regex("^[^@,[:space:]]+@[^@,[:space:]]+$", user))])
+    error_message = "drive_subjects are e-mail addresses."
+  }
+}
+
+variable "encode_workers" {
+  description = "Encoders side by side in one extraction; 0 for one a processor."
+  type        = number
+  default     = 0
+
+  validation {
+    condition     = var.encode_workers >= 0 && var.encode_workers <= 256
+    error_message = "encode_workers is 0 to 256."
+  }
+}
+
+variable "lease_seconds" {
+  description = "How long a silent worker keeps a recording, in seconds."
+  type        = number
+  default     = 60
+
+  validation {
+    condition     = var.lease_seconds >= 10 && var.lease_seconds <= 3600
+    error_message = "lease_seconds is 10 to 3600."
+  }
+}
+
+variable "max_duration_hours" {
+  description = "Longer recordings fail as too_long."
+  type        = number
+  default     = 12
+
+  validation {
+    condition     = var.max_duration_hours > 0 && var.max_duration_hours <= 1000
+    error_message = "max_duration_hours is more than 0, at most 1000."
+  }
+}
+
+variable "push_limit_seconds" {
+  description = "How long a push may work before the job takes over, in seconds; Pub/Sub waits for 600."
+  type        = number
+  default     = 540
+
+  validation {
+    condition     = var.push_limit_seconds >= 30 && var.push_limit_seconds <= 570
+    error_message = "push_limit_seconds is 30 to 570: what is left of 600 is needed to hand over."
+  }
+}
+
+variable "sftp_bitrate" {
+  description = "BITRATE of compressed files, such as 32k."
+  type        = string
+  default     = "32k"
+
+  validation {
+    condition     = can(regex("^[0-9]+k$", var.sftp_bitrate))
+    error_message = "sftp_bitrate is a number of kilobits a second such as 32k."
+  }
+}
+
+variable "sftp_channels" {
+  description = "CHANNELS of compressed files: 1 or 2."
+  type        = number
+  default     = 1
+
+  validation {
+    condition     = contains([1, 2], var.sftp_channels)
+    error_message = "sftp_channels is 1 or 2."
+  }
+}
+
+variable "sftp_host" {
+  description = "The SFTP server; empty leaves the nightly schedule paused."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9.:-]*$", var.sftp_host))
+    error_message = "sftp_host is a host's name or address, without sftp:// before it or a path behind."
+  }
+}
+
+variable "sftp_mirror_path" {
+  description = "Where compressed files also go on the SFTP server; empty for nowhere."
+  type        = string
+  default     = ""
+}
+
+variable "sftp_output_dir" {
+  description = "OUTPUT_DIR: where compressed files go in the bucket, below the environment."
+  type        = string
+  default     = "compressed"
+}
+
+variable "sftp_output_format" {
+  description = "OUTPUT_FORMAT of compressed files: wav (which holds MP3), mp3, opus, flac or pcm."
+  type        = string
+  default     = "wav"
+
+  validation {
+    condition     = contains(["wav", "mp3", "opus", "flac", "pcm"], var.sftp_output_format)
+    error_message = "sftp_output_format is wav, mp3, opus, flac or pcm."
+  }
+}
+
+variable "sftp_port" {
+  description = "Port of the SFTP server."
+  type        = number
+  default     = 22
+
+  validation {
+    condition     = var.sftp_port >= 1 && var.sftp_port <= 65535
+    error_message = "sftp_port is 1 to 65535."
+  }
+}
+
+variable "sftp_remote_path" {
+  description = "Directory of the SFTP server that is compressed."
+  type        = string
+  default     = "/audio"
+}
+
+variable "sftp_sample_rate" {
+  description = "SAMPLE_RATE of compressed files in Hz."
+  type        = number
+  default     = 16000
+
+  validation {
+    condition     = var.sftp_sample_rate >= 8000 && var.sftp_sample_rate <= 192000
+    error_message = "sftp_sample_rate is 8000 to 192000 Hz."
+  }
+}
+
+variable "sftp_settle_minutes" {
+  description = "Files changed more recently wait for the next night."
+  type        = number
+  default     = 10
+
+  validation {
+    condition     = var.sftp_settle_minutes >= 0 && var.sftp_settle_minutes <= 10080
+    error_message = "sftp_settle_minutes is 0 to 10080."
+  }
+}
+
+locals {
+  mount_path = "/mnt/audio"
+
+  env_common = {
+    LEASE_SECONDS        = tostring(var.lease_seconds)
+    PIPELINE_ENV         = var.environment
+    RECORDINGS_QUEUE_URL = "pubsub://${var.project_id}/${google_pubsub_topic.queue["recordings"].name}"
+    SFTP_QUEUE_URL       = "pubsub://${var.project_id}/${google_pubsub_topic.queue["sftp-files"].name}"
+    STORAGE_URL          = "gs://${google_storage_bucket.audio.name}"
+    TRACKER_URL          = "firestore://${var.project_id}/${google_firestore_database.tracker.name}"
+  }
+  env_drive = {
+    BACKFILL_SINCE        = var.backfill_since
+    DRIVE_FOLDER_IDS      = join(",", var.drive_folder_ids)
+    DRIVE_IDS             = join(",", var.drive_ids)
+    DRIVE_SERVICE_ACCOUNT = google_service_account.component["drive-reader"].email
+    DRIVE_SUBJECTS        = join(",", var.drive_subjects)
+  }
+  env_media = {
+    AUDIO_BITRATE      = var.audio_bitrate
+    AUDIO_PRESET       = var.audio_preset
+    CHUNK_MAX_MB       = tostring(var.chunk_max_mb)
+    ENCODE_WORKERS     = var.encode_workers == 0 ? "" : tostring(var.encode_workers)
+    MAX_DURATION_HOURS = tostring(var.max_duration_hours)
+    STORAGE_URL        = var.mount_bucket ? local.mount_path : "gs://${google_storage_bucket.audio.name}"
+  }
+  env_sftp = {
+    BITRATE             = var.sftp_bitrate
+    CHANNELS            = tostring(var.sftp_channels)
+    MAX_DURATION_HOURS  = tostring(var.max_duration_hours)
+    OUTPUT_DIR          = var.sftp_output_dir
+    OUTPUT_FORMAT       = var.sftp_output_format
+    PUSH_LIMIT_SECONDS  = tostring(var.push_limit_seconds)
+    SAMPLE_RATE         = tostring(var.sftp_sample_rate)
+    SFTP_HOST           = var.sftp_host
+    SFTP_MIRROR_PATH    = var.sftp_mirror_path
+    SFTP_PORT           = tostring(var.sftp_port)
+    SFTP_REMOTE_PATH    = var.sftp_remote_path
+    SFTP_SETTLE_MINUTES = tostring(var.sftp_settle_minutes)
+  }
+
+  # An empty variable counts as not set; sent, it would only be noise in the console.
+  env_notify   = { for name, value in merge(local.env_common, local.env_drive, { WATCH_LIMIT_SECONDS = "50" }) : name => value if value != "" }
+  env_maintain = { for name, value in merge(local.env_common, local.env_drive, { CHANNEL_TTL_HOURS = tostring(var.channel_ttl_hours), WATCH_LIMIT_SECONDS = "840" }) : name => value if value != "" }
+  env_extract  = { for name, value in merge(local.env_common, local.env_drive, local.env_media) : name => value if value != "" }
+  env_compress = { for name, value in merge(local.env_common, local.env_sftp) : name => value if value != "" }
+}

@@ -1,0 +1,38 @@
+# The functions' archives: which files go in is told by ./source, which needs no provider.
+
+module "source" {
+  source = "./source"
+
+  root = "${path.module}/../.."
+}
+
+data "archive_file" "function" {
+  for_each = module.source.files
+
+  type             = "zip"
+  output_path      = "${path.root}/.terraform/archives/${each.key}.zip"
+  output_file_mode = "0644" # whatever the checkout's are, so that the hash is the content's
+
+  dynamic "source" {
+    for_each = each.value
+
+    content {
+      filename = source.key
+      content  = file(source.value)
+    }
+  }
+}
+
+# Named by its content: another content is another object, and its functions are built again.
+resource "google_storage_bucket_object" "function" {
+  for_each = data.archive_file.function
+
+  bucket       = google_storage_bucket.functions_source.name
+  name         = "${each.key}-${each.value.output_sha256}.zip"
+  source       = each.value.output_path
+  content_type = "application/zip"
+
+  lifecycle {
+    create_before_destroy = true
+  }
+}
