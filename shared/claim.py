@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
+from shared import endings
 from shared.errors import Code, ConflictError, LeaseLostError, PermanentError
 from shared.models import COLLECTION, ErrorInfo, Recording, Status
 from shared.ports import Clock, Documents, Versioned
@@ -54,10 +55,12 @@ class Claim:
         self._write(lambda current: current.evolve(**changes))
 
     def finish(self, status: Status, **changes: object) -> Recording:
-        """End the claim with a final status."""
+        """End the claim with a final status, and tell of it."""
         now = self.clock()
         ended = {"finished_at": now, "progress": float(status is Status.DONE), "error": None}
-        return self._end(status=status, **ended | changes)
+        recording = self._end(status=status, **ended | changes)
+        endings.tell(recording, processing_s=recording.processing_s or 0.0)
+        return recording
 
     def fail(self, error: PermanentError) -> Recording:
         """End the claim as SKIPPED or FAILED, as the error says."""

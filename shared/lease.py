@@ -45,6 +45,11 @@ class Outcome(Enum):
         """Whether the message has served its purpose."""
         return self not in (Outcome.RETRY, Outcome.CANCELLED)
 
+    @property
+    def ends(self) -> bool:
+        """Whether the recording has ended with it; then ``shared.endings`` has told of that."""
+        return self in (Outcome.DONE, Outcome.SKIPPED, Outcome.FAILED)
+
 
 _REFUSED = {
     Refusal.FINISHED: Outcome.DUPLICATE,

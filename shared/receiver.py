@@ -6,7 +6,6 @@ import logging
 import threading
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from typing import Any
 
 from shared import push
 from shared.errors import MessageError
@@ -22,8 +21,6 @@ log = logging.getLogger(__name__)
 #: How long a delivery waits for the one FFmpeg of this instance before it is sent away.
 WAIT_S = 30.0
 _LOOK_EVERY_S = 0.25
-
-_FINAL = (Outcome.DONE, Outcome.FAILED, Outcome.SKIPPED)
 
 
 @dataclass
@@ -54,7 +51,6 @@ class Receiver:
         delivery = self._decoded(body, set(Source))
         recording = delivery and self.tracker.dead_letter(delivery.item.key)
         if recording:
-            log.error("dead-lettered", extra=recording.log_context())
             self.metrics.processed.labels(recording.status).inc()
         return 204
 
@@ -101,12 +97,11 @@ class Receiver:
 
     def _count(self, result: Result) -> None:
         recording = result.recording
-        extra: dict[str, Any] = recording.log_context() if recording else {}
-        if recording and result.outcome in _FINAL:
-            extra["processing_s"] = recording.processing_s
+        if recording and result.outcome.ends:
             self.metrics.processed.labels(recording.status).inc()
             self.metrics.duration.observe(recording.processing_s or 0.0)
+            return
+        extra = recording.log_context() if recording else {}
         if result.error:
             extra["error"] = str(result.error)
-        level = logging.ERROR if result.outcome is Outcome.FAILED else logging.INFO
-        log.log(level, "recording %s", result.outcome.name.lower(), extra=extra)
+        log.info("recording %s", result.outcome.name.lower(), extra=extra)

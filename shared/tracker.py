@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
 
+from shared import endings
 from shared.claim import Claim
 from shared.errors import Code, ConflictError
 from shared.events import SourceFile
@@ -177,7 +178,10 @@ class Tracker:
                 finished_at=self.clock(),
             )
 
-        return self.change(key, crashed)
+        counted = self.change(key, crashed)
+        if counted and counted.status.is_final:
+            endings.tell(counted)
+        return counted
 
     def retry(self, key: str) -> Recording | None:
         """Set a recording QUEUED with clean counts, by hand; the caller then publishes it.
@@ -209,7 +213,10 @@ class Tracker:
                 finished_at=self.clock(),
             )
 
-        return self.change(key, dead)
+        marked = self.change(key, dead)
+        if marked:
+            endings.tell(marked)
+        return marked
 
     def all(self) -> Iterator[Recording]:
         """Yield every recording."""

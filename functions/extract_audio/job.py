@@ -55,8 +55,9 @@ def _extract(services: Services, key: str) -> int:
     result = worker.process(
         recording.to_source_file(), runner="job", cancelled=shutdown.requested.is_set
     )
-    ended = result.recording or recording
-    log.info("recording %s", result.outcome.name.lower(), extra=ended.log_context())
+    if not result.outcome.ends:
+        left = result.recording or recording
+        log.info("recording %s", result.outcome.name.lower(), extra=left.log_context())
     return 1 if result.outcome in (Outcome.RETRY, Outcome.CANCELLED) else 0
 
 

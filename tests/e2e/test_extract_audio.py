@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from shared.endings import ENDED
 from shared.events import SourceFile
 from shared.models import Status
 from tests.services import AUDIO, NAME, Cloud, Service, ask, envelope, item_of, until
@@ -26,8 +27,11 @@ def described(cloud: Cloud, name: str) -> Any:
 
 def outcomes(service: Service) -> list[str]:
     """Return how the deliveries ended, by the service's own log."""
-    said = [line["message"] for line in service.log_lines]
-    return [text.removeprefix("recording ") for text in said if text.startswith("recording ")]
+    said = [line for line in service.log_lines if line["message"].startswith("recording ")]
+    return [
+        line["status"].lower() if line["message"] == ENDED else line["message"].split()[1]
+        for line in said
+    ]
 
 
 def test_a_delivery_makes_one_object_and_one_document(cloud: Cloud, clip: Path) -> None:
