@@ -5,12 +5,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
 EXTRAS := drive-watch,extract-audio,sftp-compress,dashboard,cli,dev
+CHECKOV := checkov==3.3.30
 FAKE_GCS := github.com/fsouza/fake-gcs-server@v1.56.1
 OLD_PYTHON := audio-pipeline needs Python 3.11 to 3.14; name one: make setup PYTHON=python3.12
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test test-tools lint types format bench constraints clean
+.PHONY: help setup run test test-tools lint types format bench constraints deploy destroy clean
 
 help: ## Explain every target
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -37,8 +38,8 @@ run: setup ## Extract the audio of a sample meeting, or of FILE=meeting.mp4
 test: setup ## Run all tests; those whose tools are missing are skipped and say so
 	$(BIN)/python -m pytest
 
-test-tools: ## Install what some tests need beyond Python: sshd, Chromium, Java, emulators
-	@sh tests/tools.sh '$(FAKE_GCS)' "$(CURDIR)/.tools/bin"
+test-tools: ## Install what some tests need beyond Python: sshd, Chromium, Java, emulators, checkov
+	@PYTHON='$(PYTHON)' sh tests/tools.sh '$(FAKE_GCS)' "$(CURDIR)/.tools/bin" '$(CHECKOV)'
 
 lint: setup ## Check style and the import contracts
 	$(BIN)/ruff check .
@@ -63,6 +64,12 @@ constraints: ## Pin the newest versions that work together in constraints.txt
 	"$$fresh/bin/python" -m pip install --quiet '.[$(EXTRAS)]' && \
 	"$$fresh/bin/python" -m pip freeze --exclude audio-pipeline | LC_ALL=C sort > constraints.txt
 	@wc -l < constraints.txt
+
+deploy: ## Put PROJECT=my-project on Google Cloud (ENV=dev REGION=europe-west1), the first time too
+	@infra/deploy/deploy.sh
+
+destroy: ## Take it down again, after showing what goes and asking
+	@infra/deploy/destroy.sh
 
 clean: ## Remove .venv, caches and the sample; audio/ stays
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist *.egg-info sample

@@ -1,0 +1,26 @@
+#!/bin/sh
+# What .ci/run checks, in the parts and on the images of cloudbuild.yaml: emulator, lint, test.
+set -eu
+cd "$(dirname "$0")/../.."
+
+case ${1:-} in
+emulator)
+    # Where tests/tools.sh looks for it; linked whole, since the tests run on another image.
+    CGO_ENABLED=0 GOBIN="$PWD/.tools/bin" go install "$(sed -n 's/^FAKE_GCS := //p' Makefile)"
+    ;;
+lint)
+    apt-get update -qq
+    apt-get install -qq -y --no-install-recommends make python3-venv shellcheck >/dev/null
+    make lint types
+    ;;
+test)
+    # Another step's packages are gone: each begins with the image as it was.
+    apt-get update -qq
+    apt-get install -qq -y --no-install-recommends make python3-venv shellcheck >/dev/null
+    make test-tools test
+    ;;
+*)
+    echo "checks.sh: emulator, lint or test" >&2
+    exit 2
+    ;;
+esac
