@@ -4,6 +4,7 @@
 set -u
 fake_gcs=$1
 bin=$2
+checkov=$3
 failed=0
 
 missing() {
@@ -32,6 +33,14 @@ if ! [ -x "$bin/fake-gcs-server" ]; then
     else
         missing "no Go here, which builds fake-gcs-server: https://go.dev/dl/"
     fi
+fi
+
+# In an environment of its own: it pins versions that ours need not have.
+if ! [ -x "$bin/checkov" ]; then
+    { ${PYTHON:-python3} -m venv "$bin/../checkov" &&
+        "$bin/../checkov/bin/pip" install -q --disable-pip-version-check "$checkov" &&
+        mkdir -p "$bin" && ln -sf ../checkov/bin/checkov "$bin/checkov"; } ||
+        missing "could not install $checkov with pip"
 fi
 
 if has gcloud; then

@@ -6,6 +6,8 @@ locals {
 }
 
 resource "google_storage_bucket" "audio" {
+  # checkov:skip=CKV_GCP_62: who reads is in Cloud Audit Logs, switched on by audit_data_access
+  # checkov:skip=CKV_GCP_78: a choice (bucket_versioning); soft delete brings back what is deleted by mistake
   name                        = "${var.project_id}-audio"
   location                    = var.region
   uniform_bucket_level_access = true
@@ -92,6 +94,7 @@ resource "google_storage_bucket_iam_member" "audio" {
 }
 
 resource "google_storage_bucket" "functions_source" {
+  # checkov:skip=CKV_GCP_62: archives of code that is in version control
   name                        = "${var.project_id}-functions-source"
   location                    = var.region
   uniform_bucket_level_access = true

@@ -269,9 +269,17 @@ locals {
     SFTP_SETTLE_MINUTES = tostring(var.sftp_settle_minutes)
   }
 
+  env_webhook = {
+    WATCH_LIMIT_SECONDS = "50" # well before Drive gives up waiting for an answer
+  }
+  env_sweep = {
+    CHANNEL_TTL_HOURS   = tostring(var.channel_ttl_hours)
+    WATCH_LIMIT_SECONDS = "840" # until the next one comes, after 15 minutes
+  }
+
   # An empty variable counts as not set; sent, it would only be noise in the console.
-  env_notify   = { for name, value in merge(local.env_common, local.env_drive, { WATCH_LIMIT_SECONDS = "50" }) : name => value if value != "" }
-  env_maintain = { for name, value in merge(local.env_common, local.env_drive, { CHANNEL_TTL_HOURS = tostring(var.channel_ttl_hours), WATCH_LIMIT_SECONDS = "840" }) : name => value if value != "" }
+  env_notify   = { for name, value in merge(local.env_common, local.env_drive, local.env_webhook) : name => value if value != "" }
+  env_maintain = { for name, value in merge(local.env_common, local.env_drive, local.env_sweep) : name => value if value != "" }
   env_extract  = { for name, value in merge(local.env_common, local.env_drive, local.env_media) : name => value if value != "" }
   env_compress = { for name, value in merge(local.env_common, local.env_sftp) : name => value if value != "" }
 }

@@ -1,0 +1,1 @@
+"""The infrastructure: its plans, and what an apply does."""
