@@ -1,0 +1,145 @@
+mock_provider "google" {
+  mock_resource "google_service_account" {
+    defaults = {
+      email     = "audio-deployer@audio-test-1.iam.gserviceaccount.com"
+      id        = "projects/audio-test-1/serviceAccounts/audio-deployer@audio-test-1.iam.gserviceaccount.com"
+      member    = "serviceAccount:audio-deployer@audio-test-1.iam.gserviceaccount.com"
+      name      = "projects/audio-test-1/serviceAccounts/audio-deployer@audio-test-1.iam.gserviceaccount.com"
+      unique_id = "100000000000000000000"
+    }
+  }
+
+  mock_resource "google_iam_workload_identity_pool" {
+    defaults = {
+      name = "projects/1/locations/global/workloadIdentityPools/audio-pipeline-ci"
+    }
+  }
+}
+
+variables {
+  project_id = "audio-test-1"
+  repository = "acme/audio-pipeline"
+}
+
+run "staging_takes_the_repository_and_deploys_by_itself" {
+  variables {
+    environment      = "staging"
+    build_repository = "projects/audio-test-1/locations/europe-west1/connections/github/repositories/audio"
+  }
+
+  assert {
+    condition     = google_iam_workload_identity_pool_provider.ci[0].attribute_condition == "assertion.repository == 'acme/audio-pipeline'"
+    error_message = "Another repository of the issuer would be let in."
+  }
+  assert {
+    condition     = google_service_account_iam_member.ci[0].member == "principalSet://iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/audio-pipeline-ci/attribute.repository/acme/audio-pipeline"
+    error_message = "The binding is not the repository's."
+  }
+  assert {
+    condition     = !google_cloudbuild_trigger.deploy[0].approval_config[0].approval_required
+    error_message = "Staging deploys by itself."
+  }
+  assert {
+    condition     = google_cloudbuild_trigger.deploy[0].service_account == google_service_account.deployer.id
+    error_message = "The trigger runs as the deployer, not as Cloud Build's default account."
+  }
+}
+
+run "production_takes_one_branch_and_waits_for_an_approval" {
+  variables {
+    environment         = "prod"
+    repository_owner_id = "4711"
+    build_repository    = "projects/audio-test-1/locations/europe-west1/connections/github/repositories/audio"
+  }
+
+  assert {
+    condition     = endswith(google_service_account_iam_member.ci[0].member, "/attribute.repository_ref/acme/audio-pipeline:refs/heads/main")
+    error_message = "Production is deployed from its branch alone."
+  }
+  assert {
+    condition     = google_iam_workload_identity_pool_provider.ci[0].attribute_mapping["attribute.repository_ref"] == "assertion.repository + ':' + assertion.ref"
+    error_message = "The binding's attribute is not the one that the token is mapped to."
+  }
+  assert {
+    condition     = google_iam_workload_identity_pool_provider.ci[0].attribute_condition == "assertion.repository == 'acme/audio-pipeline' && assertion.repository_owner_id == '4711'"
+    error_message = "Somebody who took over the owner's name would be let in."
+  }
+  assert {
+    condition     = google_cloudbuild_trigger.deploy[0].approval_config[0].approval_required
+    error_message = "Production waits for an approval."
+  }
+  assert {
+    condition     = google_cloudbuild_trigger.deploy[0].repository_event_config[0].push[0].branch == "^main$"
+    error_message = "A branch that merely holds the name would deploy."
+  }
+}
+
+run "the_deployer_is_no_owner_and_cannot_become_one" {
+  variables {
+    environment = "dev"
+  }
+
+  assert {
+    condition = length(setintersection(
+      [for grant in google_project_iam_member.deployer : grant.role],
+      [
+        "roles/owner", "roles/editor", "roles/viewer", "roles/iam.securityAdmin", "roles/iam.serviceAccountKeyAdmin",
+        "roles/iam.serviceAccountTokenCreator", "roles/resourcemanager.projectIamAdmin", "roles/iam.workloadIdentityPoolAdmin",
+      ],
+    )) == 0
+    error_message = "A role that gives everything, or lets itself have it."
+  }
+  assert {
+    condition     = google_project_iam_member.deployer_grants.condition[0].expression == "api.getAttribute('iam.googleapis.com/modifiedGrantsByRole', []).hasOnly(['roles/datastore.user', 'roles/logging.logWriter', 'roles/storage.objectViewer'])"
+    error_message = "It could grant any role, to itself too."
+  }
+  assert {
+    condition     = length(google_cloudbuild_trigger.deploy) == 0 && output.trigger == null
+    error_message = "Without a connected repository there is nothing to listen to."
+  }
+}
+
+run "without_a_repository_nobody_outside_is_let_in" {
+  variables {
+    environment = "dev"
+    repository  = ""
+  }
+
+  assert {
+    condition     = length(google_iam_workload_identity_pool.ci) == 0 && length(google_service_account_iam_member.ci) == 0
+    error_message = "A pool without a condition on a repository."
+  }
+}
+
+run "a_condition_that_lets_everybody_in_is_refused" {
+  command = plan
+
+  variables {
+    environment         = "dev"
+    attribute_condition = "true"
+  }
+
+  expect_failures = [var.attribute_condition]
+}
+
+run "a_condition_on_another_repository_is_refused" {
+  command = plan
+
+  variables {
+    environment         = "dev"
+    attribute_condition = "assertion.repository == 'someone/else'"
+  }
+
+  expect_failures = [var.attribute_condition]
+}
+
+run "an_address_is_no_repository" {
+  command = plan
+
+  variables {
+    environment = "dev"
+    repository  = "https://github.com/acme/audio-pipeline"
+  }
+
+  expect_failures = [var.repository]
+}
