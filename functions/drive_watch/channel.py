@@ -115,6 +115,12 @@ class Channels:
             channels.sort(key=lambda channel: channel.expires_at, reverse=True)
         return found
 
+    def hours_left(self, existing: Sequence[Channel]) -> float:
+        """Return for how many hours yet the best of a feed's channels lasts; 0 without one."""
+        now = self.clock()
+        ends = [channel.expires_at for channel in existing if self._works(channel)]
+        return max(0.0, (max(ends, default=now) - now).total_seconds() / 3600)
+
     def renew(
         self, feed: Feed, api: DriveApi, page_token: str, existing: Sequence[Channel]
     ) -> tuple[str, Channel]:
@@ -132,11 +138,10 @@ class Channels:
         return what, current
 
     def _lasts(self, channel: Channel) -> bool:
-        return (
-            channel.resource_id is not None
-            and channel.address == self.address
-            and channel.expires_at - self.clock() > 2 * INTERVAL
-        )
+        return self._works(channel) and channel.expires_at - self.clock() > 2 * INTERVAL
+
+    def _works(self, channel: Channel) -> bool:
+        return channel.resource_id is not None and channel.address == self.address
 
     def _open(self, feed: Feed, api: DriveApi, page_token: str) -> Channel:
         token = secrets.token_urlsafe(32)

@@ -85,7 +85,6 @@ def _maintain(wanted: dict[str, object]) -> Answer:
         summary = maintenance.requeue()
     else:
         summary = maintenance.run(full=bool(wanted.get("full")))
-    log.info("maintained", extra={"summary": asdict(summary)})
     text = json.dumps(asdict(summary)) + "\n"
     return text, 500 if maintenance.has_failed else 200, _JSON
 

@@ -7,7 +7,7 @@ import random
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from functions.drive_watch.channel import Channel
@@ -26,7 +26,8 @@ class Summary:
     """What one call did, by the ids of feeds.
 
     ``found`` is what only listings found, and part of ``published``; ``left`` are feeds
-    that time was short for.
+    that time was short for; ``channel_hours_left`` is until the first of the channels
+    that are wanted ends, ``None`` when none is.
     """
 
     channel: dict[str, Any] = field(default_factory=dict)
@@ -36,7 +37,23 @@ class Summary:
     requeued: int = 0
     left: list[str] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
+    channel_hours_left: float | None = None
 
+    def log_context(self) -> dict[str, Any]:
+        """Return what the alerts count, and the whole."""
+        counted: dict[str, Any] = {
+            "found": self.found,
+            "published": self.published,
+            "requeued": self.requeued,
+            "failed": len(self.failures),
+        }
+        if self.channel_hours_left is not None:
+            counted["channel_hours_left"] = self.channel_hours_left
+        return counted | {"summary": asdict(self)}
+
+
+#: The line of each call; it is counted, and missed when it does not come.
+MAINTAINED = "maintained"
 
 #: What a failure of the requeue is listed under; feeds are listed by their ids.
 REQUEUE = "requeue"
@@ -62,7 +79,7 @@ class Maintenance:
         """Publish again what is stale, and finish what a crash has left half done."""
         self._requeue()
         self._each(self._watch.feeds, self._resume)
-        return self.summary
+        return self._told("requeue")
 
     def run(self, *, full: bool = False) -> Summary:
         """Do all of it for every feed; one that fails does not stop the others."""
@@ -73,6 +90,20 @@ class Maintenance:
             lambda feed: self._maintain(feed, channels.get(feed.id, ()), full=full),
         )
         self._abandon(channels)
+        self.summary.channel_hours_left = self._hours_left()
+        return self._told("all")
+
+    def _hours_left(self) -> float | None:
+        """Return when the first feed is without a channel, as it is recorded now."""
+        if self._watch.channels is None:
+            return None
+        found = self._watch.channels.all()
+        return min(
+            self._watch.channels.hours_left(found.get(feed.id, ())) for feed in self._watch.feeds
+        )
+
+    def _told(self, task: str) -> Summary:
+        log.info(MAINTAINED, extra={"task": task, **self.summary.log_context()})
         return self.summary
 
     def _requeue(self) -> None:

@@ -140,7 +140,7 @@ class Nightly:
             "error": {"code": error.code.value, "message": str(error)} if error else None,
         }
         self._store(night | summary)
-        log.info("nightly run: %s", summary, extra=summary)
+        log.info("nightly run broken off" if error else "nightly run", extra=summary)
         return {"date": night["date"], **summary}
 
     def _store(self, night: dict[str, Any]) -> None:
