@@ -24,9 +24,7 @@ def receive(watch: Watch, headers: Headers) -> int:
     The body says nothing and is not read. Source of the headers: "Notifications for
     resource changes", https://developers.google.com/workspace/drive/api/guides/push
     """
-    if watch.channels is None:
-        return 403
-    feed_id = watch.channels.recognise(
+    feed_id = watch.recorded_channels.recognise(
         headers.get("X-Goog-Channel-ID", ""),
         headers.get("X-Goog-Channel-Token", ""),
         headers.get("X-Goog-Resource-ID", ""),

@@ -37,10 +37,13 @@ class Watch:
 
     @cached_property
     def channels(self) -> Channels | None:
-        """The channels, or ``None`` without ``WEBHOOK_URL``."""
+        """The channels, to open and renew; ``None`` without ``WEBHOOK_URL``."""
+        return self.recorded_channels if self.services.settings.webhook_url else None
+
+    @cached_property
+    def recorded_channels(self) -> Channels:
+        """The channels, to recognise: the webhook cannot know its own address when deployed."""
         settings = self.services.settings
-        if not settings.webhook_url:
-            return None
         return Channels(
             self.services.documents,
             settings.webhook_url,

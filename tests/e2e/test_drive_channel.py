@@ -157,12 +157,14 @@ class TestForged:
         assert {receive(rig.watch, headers(rig)) for _ in range(5)} == {204}
         assert len(rig.messages(1)) == 1
 
-    def test_without_an_address_nothing_is_let_in(self, rig: Rig) -> None:
+    def test_without_an_address_channels_are_recognised_and_none_is_opened(self, rig: Rig) -> None:
         rig.maintain()
-        sent = headers(rig)
+        before = records(rig)
         rig.configure(WEBHOOK_URL="")
-        assert receive(rig.watch, sent) == 403
+        assert receive(rig.watch, headers(rig)) == 204
+        assert receive(rig.watch, headers(rig, Channel_Token="x" * 43)) == 403
         assert rig.maintain().channel == {"default": {"state": "off"}}
+        assert records(rig) == before
 
 
 class TestRenewal:
