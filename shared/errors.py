@@ -49,6 +49,9 @@ class PipelineError(Exception):
 class ConfigurationError(PipelineError):
     """The environment is wrong; the message lists every problem, one a line, and no secret."""
 
+    #: What a service answers in its place. Stable: alerts are made of it.
+    code: str = "configuration"
+
     def __init__(self, problems: Sequence[str]) -> None:
         self.problems = tuple(problems)
         super().__init__("\n".join(self.problems))

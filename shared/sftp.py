@@ -21,6 +21,8 @@ class ServerCode(StrEnum):
 class ServerError(ConfigurationError):
     """Someone has to change a setting, a key or a right; ``code`` is stable."""
 
+    code: ServerCode
+
     def __init__(self, code: ServerCode, message: str) -> None:
         self.code = code
         super().__init__([message])

@@ -27,12 +27,12 @@ _JSON = {"Content-Type": "application/json"}
 
 
 def _configured() -> Services:
+    # What is not set yet is told by an answer instead: the first deployment makes an empty
+    # secret, and would fail with a service that does not start.
     try:
-        services = Services.from_environment()
-        services.settings.require("SFTP_HOST", "SFTP_CREDENTIALS")
+        return Services.from_environment()
     except ConfigurationError as error:
         sys.exit(f"sftp_compress cannot start:\n{error}")
-    return services
 
 
 # Loaded in gunicorn's master: nothing is built before the fork, but the fork is told.
@@ -84,11 +84,12 @@ def _build() -> Receiver:
     from shared.receiver import Receiver  # noqa: PLC0415
 
     pipeline_logging.setup(_services.settings)
-    worker, cancelled = Worker.of(_services), shutdown.requested.is_set
+    cancelled = shutdown.requested.is_set
     return Receiver(
         source=Source.SFTP,
         tracker=_services.tracker,
-        work=lambda delivery: worker.process(
+        # Only now: without a server there is no worker, but poison is still told from the rest.
+        work=lambda delivery: Worker.of(_services).process(
             delivery.item, published_at=delivery.published_at, cancelled=cancelled
         ),
         cancelled=cancelled,

@@ -165,9 +165,38 @@ def test_a_server_that_is_away_is_told_within_a_minute(site: Site) -> None:
     assert answer.seconds < 60
 
 
-def test_a_wrong_environment_ends_it_at_once(site: Site) -> None:
-    with pytest.raises(AssertionError, match="SFTP_CREDENTIALS is not set"):
-        site.start("nightly", SFTP_CREDENTIALS="")
+@pytest.mark.parametrize("target", ["nightly", "compress"])
+def test_a_wrong_environment_ends_it_at_once(site: Site, target: str) -> None:
+    with pytest.raises(AssertionError, match="cannot start") as told:
+        site.start(target, SFTP_PORT="abc", CHANNELS="9", SFTP_CREDENTIALS="hunter2")
+    for wrong in ("SFTP_PORT is not", "CHANNELS is", "SFTP_CREDENTIALS is not JSON"):
+        assert wrong in str(told.value)
+    assert "hunter2" not in str(told.value)
+
+
+# As on a first deployment: nobody has named the server or filled in the secret yet.
+UNSET = {"SFTP_HOST": "", "SFTP_CREDENTIALS": "{}"}
+
+
+def test_a_night_without_a_server_says_what_to_set(site: Site) -> None:
+    answer = errors(site, **UNSET)
+    assert (answer.status, answer.json["error"]["code"]) == (500, "configuration")
+    for name in UNSET:
+        assert f"{name} is not set" in answer.json["error"]["message"]
+
+
+def test_files_wait_for_the_server_to_be_named(site: Site, short: bytes) -> None:
+    site.put("a.wav", short)
+    (item,) = listed(site)
+    with site.service("compress", **UNSET) as compress:
+        assert compress.post(b"{not an envelope").status == 204
+        assert compress.push(item).status == 503
+        assert compress.push(item).status == 503
+        assert "SFTP_HOST is not set" in compress.log
+    assert tracker(site).get(item.key) is None  # no claim of it is used up
+    with site.service("compress") as compress:
+        assert compress.push(item).status == 204
+    assert tracker(site).get(item.key).status is Status.DONE  # type: ignore[union-attr]
 
 
 def test_the_entry_points_load_nothing_before_they_are_called(site: Site) -> None:
