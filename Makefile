@@ -11,7 +11,7 @@ OLD_PYTHON := audio-pipeline needs Python 3.11 to 3.14; name one: make setup PYT
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test test-tools lint types format bench constraints deploy destroy clean
+.PHONY: help setup run test test-tools lint types format bench constraints requirements deploy destroy clean
 
 help: ## Explain every target
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -64,6 +64,10 @@ constraints: ## Pin the newest versions that work together in constraints.txt
 	"$$fresh/bin/python" -m pip install --quiet '.[$(EXTRAS)]' && \
 	"$$fresh/bin/python" -m pip freeze --exclude audio-pipeline | LC_ALL=C sort > constraints.txt
 	@wc -l < constraints.txt
+	@$(MAKE) --no-print-directory requirements
+
+requirements: ## Write the functions' requirements.txt after a change of pyproject.toml or constraints.txt
+	@$(PYTHON) infra/requirements.py
 
 deploy: ## Put PROJECT=my-project on Google Cloud (ENV=dev REGION=europe-west1), the first time too
 	@infra/deploy/deploy.sh

@@ -1,5 +1,5 @@
-# Which files make up the archive of each function: a map from the path in the archive to the
-# file. It needs no provider, so that tests can make the very same archive without one.
+# Which files make up each function's archive. It asks no provider, so that
+# `terraform apply` and `terraform output` tell it on a machine that has none.
 
 terraform {
   required_version = ">= 1.11"
@@ -11,24 +11,41 @@ variable "root" {
 }
 
 locals {
-  functions = toset(["drive_watch", "sftp_compress"])
+  # What the programs read: code, and the text files that are package data. Only these, so that
+  # bytecode, an editor's leavings and secrets that lie about never get in; and only text, since
+  # file() fails on anything that is not UTF-8.
+  wanted = "**/{*.py,py.typed,*.html,*.css,*.js,*.svg,*.json,*.sql}"
 
-  # Named by what they are, so that caches and whatever else lies about never get in.
-  code = ["**/*.py", "**/py.typed"]
+  # No code of these functions imports what is left out here, and a test holds them to it. A
+  # change there does not deploy them anew.
+  left_out = {
+    drive_watch   = "^shared/media/"
+    sftp_compress = "^$"
+  }
 
-  shared = toset(flatten([for pattern in local.code : [for file in fileset("${var.root}/shared", pattern) : "shared/${file}"]]))
+  shared = [for path in fileset(var.root, "shared/${local.wanted}") : path]
+
+  own = {
+    for name, _ in local.left_out : name => fileset(var.root, "functions/${name}/${local.wanted}")
+  }
 }
 
 output "files" {
-  description = "For each function, path in the archive => path on disk. All are UTF-8 text."
+  description = "For each archive: path in the archive => path of the file on disk, from which file() reads it."
+
   value = {
-    for name in local.functions : name => merge(
-      { for path in local.shared : path => "${var.root}/${path}" },
-      { for file in fileset("${var.root}/functions/${name}", "**/*.py") : "functions/${name}/${file}" => "${var.root}/functions/${name}/${file}" },
+    for name, left_out in local.left_out : name => merge(
       {
-        # Cloud Functions looks for these two at the root.
-        "main.py"               = "${var.root}/functions/${name}/main.py"
-        "requirements.txt"      = "${var.root}/functions/${name}/requirements.txt"
+        for path in concat(local.shared, tolist(local.own[name])) : path => "${var.root}/${path}"
+        if !strcontains("/${path}", "/.") && length(regexall(left_out, path)) == 0
+      },
+      {
+        # The builder looks for both at the root. Imported as `main`, the function's own module
+        # finds `functions` and `shared` beside it.
+        "main.py"          = "${var.root}/functions/${name}/main.py"
+        "requirements.txt" = "${var.root}/functions/${name}/requirements.txt"
+
+        # requirements.txt names it, and pip looks for it beside that file.
         "constraints.txt"       = "${var.root}/constraints.txt"
         "functions/__init__.py" = "${var.root}/functions/__init__.py"
       },
