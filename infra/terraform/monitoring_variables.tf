@@ -1,0 +1,89 @@
+# What only alerts, dashboard and budget use.
+
+variable "backlog_minutes" {
+  description = "Age of the oldest message of a queue, in minutes, that is worth an alert."
+  type        = number
+  default     = 60
+
+  validation {
+    condition     = var.backlog_minutes >= 10 && var.backlog_minutes <= 1440
+    error_message = "backlog_minutes is 10 to 1440: one message may work for 10 minutes by itself."
+  }
+}
+
+variable "budget_amount" {
+  description = "What a month may cost, in the billing account's currency, before the budget alerts."
+  type        = number
+  default     = 50
+
+  validation {
+    condition     = var.budget_amount >= 1 && floor(var.budget_amount) == var.budget_amount
+    error_message = "budget_amount is a whole number, at least 1."
+  }
+}
+
+variable "failure_rate_percent" {
+  description = "Share of recordings that failed within 6 hours, in percent, that is worth an alert."
+  type        = number
+  default     = 10
+
+  validation {
+    condition     = var.failure_rate_percent > 0 && var.failure_rate_percent < 100
+    error_message = "failure_rate_percent is more than 0 and less than 100."
+  }
+}
+
+variable "notification_channels" {
+  description = "Notification channels that exist and get every alert, projects/P/notificationChannels/N."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for id in var.notification_channels : can(regex("^projects/[^/]+/notificationChannels/[0-9]+$", id))])
+    error_message = "notification_channels are ids, projects/P/notificationChannels/N, as gcloud beta monitoring channels list prints them."
+  }
+}
+
+variable "notification_emails" {
+  description = "Addresses that get every alert by e-mail; a notification channel is made for each."
+  type        = set(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for address in var.notification_emails : can(regex("^[^@,[:space:]]+@[^@,[:space:]]+$", address))])
+    error_message = "notification_emails are e-mail addresses."
+  }
+}
+
+variable "runbook_url" {
+  description = "Where people read docs/operations.md; alerts link to its sections."
+  type        = string
+  default     = "docs/operations.md"
+
+  validation {
+    condition     = can(regex("^[^#[:space:]]+$", var.runbook_url))
+    error_message = "runbook_url is the page's address, without an anchor."
+  }
+}
+
+variable "working_day" {
+  description = "When new recordings are expected: hours in UTC, and the days on which they end (0 is Sunday). In prod, a day without any is an alert."
+  type = object({
+    days           = optional(set(number), [1, 2, 3, 4, 5])
+    end_hour_utc   = optional(number, 18)
+    start_hour_utc = optional(number, 8)
+  })
+  default = {}
+
+  validation {
+    condition     = alltrue([for day in var.working_day.days : contains(range(7), day)])
+    error_message = "working_day.days are 0 (Sunday) to 6 (Saturday)."
+  }
+
+  validation {
+    condition = alltrue([
+      for hour in [var.working_day.start_hour_utc, var.working_day.end_hour_utc] : contains(range(24), hour)
+    ]) && var.working_day.start_hour_utc != var.working_day.end_hour_utc
+    error_message = "working_day begins and ends at different hours, 0 to 23 in UTC."
+  }
+}
