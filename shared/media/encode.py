@@ -133,7 +133,7 @@ def _mp3(input_: Input, found: Probe, recipe: Recipe, work: Work, workers: int) 
     with work.job(found.duration_s) as job, path.open("wb") as file:
         arguments = presets.pcm_arguments(recipe, track, sample_format)
         # The encoders take the first processors, the reader the next one.
-        reader = _start_reader(input_, track, arguments, job, slot=workers)
+        reader = _start_reader(input_, found, arguments, job, slot=workers)
         encoder = ParallelEncoder(job, recipe, sample_format, workers, on_samples)
         writer = _Mp3Writer(file, bare=bare)
         with reader.first_frame:
@@ -204,7 +204,7 @@ def _one_process(input_: Input, found: Probe, recipe: Recipe, work: Work) -> Enc
     arguments += presets.output_arguments(recipe, track, path)
     with work.job(found.duration_s) as job:
         arguments += ["-progress", "pipe:1", "-stats_period", "0.5"]
-        reader = _start_reader(input_, track, arguments, job)
+        reader = _start_reader(input_, found, arguments, job)
         with reader.first_frame:
             _follow(reader.process, job, found, work)
             log = reader.process.wait()
@@ -282,14 +282,14 @@ class _Reader:
 
 
 def _start_reader(
-    input_: Input, track: AudioTrack, arguments: list[str], job: Job, slot: int | None = None
+    input_: Input, found: Probe, arguments: list[str], job: Job, slot: int | None = None
 ) -> _Reader:
     readable, writable = os.pipe()
     with input_.opened() as (source, fds):
-        first_frame = packets.first_frame_arguments(track.index, writable)
+        first_frame = packets.first_frame_arguments(found.track.index, writable)
         try:
             process = job.start(
-                [*source, *arguments, *first_frame],
+                [*presets.demuxer_arguments(found.container), *source, *arguments, *first_frame],
                 fds=(*fds, writable),
                 stdout=True,
                 slot=slot,

@@ -78,11 +78,16 @@ def test_what_an_mp3_encoder_is_told() -> None:
 
     assert (recipe.sample_rate, recipe.channels) == (48000, 2)
     assert presets.mp3_encoder_arguments(recipe, "f32le") == [
-        *("-f", "f32le", "-sample_rate", "48000", "-ch_layout", "stereo"),
-        *("-blocksize", "1048576", "-i", "pipe:0"),
+        *("-f", "f32le", "-sample_rate", "768000", "-ch_layout", "stereo"),
+        *("-blocksize", "1048576", "-i", "pipe:0", "-af", "asetrate=48000"),
         *("-c:a", "libmp3lame", "-b:a", "128000", "-reservoir", "0"),
         *("-write_xing", "0", "-id3v2_version", "0", "-f", "mp3", "pipe:1"),
     ]
+
+
+def test_only_a_wav_takes_the_size_of_its_packets() -> None:
+    assert presets.demuxer_arguments("wav") == presets.demuxer_arguments("w64") != []
+    assert presets.demuxer_arguments("mov,mp4,m4a,3gp,3g2,mj2") == []
 
 
 @pytest.mark.parametrize(
