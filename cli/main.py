@@ -24,6 +24,7 @@ COMMANDS = {
     "backfill": "Publish what Drive holds and the tracker does not know.",
     "audit": "Reconcile the sources, the tracker and the audio.",
     "doctor": "Check what is installed, reachable and configured.",
+    "cost": "Estimate what a month costs on Google Cloud.",
 }
 
 
