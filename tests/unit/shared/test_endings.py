@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import json
-import logging
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -12,7 +9,6 @@ from typing import Any
 import pytest
 
 from shared import endings, lease
-from shared import logging as pipeline_logging
 from shared.adapters.memory import MemoryDocuments, MemoryQueue
 from shared.claim import GIVE_UP_AFTER, Claim
 from shared.errors import (
@@ -28,8 +24,8 @@ from shared.lease import Leash
 from shared.models import Status
 from shared.receiver import Receiver
 from shared.requeue import Requeue
-from shared.settings import Settings
 from shared.tracker import MAX_CRASHES, Tracker
+from tests.logs import Lines, captured
 from tests.recordings import AnswerLost, SettableClock, claimed, source_file
 from tests.services import envelope
 
@@ -37,28 +33,10 @@ ITEM = source_file()
 EXPIRED = timedelta(seconds=61)
 
 
-class Lines:
-    """What was logged as JSON."""
-
-    def __init__(self, stream: io.StringIO) -> None:
-        self._stream = stream
-
-    def all(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self._stream.getvalue().splitlines()]
-
-    def ends(self) -> list[dict[str, Any]]:
-        return [line for line in self.all() if line["message"] == endings.ENDED]
-
-
 @pytest.fixture
 def lines() -> Iterator[Lines]:
-    stream, root = io.StringIO(), logging.getLogger()
-    level = root.level
-    settings = Settings.from_environment({"LOG_FORMAT": "json"})
-    handler = pipeline_logging.setup(settings, stream=stream)
-    yield Lines(stream)
-    root.removeHandler(handler)
-    root.setLevel(level)
+    with captured() as lines:
+        yield lines
 
 
 @pytest.fixture
