@@ -1,0 +1,140 @@
+"""Stands in for gcloud, whose other end is not here; a program whose world is a file.
+
+It knows the commands that the scripts use with the flags that they have, and refuses every other
+with status 2, as gcloud does. That the real one would take them is tested by its own parser.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+World = dict[str, Any]
+
+#: Command: its flags, without those that gcloud has everywhere.
+GRAMMAR = {
+    "artifacts docker images list": {"--include-tags", "--filter"},
+    "artifacts docker images list-vulnerabilities": set[str](),
+    "artifacts docker images scan": {"--remote", "--location"},
+    "auth list": {"--filter"},
+    "auth print-access-token": set[str](),
+    "auth print-identity-token": {"--audiences"},
+    "beta services identity create": {"--service"},
+    "billing projects describe": set[str](),
+    "builds submit": {
+        "--region",
+        "--config",
+        "--ignore-file",
+        "--substitutions",
+        "--service-account",
+        "--gcs-source-staging-dir",
+    },
+    "config get-value": set[str](),
+    "run services describe": {"--region"},
+    "scheduler jobs describe": {"--location"},
+    "scheduler jobs run": {"--location"},
+    "services enable": set[str](),
+    "storage buckets create": {
+        "--location",
+        "--uniform-bucket-level-access",
+        "--public-access-prevention",
+    },
+    "storage buckets list": {"--filter"},
+    "storage buckets update": {"--versioning"},
+    "storage service-agent": set[str](),
+}
+EVERYWHERE = {"--format", "--project", "--impersonate-service-account"}
+
+
+def main(argv: list[str]) -> int:
+    """Answer one command; returns its exit status."""
+    command = next((name for name in GRAMMAR if argv[: len(name.split())] == name.split()), None)
+    if command is None:
+        return refuse(f"Invalid choice: {argv}")
+    rest = argv[len(command.split()) :]
+    flags = dict(word.partition("=")[::2] for word in rest if word.startswith("--"))
+    if unknown := flags.keys() - GRAMMAR[command] - EVERYWHERE:
+        return refuse(f"unrecognized arguments: {unknown}")
+    path = Path(os.environ["STANDIN_WORLD"])
+    world = json.loads(path.read_text())
+    if command in world["broken"]:
+        print(f"ERROR: (gcloud.{command}) PERMISSION_DENIED", file=sys.stderr)
+        return 1
+    values = [word for word in rest if not word.startswith("--")]
+    answer = ANSWERS.get(command)
+    print(answer(world, values, flags) if answer else "")
+    path.write_text(json.dumps(world))
+    return 0
+
+
+def refuse(why: str) -> int:
+    print(f"ERROR: (gcloud) {why}", file=sys.stderr)
+    return 2
+
+
+def buckets(world: World, _: list[str], flags: dict[str, str]) -> str:
+    name = flags["--filter"].removeprefix("name=")
+    return f"{name},{world['buckets'][name]}" if name in world["buckets"] else ""
+
+
+def create_bucket(world: World, values: list[str], _: dict[str, str]) -> str:
+    name = values[0].removeprefix("gs://")
+    request = urllib.request.Request(
+        f"{world['storage']}/storage/v1/b?project=test",
+        data=json.dumps({"name": name}).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=10):
+        world["buckets"][name] = ""
+    return ""
+
+
+def version_bucket(world: World, values: list[str], _: dict[str, str]) -> str:
+    world["buckets"][values[0].removeprefix("gs://")] = "True"
+    return ""
+
+
+def build(world: World, _: list[str], flags: dict[str, str]) -> str:
+    tag = flags["--substitutions"].rpartition(":")[2]
+    number = len(world["images"]) + 1
+    world["images"].append([tag, f"2026-01-01T00:00:{number:02}", f"sha256:{number:064x}"])
+    return ""
+
+
+def images(world: World, _: list[str], flags: dict[str, str]) -> str:
+    pattern = flags["--filter"].removeprefix("tags~")
+    found = [image for image in world["images"] if re.search(pattern, image[0])]
+    return "\n".join(f"{created},{digest}" for _, created, digest in found)
+
+
+def run_job(world: World, _: list[str], __: dict[str, str]) -> str:
+    world["attempts"] += 1
+    return ""
+
+
+ANSWERS: dict[str, Callable[[World, list[str], dict[str, str]], str]] = {
+    "artifacts docker images list": images,
+    "artifacts docker images list-vulnerabilities": lambda world, *_: world["vulnerabilities"],
+    "artifacts docker images scan": lambda *_: "projects/p/locations/europe/scans/1",
+    "auth list": lambda world, *_: world["account"],
+    "auth print-access-token": lambda *_: "access-token",
+    "auth print-identity-token": lambda *_: "identity-token",
+    "billing projects describe": lambda world, *_: world["billing"],
+    "builds submit": build,
+    "config get-value": lambda world, *_: world["account"],
+    "run services describe": lambda world, values, _: world["addresses"][values[0]],
+    "scheduler jobs describe": lambda world, *_: f"attempt {world['attempts']},{world['failed']}",
+    "scheduler jobs run": run_job,
+    "storage buckets create": create_bucket,
+    "storage buckets list": buckets,
+    "storage buckets update": version_bucket,
+}
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

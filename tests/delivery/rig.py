@@ -1,0 +1,222 @@
+"""Runs the scripts with the real Terraform on a state in a bucket, and writes down every call."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, ClassVar
+
+from tests.emulators import ROOT, find_tool
+
+HERE = Path(__file__).parent
+PROJECT = "audio-test-1"
+IMAGE = f"europe-west1-docker.pkg.dev/{PROJECT}/audio-pipeline/extract-audio"
+
+#: Writes the call down, and becomes the program.
+RECORDER = """#!{python}
+import json, os, sys
+with open({log!r}, "a") as log:
+    log.write(json.dumps([{name!r}, *sys.argv[1:]]) + "\\n")
+os.execv({command[0]!r}, [*{command!r}, *sys.argv[1:]])
+"""
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy a file, or a folder without what running it has left there."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_dir():
+        shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+    else:
+        shutil.copy(source, target)
+
+
+def digest(number: int) -> str:
+    """Return the digest of the so-manieth image that was built."""
+    return f"{IMAGE}@sha256:{number:064x}"
+
+
+@dataclass
+class Rig:
+    """A laptop: a ``PATH`` with the tools, and a Google Cloud of which ``world`` is the state."""
+
+    folder: Path
+    storage: str
+    service: str
+    more: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.bin = self.folder / "bin"
+        self.bin.mkdir()
+        self.log = self.folder / "calls"
+        self.log.touch()
+        self.checkout = self.folder / "checkout"
+        self._check_out()
+        self.terraform_dir = self.checkout / "infra" / "terraform"
+        shutil.copytree(HERE / "trial", self.terraform_dir)
+        self._record("gcloud", [sys.executable, str(HERE / "gcloud.py")])
+        self._record("terraform", [find_tool("terraform")])
+        self.change(
+            account="me@example.com",
+            addresses={"extract-audio": self.service, "notify": self.service},
+            attempts=0,
+            billing="True",
+            broken=[],
+            buckets={},
+            failed="",
+            images=[],
+            storage=self.storage,
+            vulnerabilities="",
+        )
+
+    def _check_out(self) -> None:
+        let_in = (ROOT / ".dockerignore").read_text().split()
+        sources = [line[1:] for line in let_in if line.startswith("!")]
+        for name in ["infra/deploy", ".dockerignore", ".gcloudignore", *sources]:
+            copy(ROOT / name, self.checkout / name)
+
+    def _record(self, name: str, command: list[str]) -> None:
+        path = self.bin / name
+        path.write_text(
+            RECORDER.format(python=sys.executable, log=str(self.log), name=name, command=command)
+        )
+        path.chmod(0o755)
+
+    @property
+    def _world(self) -> Path:
+        return self.folder / "world.json"
+
+    @property
+    def world(self) -> dict[str, Any]:
+        """What there is at Google."""
+        known: dict[str, Any] = json.loads(self._world.read_text()) if self._world.exists() else {}
+        return known
+
+    def change(self, **what: Any) -> None:
+        """Let something be otherwise at Google."""
+        self._world.write_text(json.dumps({**self.world, **what}))
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The laptop's environment, and nothing of this machine's but its tools."""
+        return {
+            "PATH": f"{self.bin}:{os.environ['PATH']}",
+            "HOME": str(self.folder),
+            "STANDIN_WORLD": str(self._world),
+            "DEPLOY_DIR": str(self.folder / "work"),
+            "GOOGLE_BACKEND_STORAGE_CUSTOM_ENDPOINT": f"{self.storage}/storage/v1/",
+            "CHECKPOINT_DISABLE": "1",
+            "TF_CLI_ARGS_plan": "-no-color",
+            "SMOKE_SECONDS": "0",
+            "YES": "1",
+            "PROJECT": PROJECT,
+            **self.more,
+        }
+
+    def run(
+        self, script: str, *arguments: str, typed: str = "", **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a script; an empty variable is one that is not set."""
+        return run(
+            [str(self.checkout / "infra" / "deploy" / f"{script}.sh"), *arguments],
+            {**self.environment, **environment},
+            typed,
+        )
+
+    def calls(self) -> list[str]:
+        """Return all calls so far, each as one line."""
+        return [" ".join(call) for call in self.argvs()]
+
+    def argvs(self) -> list[list[str]]:
+        """Return all calls so far."""
+        return [json.loads(line) for line in self.log.read_text().splitlines()]
+
+    def forget_calls(self) -> None:
+        """Begin a new list of calls."""
+        self.log.write_text("")
+
+    def state(self) -> dict[str, Any]:
+        """Return what Terraform's state holds: address without index → attributes."""
+        done = run(
+            [find_tool("terraform"), f"-chdir={self.terraform_dir}", "state", "pull"],
+            {**self.environment, "TF_DATA_DIR": str(self.data_dir()), **TOKEN},
+        )
+        resources = json.loads(done.stdout)["resources"]
+        return {one["name"]: one["instances"][0]["attributes"] for one in resources}
+
+    def data_dir(self, environment: str = "dev") -> Path:
+        """Return where Terraform was initialised."""
+        return self.folder / "work" / f"{PROJECT}-{environment}" / "terraform"
+
+    def deployed(self) -> str:
+        """Return the image that runs."""
+        image: str = self.state()["extract_audio"]["input"]["value"]
+        return image
+
+
+TOKEN = {"GOOGLE_OAUTH_ACCESS_TOKEN": "access-token"}
+
+
+def run(
+    command: list[str], environment: Mapping[str, str], typed: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """Run a command with just this environment; an empty variable is one that is not set."""
+    return subprocess.run(
+        command,
+        env={name: value for name, value in environment.items() if value},
+        input=typed,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+
+
+class Deployed(BaseHTTPRequestHandler):
+    """What was deployed, behind Cloud Run's own check of the caller."""
+
+    health: ClassVar[str] = "ok"
+    forgery: ClassVar[int] = 403
+
+    def do_GET(self) -> None:
+        if self.headers["Authorization"] != "Bearer identity-token":
+            return self._answer(401)
+        if self.path == "/live":
+            return self._answer(200, "ok\n")
+        status = 200 if self.health == "ok" else 503
+        return self._answer(status, json.dumps({"status": self.health, "components": {}}) + "\n")
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"] or 0))
+        self._answer(self.forgery)
+
+    def _answer(self, status: int, body: str = "") -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
+        """Say nothing."""
+
+
+@contextmanager
+def serving(handler: type[Deployed]) -> Iterator[str]:
+    """Serve on a free port of the loopback interface; yields the address."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

@@ -1,0 +1,260 @@
+"""Deploying: the first time, again, and when it goes wrong."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.delivery.rig import IMAGE, PROJECT, Deployed, Rig, digest
+
+
+def order(calls: list[str], *patterns: str) -> list[int]:
+    """Return where each pattern is first met after the one before it; fails if one is not."""
+    found, start = [], 0
+    for pattern in patterns:
+        place = next((i for i in range(start, len(calls)) if re.search(pattern, calls[i])), None)
+        assert place is not None, f"no {pattern!r} after {calls[:start]}"
+        found.append(place)
+        start = place + 1
+    return found
+
+
+def test_the_first_deployment_makes_everything_in_the_order_that_it_takes(rig: Rig) -> None:
+    done = rig.run("deploy")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    order(
+        rig.calls(),
+        r"^gcloud services enable serviceusage\S+ cloudresourcemanager\S+ cloudbilling",
+        r"^gcloud beta services identity create --service=pubsub",
+        rf"^gcloud storage buckets create gs://{PROJECT}-terraform-state .*--uniform-bucket-level"
+        r"-access --public-access-prevention",
+        r"^gcloud storage buckets update .* --versioning",
+        rf"^terraform .* init .*-backend-config=bucket={PROJECT}-terraform-state",
+        r"^terraform .* plan .*-var image=$",
+        r"^terraform .* apply .*\.tfplan$",
+        r"^gcloud builds submit .*serviceAccounts/audio-build@",
+        r"^gcloud artifacts docker images list ",
+        rf"^gcloud artifacts docker images scan {re.escape(digest(1))} ",
+        rf"^terraform .* plan .*-var image={re.escape(digest(1))}$",
+        r"^terraform .* apply .*\.tfplan$",
+        r"^gcloud auth print-identity-token",
+        r"^gcloud scheduler jobs run requeue ",
+        r"^terraform .* output",
+    )
+    assert rig.deployed() == digest(1)
+    assert "https://notify.example" in done.stdout
+
+
+def test_a_second_deployment_of_the_same_changes_nothing(rig: Rig) -> None:
+    rig.run("deploy")
+    rig.forget_calls()
+
+    done = rig.run("deploy")
+
+    assert done.returncode == 0, done.stderr
+    changing = r"builds submit|buckets (create|update)|terraform \S+ apply"
+    assert [call for call in rig.calls() if re.search(changing, call)] == []
+    assert "Nothing to change." in done.stdout
+    assert rig.deployed() == digest(1)
+
+
+def test_a_rebuild_of_the_same_sources_deploys_the_newer_digest_by_one_apply(rig: Rig) -> None:
+    rig.run("deploy")
+    rig.forget_calls()
+
+    done = rig.run("deploy", REBUILD="1")
+
+    assert done.returncode == 0, done.stderr
+    assert rig.deployed() == digest(2)
+    assert len([call for call in rig.calls() if re.search(r"terraform \S+ apply", call)]) == 1
+    tags = [tag for tag, *_ in rig.world["images"]]
+    assert len(set(tags)) == 2, "the registry lets no tag be moved"
+
+
+def test_a_changed_source_is_built_and_what_the_image_does_not_hold_is_not(rig: Rig) -> None:
+    rig.run("deploy")
+    (rig.checkout / "docs.md").write_text("not in the image")
+    (rig.checkout / "shared" / "__pycache__").mkdir()
+    (rig.checkout / "shared" / "__pycache__" / "a.pyc").write_text("nor this")
+    assert rig.run("build").returncode == 0
+    assert len(rig.world["images"]) == 1
+
+    with (rig.checkout / "shared" / "errors.py").open("a") as source:
+        source.write("# changed\n")
+    assert rig.run("build").returncode == 0
+    assert len(rig.world["images"]) == 2
+
+
+def test_a_failed_smoke_test_brings_the_earlier_image_back(
+    rig: Rig, service: type[Deployed]
+) -> None:
+    rig.run("deploy")
+    service.health = "down"
+
+    done = rig.run("deploy", REBUILD="1")
+
+    assert done.returncode == 1
+    assert "/health: 503" in done.stderr
+    assert f"rolled back: {digest(1)}" in done.stderr
+    assert rig.deployed() == digest(1)
+
+
+def test_a_webhook_that_believes_anybody_fails_the_smoke_test(
+    rig: Rig, service: type[Deployed]
+) -> None:
+    rig.run("deploy")
+    service.forgery = 204
+
+    done = rig.run("smoke")
+
+    assert done.returncode == 1
+    assert "notify: 204 to a forged notification" in done.stderr
+
+
+def test_a_maintain_that_fails_fails_the_smoke_test(rig: Rig) -> None:
+    rig.run("deploy")
+    rig.change(failed="13")
+
+    done = rig.run("smoke")
+
+    assert done.returncode == 1
+    assert "maintain" in done.stderr
+
+
+def test_an_apply_that_breaks_brings_the_earlier_image_back(rig: Rig) -> None:
+    rig.run("deploy")
+    (rig.terraform_dir / "broken").write_text(digest(2))
+
+    done = rig.run("deploy", REBUILD="1")
+
+    assert done.returncode == 1
+    assert "rolled back" in done.stderr
+    assert rig.deployed() == digest(1)
+
+
+def test_the_first_deployment_has_nothing_to_go_back_to_and_says_so(
+    rig: Rig, service: type[Deployed]
+) -> None:
+    service.health = "down"
+
+    done = rig.run("deploy")
+
+    assert done.returncode == 1
+    assert "no earlier image" in done.stderr
+    assert rig.deployed() == digest(1)
+
+
+@pytest.mark.parametrize(
+    ("found", "stops"),
+    [
+        ("CRITICAL,True,projects/goog-vulnz/notes/CVE-2026-1", True),
+        ("CRITICAL,,projects/goog-vulnz/notes/CVE-2026-1", False),
+        ("HIGH,True,projects/goog-vulnz/notes/CVE-2026-1", False),
+    ],
+)
+def test_a_critical_hole_that_can_be_mended_stops_before_the_plan(
+    rig: Rig, found: str, stops: bool
+) -> None:
+    rig.change(vulnerabilities=f"LOW,True,projects/goog-vulnz/notes/CVE-1\n{found}")
+
+    done = rig.run("deploy")
+
+    assert (done.returncode == 1) is stops
+    assert ("CVE-2026-1" in done.stderr) is stops
+    assert any(f"image={IMAGE}" in call for call in rig.calls()) is not stops
+
+
+def test_the_scan_can_be_switched_off_and_says_so(rig: Rig) -> None:
+    rig.change(vulnerabilities="CRITICAL,True,projects/goog-vulnz/notes/CVE-2026-1")
+
+    done = rig.run("deploy", SCAN="off")
+
+    assert done.returncode == 0, done.stderr
+    assert "NOT scanned" in done.stdout
+
+
+def test_without_a_yes_nothing_is_applied(rig: Rig) -> None:
+    done = rig.run("deploy", YES="", typed="no\n")
+
+    assert done.returncode == 1
+    assert "nothing was changed" in done.stderr
+    assert not [call for call in rig.calls() if re.search(r"terraform \S+ apply", call)]
+
+
+def test_a_yes_applies(rig: Rig) -> None:
+    done = rig.run("deploy", YES="", typed="yes\nyes\n")
+
+    assert done.returncode == 0, done.stderr
+    assert rig.deployed() == digest(1)
+
+
+def test_a_state_that_cannot_be_read_stops_before_it_is_taken_for_an_empty_one(rig: Rig) -> None:
+    rig.run("deploy")
+    recorder = rig.bin / "terraform"
+    recorder.rename(rig.bin / "terraform-recorder")
+    recorder.write_text(
+        '#!/bin/sh\ncase "$*" in *"state pull"*) exit 1 ;; esac\nexec terraform-recorder "$@"\n'
+    )
+    recorder.chmod(0o755)
+    rig.forget_calls()
+
+    done = rig.run("deploy")
+
+    assert done.returncode == 1
+    assert "cannot be read" in done.stderr
+    assert not [call for call in rig.calls() if re.search(r"terraform \S+ (plan|apply)", call)]
+
+
+def test_a_registry_that_cannot_be_read_is_not_taken_for_an_empty_one(rig: Rig) -> None:
+    rig.change(broken=["artifacts docker images list"])
+
+    done = rig.run("deploy")
+
+    assert done.returncode != 0
+    assert not [call for call in rig.calls() if "builds submit" in call]
+
+
+def test_a_bucket_whose_versions_an_earlier_run_did_not_come_to_gets_them(rig: Rig) -> None:
+    rig.run("deploy")
+    rig.change(buckets={f"{PROJECT}-terraform-state": ""})
+
+    assert rig.run("bootstrap").returncode == 0
+    assert rig.world["buckets"] == {f"{PROJECT}-terraform-state": "True"}
+
+
+def test_a_key_of_ones_own_has_every_account_made_that_will_encrypt_with_it(rig: Rig) -> None:
+    variables = rig.terraform_dir / "environments" / "dev.tfvars"
+    variables.write_text('kms_key_name = "projects/p/locations/l/keyRings/r/cryptoKeys/k"\n')
+
+    assert rig.run("bootstrap").returncode == 0
+
+    made = re.findall(r"identity create --service=(\w+)\.", "\n".join(rig.calls()))
+    assert set(made) == {
+        "artifactregistry",
+        "cloudfunctions",
+        "firestore",
+        "pubsub",
+        "run",
+        "secretmanager",
+    }
+    assert f"gcloud storage service-agent --project={PROJECT}" in rig.calls()
+
+
+def test_no_token_is_on_a_command_line(rig: Rig) -> None:
+    rig.bin.joinpath("curl").write_text(
+        f'#!/bin/sh\necho "curl $*" >> {rig.folder}/curls\nPATH=${{PATH#*:}} exec curl "$@"\n'
+    )
+    rig.bin.joinpath("curl").chmod(0o755)
+
+    assert rig.run("deploy").returncode == 0
+
+    lines = [*rig.calls(), *(rig.folder / "curls").read_text().splitlines()]
+    assert len(lines) > 20
+    assert not [
+        line
+        for line in lines
+        if re.search(r"(access|identity)-token($| |\")", line)
+        and not line.startswith("gcloud auth print-")
+    ]

@@ -1,0 +1,74 @@
+"""Taking an environment down: after showing it, after a word, and never production by mistake."""
+
+from __future__ import annotations
+
+import re
+
+from tests.delivery.rig import PROJECT, Rig, run
+
+
+def applied(rig: Rig) -> list[str]:
+    return [call for call in rig.calls() if re.search(r"terraform \S+ apply", call)]
+
+
+def test_it_deletes_what_it_showed_after_the_project_was_typed(rig: Rig) -> None:
+    rig.run("deploy")
+    rig.forget_calls()
+
+    done = rig.run("destroy", typed=f"{PROJECT}\n")
+
+    assert done.returncode == 0, done.stderr
+    assert "terraform_data.registry will be destroyed" in done.stdout
+    assert rig.state() == {}
+    assert len(applied(rig)) == 1
+
+
+def test_any_other_word_deletes_nothing_and_no_switch_answers_for_it(rig: Rig) -> None:
+    rig.run("deploy")
+    rig.forget_calls()
+
+    for word in ("yes", "", "audio-test-2"):
+        done = rig.run("destroy", typed=f"{word}\n", YES="1", CI="true")
+        assert done.returncode == 1
+        assert "nothing was deleted" in done.stderr
+
+    assert applied(rig) == []
+    assert "registry" in rig.state()
+
+
+def test_it_can_be_deployed_again(rig: Rig) -> None:
+    rig.run("deploy")
+    rig.run("destroy", typed=f"{PROJECT}\n")
+
+    done = rig.run("deploy")
+
+    assert done.returncode == 0, done.stderr
+    assert {"registry", "extract_audio"} <= rig.state().keys()
+
+
+def test_production_refuses_and_the_way_that_it_names_works(rig: Rig) -> None:
+    rig.more["ENV"] = "prod"
+    assert rig.run("deploy").returncode == 0
+    rig.forget_calls()
+
+    refused = rig.run("destroy", typed=f"{PROJECT}\n")
+
+    assert refused.returncode == 1
+    assert "is protected; nothing was deleted" in refused.stderr
+    assert applied(rig) == []
+
+    lift = next(line for line in refused.stderr.splitlines() if "state rm" in line)
+    environment = {**rig.environment, "GOOGLE_OAUTH_ACCESS_TOKEN": "access-token"}
+    assert run(["sh", "-c", lift], environment).returncode == 0
+    done = rig.run("destroy", typed=f"{PROJECT}\n", PROTECTED="false")
+    assert done.returncode == 0, done.stderr
+
+
+def test_production_is_not_unprotected_by_the_switch_alone(rig: Rig) -> None:
+    rig.more["ENV"] = "prod"
+    rig.run("deploy")
+
+    done = rig.run("destroy", typed=f"{PROJECT}\n", PROTECTED="false")
+
+    assert done.returncode == 1
+    assert "is protected; nothing was deleted" in done.stderr

@@ -1,0 +1,54 @@
+"""Who may deploy: the tests that are written in Terraform, on the provider's own schema."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.delivery.rig import run
+from tests.emulators import ROOT, find_tool
+
+IDENTITY = ROOT / "infra" / "terraform" / "identity"
+
+
+@pytest.fixture(scope="module")
+def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy in which Terraform is initialised."""
+    folder = tmp_path_factory.mktemp("identity") / "identity"
+    shutil.copytree(IDENTITY, folder, ignore=shutil.ignore_patterns(".terraform*"))
+    done = run([find_tool("terraform"), f"-chdir={folder}", "init", "-backend=false"], os.environ)
+    if done.returncode:
+        pytest.skip(f"NOT TESTED: no Terraform provider can be had here: {done.stderr[-300:]}")
+    return folder
+
+
+def test_it_is_formatted_and_valid(copied: Path) -> None:
+    terraform = find_tool("terraform")
+
+    assert run([terraform, "fmt", "-check", "-recursive", str(IDENTITY)], os.environ).stdout == ""
+    done = run([terraform, f"-chdir={copied}", "validate"], os.environ)
+    assert done.returncode == 0, done.stderr
+
+
+def test_what_its_plans_promise(copied: Path) -> None:
+    done = run([find_tool("terraform"), f"-chdir={copied}", "test", "-no-color"], os.environ)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"[1-9]\d* passed, 0 failed", done.stdout)
+
+
+def test_the_deployer_may_grant_what_the_environment_grants_and_no_more() -> None:
+    """Without a provider, so that a new grant on the project cannot be forgotten here."""
+    text = "".join(path.read_text() for path in IDENTITY.parent.glob("*.tf"))
+    grants = re.findall(r'resource "google_project_iam_member" "\w+" \{(.*?)\n\}', text, re.DOTALL)
+    granted = {role for grant in grants for role in re.findall(r' role += "(.+?)"', grant)}
+    found = re.search(
+        r"grantable_roles = \[(.*?)\]", (IDENTITY / "deployer.tf").read_text(), re.DOTALL
+    )
+
+    assert found
+    assert set(re.findall(r'"(.+?)"', found[1])) == granted

@@ -1,0 +1,106 @@
+"""The scripts as text and by the real tools: shellcheck, gcloud's parser, the services."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+
+from tests.delivery.rig import Rig, run
+from tests.emulators import ROOT, free_port, missing, running
+
+SCRIPTS = sorted((ROOT / "infra" / "deploy").glob("*.sh"))
+
+
+def test_shellcheck_finds_nothing() -> None:
+    shellcheck = shutil.which("shellcheck") or missing("shellcheck")
+    command = [shellcheck, "--external-sources", f"--source-path={ROOT}/infra/deploy"]
+
+    done = run([*command, *map(str, SCRIPTS)], {"PATH": "/usr/bin:/bin"})
+
+    assert done.stdout + done.stderr == ""
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_only_what_is_sourced_cannot_be_run(script: Path) -> None:
+    first = script.read_text().splitlines()[0]
+
+    assert bool(script.stat().st_mode & 0o111) is first.startswith("#!") is (script.stem != "lib")
+
+
+@pytest.mark.slow
+def test_gcloud_itself_would_take_every_command_that_the_scripts_give(rig: Rig) -> None:
+    """By gcloud's own parser, which knows its commands and flags without asking Google."""
+    gcloud = shutil.which("gcloud") or missing("gcloud")
+    variables = rig.terraform_dir / "environments" / "dev.tfvars"
+    variables.write_text('kms_key_name = "projects/p/locations/l/keyRings/r/cryptoKeys/k"\n')
+    assert rig.run("deploy").returncode == 0
+    rig.change(account="ci@p.iam.gserviceaccount.com")
+    rig.run("smoke")
+    rig.run("smoke", SMOKE_ACCOUNT="audio-deployer@p.iam.gserviceaccount.com")
+    commands = {written(argv) for argv in rig.argvs() if argv[0] == "gcloud"}
+
+    for command in sorted(commands):
+        done = subprocess.run(
+            [gcloud, "meta", "lint-gcloud-commands", f"--command-string={command}"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        (verdict,) = json.loads(done.stdout)
+        assert verdict["success"], f"{command}: {verdict['error_message']}"
+    assert len(commands) > 20
+
+
+def written(argv: list[str]) -> str:
+    """Return the command as one writes it: its parser stumbles over a flag in quotes."""
+    words = [re.match(r"(--[\w-]+=)?(.*)", word, re.DOTALL) for word in argv]
+    return " ".join(f"{word[1] or ''}{shlex.quote(word[2])}" for word in words if word)
+
+
+def test_each_kind_of_login_asks_for_its_identity_token_as_it_must(rig: Rig) -> None:
+    rig.run("deploy")
+    ask = "gcloud auth print-identity-token"
+    by_login = {
+        "me@example.com": ask,
+        "ci@p.iam.gserviceaccount.com": f"{ask} --audiences={rig.service}",
+    }
+    for account, command in by_login.items():
+        rig.change(account=account)
+        rig.forget_calls()
+        assert rig.run("smoke").returncode == 0
+        assert [call for call in rig.calls() if "identity-token" in call] == [command]
+
+
+def test_the_services_themselves_pass_the_smoke_test(rig: Rig, tmp_path: Path) -> None:
+    """And not only what the other tests let answer for them."""
+    settings = {
+        "STORAGE_URL": str(tmp_path / "audio"),
+        "TRACKER_URL": f"sqlite:///{tmp_path}/tracker.db",
+    }
+    with (
+        served(tmp_path, "extract_audio", "extract_audio", settings) as extract,
+        served(tmp_path, "drive_watch", "notify", settings) as notify,
+    ):
+        addresses = {"extract-audio": f"http://{extract}", "notify": f"http://{notify}"}
+        rig.change(addresses=addresses)
+        done = rig.run("smoke", SMOKE_SECONDS="60")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def served(
+    folder: Path, function: str, target: str, settings: dict[str, str]
+) -> AbstractContextManager[str]:
+    port = free_port()
+    variables = [f"{name}={value}" for name, value in settings.items()]
+    command = ["env", *variables, str(Path(sys.executable).with_name("functions-framework"))]
+    command += [f"--source={ROOT}/functions/{function}/main.py", f"--target={target}"]
+    return running([*command, f"--port={port}", "--host=127.0.0.1"], port, folder / f"{target}.log")
