@@ -4,22 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[4]
-LINES = (
-    (ROOT / "functions" / "extract_audio" / "Dockerfile")
-    .read_text()
-    .replace("\\\n", "")
-    .split("\n")
-)
-STEPS = [line.split(None, 1) for line in LINES if line and not line.startswith("#")]
-LAST = max(index for index, step in enumerate(STEPS) if step[0] == "FROM")
-BUILD, FINAL = STEPS[:LAST], STEPS[LAST:]
-
-
-def arguments(steps: list[list[str]], name: str) -> list[str]:
-    return [step[1] for step in steps if step[0] == name]
+from tests.dockerfile import BUILD, FINAL, STEPS, arguments
+from tests.emulators import ROOT
 
 
 def test_both_stages_are_slim_and_of_a_version_that_is_supported() -> None:

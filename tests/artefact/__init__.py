@@ -1,0 +1,1 @@
+"""What is deployed, made as the deployment makes it, in places that hold nothing else."""

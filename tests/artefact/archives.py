@@ -1,0 +1,133 @@
+"""The functions' archives, as Terraform makes them, and what a builder makes of one."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.emulators import ROOT, find_tool, missing
+
+INFRA = ROOT / "infra" / "terraform"
+
+#: What terraform says when it can get no provider.
+_NO_PROVIDER = ("Failed to query available provider packages", "Failed to install provider")
+
+#: What pip says when it reaches no index.
+_NO_INDEX = (
+    "Failed to establish a new connection",
+    "NameResolutionError",
+    "Network is unreachable",
+)
+
+
+def terraform(*args: str, cwd: Path, data: Path) -> subprocess.CompletedProcess[str]:
+    """Run terraform, which leaves everything that it downloads in ``data``."""
+    return subprocess.run(
+        [find_tool("terraform"), *args],
+        cwd=cwd,
+        env={
+            **os.environ,
+            "CHECKPOINT_DISABLE": "1",
+            "TF_DATA_DIR": str(data),
+            "TF_IN_AUTOMATION": "1",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def files(directory: Path, root: Path = ROOT) -> dict[str, dict[str, str]]:
+    """Return path in the archive => file for each function, as the module tells without providers.
+
+    ``directory`` takes Terraform's state.
+    """
+    state = f"-state={directory / 'source.tfstate'}"
+    arguments = ["apply", "-auto-approve", "-input=false", "-no-color", state, f"-var=root={root}"]
+    done = terraform(*arguments, cwd=INFRA / "source", data=directory)
+    assert done.returncode == 0, done.stderr
+    told = terraform("output", "-json", state, "files", cwd=INFRA / "source", data=directory)
+    found: dict[str, dict[str, str]] = json.loads(told.stdout)
+    return found
+
+
+def made_here(directory: Path) -> dict[str, Path]:
+    """Make the archives with Python out of what Terraform says is in them."""
+    made = {}
+    for name, contents in files(directory).items():
+        made[name] = directory / f"{name}.zip"
+        with zipfile.ZipFile(made[name], "w", zipfile.ZIP_DEFLATED) as archive:
+            for path, source in sorted(contents.items()):
+                archive.writestr(path, Path(source).read_bytes())
+    return made
+
+
+def made_by_terraform(directory: Path) -> dict[str, Path]:
+    """Make the archives with the blocks of source.tf; skips where there is no provider."""
+    text = (INFRA / "source.tf").read_text()
+    blocks = re.findall(r"^(?:module|data) .*?^\}\n", text, re.MULTILINE | re.DOTALL)
+    versions = (
+        'terraform {\nrequired_providers {\narchive = {\nsource = "hashicorp/archive"\n}\n}\n}\n'
+    )
+    moved = "".join(blocks).replace('"./source"', f'"{INFRA}/source"')
+    moved = moved.replace('"${path.module}/../.."', f'"{ROOT}"')
+    (directory / "main.tf").write_text(versions + moved)
+    data = directory / ".terraform"
+    done = terraform("init", "-input=false", "-no-color", cwd=directory, data=data)
+    if done.returncode and any(words in done.stderr for words in _NO_PROVIDER):
+        pytest.skip("NOT TESTED: terraform init finds no provider archive here")
+    assert done.returncode == 0, done.stderr
+    done = terraform("apply", "-auto-approve", "-no-color", cwd=directory, data=data)
+    assert done.returncode == 0, done.stderr
+    return {path.stem: path for path in (data / "archives").glob("*.zip")}
+
+
+def virtual_environment(directory: Path, *install: str, cwd: Path) -> Path:
+    """Make one with nothing but what pip installs in ``cwd``; returns its folder of programs."""
+    subprocess.run([sys.executable, "-m", "venv", directory], check=True)
+    pip(directory / "bin" / "python", "install", "--no-compile", *install, cwd=cwd)
+    return directory / "bin"
+
+
+def pip(python: Path, *arguments: str, cwd: Path) -> str:
+    """Run a virtual environment's pip; returns what it printed."""
+    done = subprocess.run(
+        [python, "-m", "pip", "--disable-pip-version-check", *arguments],
+        cwd=cwd,
+        env=clean(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    check_installed(done)
+    return done.stdout
+
+
+def check_installed(done: subprocess.CompletedProcess[str]) -> None:
+    """Fail the test unless pip has succeeded; without an index it is one for want of a tool."""
+    if done.returncode and any(words in done.stderr for words in _NO_INDEX):
+        missing("a package index that pip can reach")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def clean(**more: str) -> dict[str, str]:
+    """Return this environment without what leads Python to other code or Google to an account."""
+    out = ("PYTHON", "VIRTUAL_ENV", "GOOGLE_", "FUNCTION_", "K_")
+    return {k: v for k, v in os.environ.items() if not k.startswith(out)} | more
+
+
+def run(
+    program: Sequence[str], cwd: Path, env: Mapping[str, str]
+) -> subprocess.CompletedProcess[str]:
+    """Run a program to its end."""
+    return subprocess.run(
+        program, cwd=cwd, env=dict(env), capture_output=True, text=True, check=False, timeout=120
+    )
