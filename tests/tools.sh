@@ -18,6 +18,7 @@ packages=
 has sshd || packages="$packages openssh-server"
 has chromium || has google-chrome || packages="$packages chromium"
 has java || packages="$packages default-jre-headless"
+has shellcheck || packages="$packages shellcheck"
 if [ -n "$packages" ]; then
     as_root=
     [ "$(id -u)" = 0 ] || as_root="sudo -n"
@@ -33,6 +34,15 @@ if ! [ -x "$bin/fake-gcs-server" ]; then
     else
         missing "no Go here, which builds fake-gcs-server: https://go.dev/dl/"
     fi
+fi
+
+# Taken out of its package: installed, that would start a server.
+if ! has promtool && ! [ -x "$bin/promtool" ]; then
+    package=$(mktemp -d)
+    { (cd "$package" && apt-get download -qq prometheus && dpkg -x prometheus_*.deb .) &&
+        mkdir -p "$bin" && cp "$package/usr/bin/promtool" "$bin/"; } ||
+        missing "could not get promtool: https://prometheus.io/download/"
+    rm -rf "$package"
 fi
 
 # In an environment of its own: it pins versions that ours need not have.

@@ -1,4 +1,4 @@
-# Who may deploy from outside, in a state of its own (prefix audio-pipeline-identity): pools of
+# Who may deploy from outside, in a state of its own (prefix identity): pools of
 # identities are soft-deleted, and keep their names for 30 days, so that an environment which is
 # destroyed and made again must not hold one. Applied by a person, once for each project; the
 # deployer made here cannot change it.
