@@ -34,7 +34,10 @@ def receive(watch: Watch, headers: Headers) -> int:
         log.info("a forged notification was refused")
         return 403
     feed = next((feed for feed in watch.feeds if feed.id == feed_id), None)
-    if feed is None or headers.get("X-Goog-Resource-State", "") == "sync":
+    if headers.get("X-Goog-Resource-State", "") == "sync":
+        log.info("Drive reaches the webhook", extra={"feed": feed_id})
+        return 204
+    if feed is None:
         return 204
     return _drain(watch, feed)
 

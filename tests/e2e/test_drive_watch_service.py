@@ -173,6 +173,7 @@ class TestMaintain:
             assert status == 200
             assert json.loads(body) == {
                 "channel": {"default": {"state": "off"}},
+                "channel_hours_left": None,
                 "compare": {"default": "done"},
                 "found": 1,
                 "published": 1,

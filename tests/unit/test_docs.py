@@ -55,3 +55,24 @@ def test_every_make_target_is_explained() -> None:
     assert targets
     for target in targets[1].split():
         assert re.search(rf"^{target}:.*## \w", text, re.MULTILINE), target
+
+
+def test_every_alert_has_its_section_in_the_runbook() -> None:
+    queries = (ROOT / "infra/terraform/monitoring_queries.tf").read_text()
+    alerts = re.search(r"^  all_alerts = \{\n(.*?)^  \}", queries, re.MULTILINE | re.DOTALL)
+    sections = re.findall(
+        r"^### alert-([a-z0-9-]+)$", (ROOT / "docs/operations.md").read_text(), re.MULTILINE
+    )
+
+    assert alerts
+    assert sections == sorted(re.findall(r"^    ([a-z0-9-]+) = \{$", alerts[1], re.MULTILINE))
+
+
+def test_the_runbook_names_only_outputs_and_variables_that_there_are() -> None:
+    text = (ROOT / "docs/operations.md").read_text()
+    terraform = "".join(path.read_text() for path in (ROOT / "infra/terraform").rglob("*.tf"))
+    known = set(re.findall(r'^(?:variable|output) "(\w+)"', terraform, re.MULTILINE))
+    codes = {"known_hosts", "private_key", "host_key", "missing_directory", "empty_directory"}
+    codes |= {"verify_failed", "gave_up", "dead_letter"}
+
+    assert set(re.findall(r"`([a-z]+(?:_[a-z]+)+)`", text)) <= known | codes
