@@ -42,7 +42,7 @@ resource "google_monitoring_alert_policy" "alert" {
 
     condition_prometheus_query_language {
       query               = each.value.query
-      duration            = each.value.for
+      duration            = each.value.hold
       evaluation_interval = "60s"
 
       # A metric that has just been made cannot be found for minutes, and one that never counted

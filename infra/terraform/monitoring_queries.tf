@@ -27,7 +27,7 @@ locals {
     }
   }
 
-  failed_share = "sum(${local.ended_in.window.failed}) / sum(${local.ended_in.window.all})"
+  failed_share = "(sum(${local.ended_in.window.failed}) or vector(0)) / sum(${local.ended_in.window.all})"
 
   of_pubsub      = "monitored_resource=\"pubsub_subscription\",subscription_id=~\"${join("|", local.monitored_subscriptions)}\""
   oldest_unacked = "max by (subscription_id) (pubsub_googleapis_com:subscription_oldest_unacked_message_age{${local.of_pubsub}})"
@@ -45,11 +45,12 @@ locals {
   is_daily = can(regex("^[^ ]+ +[^ ]+ +[*] +[*] +[*]$", trimspace(var.nightly_schedule)))
 
   # Counts are compared with halves: increase() interpolates, and does not return whole numbers.
+  # `hold` is never zero, which an API may leave out of its answer: a difference in every plan.
   all_alerts = {
     channel-expiry = {
       severity = "WARNING"
       query    = "sum(increase(${local.of_log.audio_watch_channel_near_expiry_total}{${local.on_run}}[1h])) > 1.5"
-      for      = "0s"
+      hold     = "60s"
       metrics  = ["audio_watch_channel_near_expiry_total"]
       meaning  = "A watch channel of Drive is about to end, or has ended, and two runs of maintain have not renewed it. Nothing is lost: new recordings are still found every 15 minutes, but no longer within seconds."
       look     = "The log lines of `maintain` that begin with `maintain failed for channel of`: they say what Drive answered."
@@ -57,7 +58,7 @@ locals {
     dead-letters = {
       severity = "ERROR"
       query    = "sum by (subscription_id) (increase(${local.dead_lettered}[15m])) > 0.5"
-      for      = "0s"
+      hold     = "60s"
       metrics  = []
       meaning  = "Pub/Sub has delivered a message 100 times and given up on it. Its recording is FAILED(`dead_letter`) and is started afresh after 1, 6 and 24 hours, or still QUEUED if no worker ever had it."
       look     = "The errors of `extract-audio` and `compress` in the hours before; then `audio-pipeline status --failed`."
@@ -65,7 +66,7 @@ locals {
     failure-rate = {
       severity = "ERROR"
       query    = "${local.failed_share} > ${var.failure_rate_percent / 100} and on() sum(${local.ended_in.window.failed}) > 1.5"
-      for      = "0s"
+      hold     = "60s"
       metrics  = ["audio_extract_files_processed_total"]
       meaning  = "More than ${var.failure_rate_percent} % of the recordings that ended within 6 hours have failed, and at least two of them."
       look     = "The dashboard's failures by code: one code points at one cause. `audio-pipeline status --failed` tells which recordings, and why."
@@ -76,7 +77,7 @@ locals {
         "sum by (task) (increase(${local.of_log.audio_watch_failed_runs_total}{${local.on_run},task=\"all\"}[1h])) > 2.5",
         "sum by (task) (increase(${local.of_log.audio_watch_failed_runs_total}{${local.on_run},task=\"requeue\"}[1h])) > 20",
       ])
-      for     = "0s"
+      hold    = "60s"
       metrics = ["audio_watch_failed_runs_total"]
       meaning = "Run after run, maintain cannot read an account or a shared drive, renew a channel, or requeue. What it cannot read is not watched."
       look    = "The log lines of `maintain` that begin with `maintain failed for`: they name the account or drive, and Drive's answer."
@@ -84,7 +85,7 @@ locals {
     maintain-silent = {
       severity = "CRITICAL"
       query    = "(count(sum by (task) (increase(${local.of_log.audio_watch_runs_total}{${local.on_run}}[1h])) > 0) or vector(0)) < 2"
-      for      = "1800s"
+      hold     = "1800s"
       metrics  = ["audio_watch_runs_total"]
       meaning  = "For an hour maintain has not come to its end, in its run of every 15 minutes or in the requeue of every minute. Channels end, crashed work is not taken up again, and other alerts are blind."
       look     = "Cloud Scheduler's jobs `maintain` and `requeue` (paused? failing?), then the errors of the function `maintain`."
@@ -92,7 +93,7 @@ locals {
     nightly-failed = {
       severity = "ERROR"
       query    = "sum by (code) (increase(${local.of_log.audio_nightly_failures_total}{${local.on_run}}[1h])) > 0.5"
-      for      = "0s"
+      hold     = "60s"
       metrics  = ["audio_nightly_failures_total"]
       meaning  = "The nightly look at the SFTP server failed. The code says why: `unreachable`, `host_key`, `authentication`, `missing_directory`, or `empty_directory` when there was not one sound file. Scheduler tries three more times."
       look     = "The incident's label `code`, and the line `the nightly run failed` in the log of `nightly`."
@@ -100,7 +101,7 @@ locals {
     nightly-missed = {
       severity = "ERROR"
       query    = "(sum(increase(${local.of_log.audio_nightly_runs_total}{${local.on_run}}[25h])) or vector(0)) < 0.5"
-      for      = "3600s"
+      hold     = "3600s"
       metrics  = ["audio_nightly_runs_total"]
       meaning  = "No nightly run has come to a good end for more than a day. After a first deploy this opens before the first night: run it once by hand."
       look     = "Cloud Scheduler's job `nightly`: paused, or failing? Then the log of the function `nightly`."
@@ -108,7 +109,7 @@ locals {
     no-new-files = {
       severity = "WARNING"
       query    = "(sum(${local.published_in_working_day}) or vector(0)) < 0.5 and on() ${local.working_day_is_over}"
-      for      = "0s"
+      hold     = "60s"
       metrics  = ["audio_watch_files_published_total"]
       meaning  = "A whole working day without one new recording. On a public holiday that is right; the incident closes by itself after an hour."
       look     = "Whether a recording of today lies in Drive, and whether the watched accounts or folders still cover it: `audio-pipeline audit`."
@@ -116,7 +117,7 @@ locals {
     oldest-unacked = {
       severity = "WARNING"
       query    = "${local.oldest_unacked} > ${var.backlog_minutes * 60}"
-      for      = "600s"
+      hold     = "600s"
       metrics  = []
       meaning  = "A message has waited for more than ${var.backlog_minutes} minutes. Either more comes than the instances can do, or every delivery is refused."
       look     = "The dashboard: are instances active? If they are, it is a backlog and passes; if not, look at the answers and errors of the receiving service."
@@ -124,7 +125,7 @@ locals {
     webhook-5xx = {
       severity = "ERROR"
       query    = "sum(increase(${replace(local.requests, "}", ",response_code_class=\"5xx\"}")}[15m])) > 5"
-      for      = "0s"
+      hold     = "60s"
       metrics  = []
       meaning  = "The webhook that Drive calls answers with server errors. Drive tries again, and maintain finds within 15 minutes what is missed, so that recordings are late and not lost."
       look     = "The log line `not drained` of `notify`, with its stack: mostly Drive, Firestore or Pub/Sub refused."
