@@ -79,10 +79,16 @@ resource "google_project_iam_member" "build_source" {
   }
 }
 
+# What the functions' builds make, and the image.
 resource "google_artifact_registry_repository_iam_member" "build_push" {
+  for_each = {
+    functions = google_artifact_registry_repository.functions.name
+    images    = google_artifact_registry_repository.images.name
+  }
+
   project    = var.project_id
   location   = var.region
-  repository = google_artifact_registry_repository.functions.name
+  repository = each.value
   role       = "roles/artifactregistry.writer"
   member     = google_service_account.component["build"].member
 }

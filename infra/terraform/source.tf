@@ -6,12 +6,12 @@ module "source" {
   root = "${path.module}/../.."
 }
 
+# Made of texts, so that neither modes nor times of the checkout are in it.
 data "archive_file" "function" {
   for_each = module.source.files
 
-  type             = "zip"
-  output_path      = "${path.root}/.terraform/archives/${each.key}.zip"
-  output_file_mode = "0644" # whatever the checkout's are, so that the hash is the content's
+  type        = "zip"
+  output_path = "${path.root}/.terraform/archives/${each.key}.zip"
 
   dynamic "source" {
     for_each = each.value

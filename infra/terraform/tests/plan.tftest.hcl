@@ -210,6 +210,15 @@ run "first_apply" {
   }
 }
 
+run "builds" {
+  command = apply
+
+  assert {
+    condition     = toset(keys(google_artifact_registry_repository_iam_member.build_push)) == toset(["functions", "images"])
+    error_message = "Builds push the functions' images and extract_audio's."
+  }
+}
+
 run "prod" {
   command = plan
 
