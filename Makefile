@@ -38,7 +38,7 @@ run: setup ## Extract the audio of a sample meeting, or of FILE=meeting.mp4
 test: setup ## Run all tests; those whose tools are missing are skipped and say so
 	$(BIN)/python -m pytest
 
-test-tools: ## Install what some tests need beyond Python: sshd, Chromium, Java, emulators, checkov
+test-tools: ## Install what some tests need beyond Python: sshd, Chromium, Java, emulators, scanners
 	@PYTHON='$(PYTHON)' sh tests/tools.sh '$(FAKE_GCS)' "$(CURDIR)/.tools/bin" '$(CHECKOV)'
 
 lint: setup ## Check style and the import contracts

@@ -210,7 +210,7 @@ variable "static_egress_ip" {
 }
 
 variable "time_zone" {
-  description = "Time zone of nightly_schedule and of the working day, such as Europe/Berlin."
+  description = "Time zone of nightly_schedule, such as Europe/Berlin."
   type        = string
   default     = "Etc/UTC"
 
