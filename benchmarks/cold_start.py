@@ -21,7 +21,7 @@ import time
 start = time.perf_counter()
 import functions.extract_audio.main as entry
 service = entry._service()
-service.worker
+import functions.extract_audio.worker
 service.services.documents._client()
 service.services.drive_clients()._service()
 print(time.perf_counter() - start)
