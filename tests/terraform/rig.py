@@ -99,6 +99,12 @@ class Deployment:
     def destroy(self) -> Run:
         return self._run("destroy", "-auto-approve")
 
+    def graph(self) -> str:
+        """Return which resource waits for which, in the language of Graphviz."""
+        done = self._terraform("graph")
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
     def state(self) -> dict[str, Any]:
         """Return the state as it is stored."""
         stored: dict[str, Any] = json.loads((self.infra / "terraform.tfstate").read_text())
