@@ -249,27 +249,47 @@ class Cloud:
 
     def start(self, port: int | None = None, **env: str) -> Service:
         """Start an instance and wait until it answers."""
-        port = port or free_fixed_port()
-        log = self.directory / f"{fresh_name('service')}.log"
-        command = [str(BIN / "functions-framework"), "--host=127.0.0.1", f"--port={port}"]
-        command += ["--source=functions/extract_audio/main.py", "--target=extract_audio"]
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                command,
-                cwd=ROOT,
-                env={**self.env, **env},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        service = Service(process, port, log)
-        try:
-            until(lambda: service.get("/live").status == 200 or _ended(service), what="/live")
-        except BaseException:
-            service.close()
-            raise
-        return service
+        return start_function(
+            "extract_audio",
+            "extract_audio",
+            directory=self.directory,
+            env={**self.env, **env},
+            is_up=lambda service: service.get("/live").status == 200,
+            port=port,
+        )
+
+
+def start_function(
+    function: str,
+    target: str,
+    *,
+    directory: Path,
+    env: Mapping[str, str],
+    is_up: Callable[[Service], bool],
+    port: int | None = None,
+) -> Service:
+    """Start an entry of ``functions/`` under functions-framework and wait until it answers."""
+    port = port or free_fixed_port()
+    log = directory / f"{fresh_name(target)}.log"
+    command = [str(BIN / "functions-framework"), "--host=127.0.0.1", f"--port={port}"]
+    command += [f"--source=functions/{function}/main.py", f"--target={target}"]
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=dict(env),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    service = Service(process, port, log)
+    try:
+        until(lambda: is_up(service) or _ended(service), what=f"an answer of {target}")
+    except BaseException:
+        service.close()
+        raise
+    return service
 
 
 def _ended(service: Service) -> bool:

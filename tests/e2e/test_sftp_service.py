@@ -30,7 +30,7 @@ from shared.requeue import Requeue
 from shared.tracker import Tracker
 from tests.emulators import ROOT
 from tests.media.clips import run, speech
-from tests.services import BIN, Answer, Service, ask, envelope, free_fixed_port, until
+from tests.services import Answer, Service, ask, envelope, free_fixed_port, start_function, until
 from tests.sftp import Sshd, sshd  # noqa: F401 - a fixture
 
 LONG_AGO = 1_700_000_000
@@ -83,33 +83,13 @@ class Site:
 
     def start(self, target: str, **env: str) -> Service:
         """Start an instance and wait until it answers; it answers GET with 405."""
-        port = free_fixed_port()
-        log = self.directory / f"{target}-{port}-{time.monotonic_ns()}.log"
-        command = [str(BIN / "functions-framework"), "--host=127.0.0.1", f"--port={port}"]
-        command += ["--source=functions/sftp_compress/main.py", f"--target={target}"]
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                command,
-                cwd=ROOT,
-                env={**self.env, **env},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        service = Service(process, port, log)
-        try:
-            until(lambda: service.get("/").status == 405 or _ended(service), what="an answer")
-        except BaseException:
-            service.close()
-            raise
-        return service
-
-
-def _ended(service: Service) -> bool:
-    if service.process.poll() is not None:
-        raise AssertionError(f"the service did not start:\n{service.log}")
-    return False
+        return start_function(
+            "sftp_compress",
+            target,
+            directory=self.directory,
+            env={**self.env, **env},
+            is_up=lambda service: service.get("/").status == 405,
+        )
 
 
 @pytest.fixture
