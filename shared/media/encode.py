@@ -13,7 +13,7 @@ from shared.media import mp3, packets, presets
 from shared.media.declared import declared
 from shared.media.ffmpeg import Job, Limits, Process
 from shared.media.inputs import Input, own_file
-from shared.media.log import Log
+from shared.media.log import InputCounts, Log
 from shared.media.parallel import NotConvergedError, ParallelEncoder
 from shared.media.presets import Codec, Recipe
 from shared.media.probe import AudioTrack, Probe
@@ -286,10 +286,11 @@ def _start_reader(
 ) -> _Reader:
     readable, writable = os.pipe()
     with input_.opened() as (source, fds):
+        demuxer = presets.demuxer_arguments(found.container, found.track)
         first_frame = packets.first_frame_arguments(found.track.index, writable)
         try:
             process = job.start(
-                [*presets.demuxer_arguments(found.container), *source, *arguments, *first_frame],
+                [*demuxer, *source, *arguments, *first_frame],
                 fds=(*fds, writable),
                 stdout=True,
                 slot=slot,
@@ -330,9 +331,16 @@ def _duration(log: Log, track: AudioTrack) -> float:
     if not counts.samples:
         raise PermanentError(Code.CORRUPT, "nothing of its audio can be decoded")
     duration_s = counts.samples / track.sample_rate
-    lost_s = counts.errors * duration_s / max(1, counts.frames)
+    lost_s = _lost(counts, duration_s, track)
     if lost_s > tolerance(duration_s):
         raise PermanentError(
             Code.CORRUPT, f"the file is damaged: {lost_s:.1f} s of its audio cannot be decoded"
         )
     return duration_s
+
+
+def _lost(counts: InputCounts, duration_s: float, track: AudioTrack) -> float:
+    """Return how many seconds the packets would last that the decoder refused."""
+    if track.raw:  # only what is less than a sample is refused
+        return counts.errors / track.sample_rate
+    return counts.errors * duration_s / max(1, counts.frames)

@@ -159,13 +159,13 @@ def codec_arguments(recipe: Recipe) -> list[str]:
     return [*_encoder(recipe), *_REPRODUCIBLE, *_muxer(recipe)]
 
 
-def demuxer_arguments(container: str) -> list[str]:
-    """Return what makes reading ``container`` cheaper; the samples are the same.
+def demuxer_arguments(container: str, track: AudioTrack) -> list[str]:
+    """Return what makes reading ``track`` cheaper; the samples are the same.
 
     A WAV is cut into packets of a few kilobytes, which cost more to hand from thread to
     thread than to decode: half of the reader's time. One of 64 KiB is read in one go.
     """
-    return ["-max_size", str(1 << 16)] if container in ("wav", "w64") else []
+    return ["-max_size", str(1 << 16)] if container in ("wav", "w64") and track.raw else []
 
 
 def pcm_arguments(recipe: Recipe, track: AudioTrack, sample_format: str) -> list[str]:

@@ -28,6 +28,7 @@ _STREAM = re.compile(
     r"(?P<kind>\w+): (?P<rest>.*)$"
 )
 _PARENTHESES = re.compile(r" ?\([^()]*\)")
+_RAW = re.compile(r"pcm_(?:[suf]\d+(?:le|be)?|alaw|mulaw)")
 _FORMATS = ("u8", "s16", "s32", "s64", "flt", "dbl")
 _LAYOUTS = {
     "mono": 1,
@@ -68,6 +69,11 @@ class AudioTrack:
     def has_decoder(self) -> bool:
         """Whether FFmpeg has a decoder for it that it may use."""
         return not self.refused and self.codec not in ("none", "unknown")
+
+    @property
+    def raw(self) -> bool:
+        """Whether its packets are samples one after the other, so that any size may be read."""
+        return bool(_RAW.fullmatch(self.codec))
 
 
 @dataclass(frozen=True, kw_only=True)

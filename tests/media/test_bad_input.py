@@ -106,6 +106,19 @@ def test_cut_short(
     worker.extract(clip, preset).ended_as(Status.FAILED, Code.TRUNCATED)
 
 
+@pytest.mark.parametrize("over", [0, 1, 2, 3])
+@pytest.mark.parametrize("preset", ["mp3", "whisper"])
+def test_cut_within_a_sample(
+    over: int, preset: str, long: Callable[[str], bytes], either: Rig, tmp_path: Path
+) -> None:
+    whole = long("a.wav")
+    cut = written(tmp_path / "cut.wav", whole[: len(whole) * 3 // 10 // 4 * 4 + over])
+    nearly = written(tmp_path / "nearly.wav", whole[: len(whole) // 4 * 4 - 8 + over])
+
+    either.extract(cut, preset).ended_as(Status.FAILED, Code.TRUNCATED)
+    assert either.extract(nearly, preset).audio.duration_s == pytest.approx(LONG_S, abs=0.001)
+
+
 @pytest.mark.parametrize("name", ["first.mp4", "a.mkv", "a.wav"])
 def test_cut_short_at_a_distance(
     name: str, long: Callable[[str], bytes], worker: Rig, tmp_path: Path

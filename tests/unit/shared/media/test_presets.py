@@ -85,9 +85,13 @@ def test_what_an_mp3_encoder_is_told() -> None:
     ]
 
 
-def test_only_a_wav_takes_the_size_of_its_packets() -> None:
-    assert presets.demuxer_arguments("wav") == presets.demuxer_arguments("w64") != []
-    assert presets.demuxer_arguments("mov,mp4,m4a,3gp,3g2,mj2") == []
+def test_only_raw_samples_in_a_wav_take_the_size_of_their_packets() -> None:
+    raw = [track(codec=f"pcm_{one}") for one in ("s16le", "s24le", "f32le", "u8", "mulaw")]
+
+    assert all(presets.demuxer_arguments("wav", one) for one in raw)
+    assert presets.demuxer_arguments("w64", raw[0]) == presets.demuxer_arguments("wav", raw[0])
+    assert presets.demuxer_arguments("wav", track(codec="adpcm_ms")) == []
+    assert presets.demuxer_arguments("mov,mp4,m4a,3gp,3g2,mj2", raw[0]) == []
 
 
 @pytest.mark.parametrize(
