@@ -20,6 +20,7 @@ from typing import Any, Self
 from shared.claim import Claim
 from shared.errors import CancelledError, LeaseLostError, PermanentError, is_transient
 from shared.events import SourceFile
+from shared.interrupts import sheltered
 from shared.models import Recording, Status
 from shared.ports import OnProgress
 from shared.tracker import Refusal, Tracker
@@ -99,6 +100,7 @@ class Leash:
         self._deadline = None if limit_s is None else time.monotonic() + limit_s
         self._over = threading.Event()
         self._stop_by: float | None = None
+        self._interrupted = False
         self.lost: LeaseLostError | None = None
         self.given_back = False
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
@@ -118,7 +120,11 @@ class Leash:
 
     def pulled(self) -> bool:
         """Tell whether the work must stop now."""
-        return self.lost is not None or self.out_of_time or self._cancelled()
+        return self._interrupted or self.lost is not None or self.out_of_time or self._cancelled()
+
+    def interrupt(self) -> None:
+        """Ask the work to stop now."""
+        self._interrupted = True
 
     def check(self) -> None:
         """Raise ``LeaseLostError`` or ``CancelledError`` when the work must stop now."""
@@ -196,7 +202,7 @@ def run(
     leash = Leash(claim, cancelled, limit_s, on_progress)
     try:
         with leash:
-            fields = work(claim, leash)
+            fields = sheltered(lambda: work(claim, leash), leash.interrupt, STOP_GRACE_S)
         recording = claim.finish(Status.DONE, **fields)
     except Exception as error:
         return _ended(claim, leash, error)

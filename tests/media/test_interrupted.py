@@ -8,11 +8,13 @@ import os
 import random
 import resource
 import signal
+import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -92,6 +94,27 @@ def test_cancelled_midway(preset: str, minutes: Path, worker: Rig) -> None:
     assert made.recording.status is Status.QUEUED
     assert not list(made.storage.list())
     assert time.monotonic() - started < 10
+
+
+@pytest.mark.parametrize("owner", ["subprocess.Popen", "shared.media.serve.RangeServer"])
+def test_interrupted_between_a_start_and_the_note_of_it(
+    owner: str, minutes: Path, worker: Rig
+) -> None:
+    monkeypatch = pytest.MonkeyPatch()
+    module, _, name = owner.rpartition(".")
+    start = getattr(sys.modules[module], name)
+
+    def interrupted(*args: Any, **kwargs: Any) -> Any:
+        monkeypatch.undo()  # once is enough
+        started = start(*args, **kwargs)
+        signal.raise_signal(signal.SIGINT)
+        return started
+
+    worker.sources = RangeSources
+    monkeypatch.setattr(owner, interrupted)
+
+    with pytest.raises(KeyboardInterrupt):
+        worker.extract(minutes)
 
 
 @pytest.mark.parametrize("delay_s", [0.0, 0.15, 0.5])
