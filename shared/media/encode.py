@@ -222,12 +222,13 @@ def _copy(input_: Input, found: Probe, recipe: Recipe, work: Work) -> Encoded:
     track = found.track
     table = packets.arguments(track.index)
     with work.job(found.duration_s) as job:
-        with input_.opened() as (source, fds):
-            # A late start is recorded, not kept; what lies before zero is the encoder's delay.
-            output = ["-bsf:a", "setts=ts=TS-max(STARTPTS\\,0)"]
-            output += presets.output_arguments(recipe, track, path)
-            # On one processor: handing packets from thread to thread is all the work there is.
-            process = job.start([*source, *output, *table], fds=fds, stdout=True, slot=0)
+        # A late start is recorded, not kept; what lies before zero is the encoder's delay.
+        output = ["-bsf:a", "setts=ts=TS-max(STARTPTS\\,0)"]
+        output += presets.output_arguments(recipe, track, path)
+        # On one processor: handing packets from thread to thread is all the work there is.
+        process = input_.start(
+            job, [], [*output, *table], in_order=found.in_order, stdout=True, slot=0
+        )
         copied = packets.read(process.blocks(), job, _reporter(found, work))
         log = process.wait()
     if not copied.count:
@@ -285,21 +286,22 @@ def _start_reader(
     input_: Input, found: Probe, arguments: list[str], job: Job, slot: int | None = None
 ) -> _Reader:
     readable, writable = os.pipe()
-    with input_.opened() as (source, fds):
-        demuxer = presets.demuxer_arguments(found.container, found.track)
-        first_frame = packets.first_frame_arguments(found.track.index, writable)
-        try:
-            process = job.start(
-                [*demuxer, *source, *arguments, *first_frame],
-                fds=(*fds, writable),
-                stdout=True,
-                slot=slot,
-            )
-        except BaseException:
-            os.close(readable)
-            raise
-        finally:
-            os.close(writable)
+    first_frame = packets.first_frame_arguments(found.track.index, writable)
+    try:
+        process = input_.start(
+            job,
+            presets.demuxer_arguments(found),
+            [*arguments, *first_frame],
+            in_order=found.in_order,
+            fds=(writable,),
+            stdout=True,
+            slot=slot,
+        )
+    except BaseException:
+        os.close(readable)
+        raise
+    finally:
+        os.close(writable)
     return _Reader(process, os.fdopen(readable, "rb"))
 
 

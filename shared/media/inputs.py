@@ -1,19 +1,22 @@
 """How FFmpeg is let at an untrusted file: one descriptor or one loopback address, no more.
 
 A local file is handed over as an open descriptor, so that FFmpeg needs no right to open
-anything by name, and no name, however odd, ever reaches its command line.
+anything by name, and no name, however odd, ever reaches its command line. Any other is read
+by range from a loopback address, or from a pipe where it is read in order.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from shared.errors import CancelledError, Code, PermanentError, TransientError
-from shared.media import serve
+from shared.media import feed, serve
+from shared.media.feed import PIECE_BYTES, Feeders
+from shared.media.ffmpeg import Job, Process
 from shared.media.mended import MendedSource, find_patches
 from shared.ports import ByteSource
 
@@ -38,6 +41,7 @@ DECODERS = (
 )
 
 _WHITELISTS = ("-format_whitelist", DEMUXERS, "-codec_whitelist", DECODERS)
+_PIPE = ("-protocol_whitelist", "pipe", "-blocksize", str(PIECE_BYTES), "-i", "pipe:0")
 
 
 @dataclass(frozen=True)
@@ -45,29 +49,64 @@ class Input:
     """A source that FFmpeg processes can be started on, one after another or side by side."""
 
     source: ByteSource
-    server: serve.RangeServer | None
+    server: serve.RangeServer | None = None
+    feeders: Feeders | None = None
 
-    @contextmanager
-    def opened(self) -> Iterator[tuple[list[str], tuple[int, ...]]]:
-        """Yield the arguments that open the source, and the descriptors to hand down.
+    def start(
+        self,
+        job: Job,
+        options: Sequence[str],
+        outputs: Sequence[str],
+        *,
+        in_order: bool = False,
+        fds: Iterable[int] = (),
+        stdout: bool = False,
+        slot: int | None = None,
+    ) -> Process:
+        """Start FFmpeg on the source, with ``options`` before it and ``outputs`` behind.
 
-        Each process gets a descriptor of its own, since the position belongs to it.
+        ``in_order`` says that nothing in it is sought; the rest is as in ``Job.start``.
         Raises ``PermanentError`` when the local file cannot be opened any more.
         """
-        if self.server:
-            yield [*_WHITELISTS, *serve.HTTP_INPUT_OPTIONS, "-i", self.server.url], ()
-            return
-        assert self.source.local_path is not None
-        fd = _open(self.source.local_path)
-        try:
-            yield [*_WHITELISTS, "-protocol_whitelist", "fd", "-fd", str(fd), "-i", "fd:"], (fd,)
-        finally:
-            os.close(fd)
+        piped = in_order and self.feeders is not None
+        with self._opened(piped=piped) as (source, own):
+            process = job.start(
+                [*options, *_WHITELISTS, *source, *outputs],
+                stdin=piped,
+                stdout=stdout,
+                fds=(*fds, *own),
+                slot=slot,
+            )
+        if piped:
+            self._feed(process)
+        return process
+
+    @contextmanager
+    def _opened(self, *, piped: bool) -> Iterator[tuple[Sequence[str], tuple[int, ...]]]:
+        """Yield the arguments that open the source, and the descriptors to hand down."""
+        if piped:
+            yield _PIPE, ()
+        elif self.server:
+            yield [*serve.HTTP_INPUT_OPTIONS, "-i", self.server.url], ()
+        else:
+            assert self.source.local_path is not None
+            # One for each process, since the position belongs to it.
+            fd = _open(self.source.local_path)
+            try:
+                yield ["-protocol_whitelist", "fd", "-fd", str(fd), "-i", "fd:"], (fd,)
+            finally:
+                os.close(fd)
+
+    def _feed(self, process: Process) -> None:
+        assert self.feeders
+        assert self.server
+        self.feeders.start(self.server.source, process)
 
     def check(self) -> None:
         """Raise what the source itself met: it explains whatever FFmpeg then said."""
-        if self.server and self.server.failure:
-            raise self.server.failure
+        for one in (self.server, self.feeders):
+            if one and one.failure:
+                raise one.failure
 
     @contextmanager
     def blamed(self) -> Iterator[None]:
@@ -98,11 +137,11 @@ def reachable(source: ByteSource, name: str = "") -> Iterator[Input]:
     The ending of ``name`` helps to tell bare sound formats apart.
     """
     if source.local_path and not find_patches(source):
-        yield Input(source, None)
+        yield Input(source)
         return
-    with serve.serve(MendedSource(source), name=name) as server:
+    with feed.feeders() as feeders, serve.serve(MendedSource(source), name=name) as server:
         # What looks at the bytes itself goes through the same cache as FFmpeg.
-        yield Input(server.source, server)
+        yield Input(server.source, server, feeders)
 
 
 def own_file(path: Path) -> list[str]:

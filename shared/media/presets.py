@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from shared.media.probe import AudioTrack
+from shared.media.probe import AudioTrack, Probe
 
 #: Sample rates that MP3 has, in Hz: MPEG-1, MPEG-2 and MPEG-2.5.
 MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
@@ -159,13 +159,13 @@ def codec_arguments(recipe: Recipe) -> list[str]:
     return [*_encoder(recipe), *_REPRODUCIBLE, *_muxer(recipe)]
 
 
-def demuxer_arguments(container: str, track: AudioTrack) -> list[str]:
-    """Return what makes reading ``track`` cheaper; the samples are the same.
+def demuxer_arguments(found: Probe) -> list[str]:
+    """Return what makes reading a file cheaper; the samples are the same.
 
     A WAV is cut into packets of a few kilobytes, which cost more to hand from thread to
     thread than to decode: half of the reader's time. One of 64 KiB is read in one go.
     """
-    return ["-max_size", str(1 << 16)] if container in ("wav", "w64") and track.raw else []
+    return ["-max_size", str(1 << 16)] if found.in_order else []
 
 
 def pcm_arguments(recipe: Recipe, track: AudioTrack, sample_format: str) -> list[str]:

@@ -72,7 +72,7 @@ class AudioTrack:
 
     @property
     def raw(self) -> bool:
-        """Whether its packets are samples one after the other, so that any size may be read."""
+        """Whether its packets are samples one after the other, whatever their size."""
         return bool(_RAW.fullmatch(self.codec))
 
 
@@ -98,6 +98,11 @@ class Probe:
         return self.container.startswith("mov") or (
             self.container.startswith("matroska") and self.duration_s is not None
         )
+
+    @property
+    def in_order(self) -> bool:
+        """Whether it is a header and raw samples, so that nothing in it is sought."""
+        return self.container in ("wav", "w64") and self.track.raw
 
     @property
     def track(self) -> AudioTrack:
@@ -137,8 +142,7 @@ def probe(input_: Input, job: Job) -> Probe:
 
 
 def _described(input_: Input, job: Job) -> Log:
-    with input_.opened() as (arguments, fds):
-        process = job.start(arguments, fds=fds)
+    process = input_.start(job, [], [])
     try:
         return process.wait(expected=OPENED)
     except PermanentError:

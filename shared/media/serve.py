@@ -89,7 +89,7 @@ class RangeServer:
         self._thread.start()
 
     @property
-    def source(self) -> ByteSource:
+    def source(self) -> ReadAhead:
         """The source as the server reads it: what is cached is not fetched again."""
         return self._source
 

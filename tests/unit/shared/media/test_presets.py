@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.media import presets
-from shared.media.probe import AudioTrack
+from shared.media.probe import AudioTrack, Probe
 
 
 def track(**changes: object) -> AudioTrack:
@@ -85,13 +85,22 @@ def test_what_an_mp3_encoder_is_told() -> None:
     ]
 
 
-def test_only_raw_samples_in_a_wav_take_the_size_of_their_packets() -> None:
-    raw = [track(codec=f"pcm_{one}") for one in ("s16le", "s24le", "f32le", "u8", "mulaw")]
+def probed(container: str, codec: str) -> Probe:
+    return Probe(container=container, duration_s=1, start_s=0, tracks=(track(codec=codec),))
 
-    assert all(presets.demuxer_arguments("wav", one) for one in raw)
-    assert presets.demuxer_arguments("w64", raw[0]) == presets.demuxer_arguments("wav", raw[0])
-    assert presets.demuxer_arguments("wav", track(codec="adpcm_ms")) == []
-    assert presets.demuxer_arguments("mov,mp4,m4a,3gp,3g2,mj2", raw[0]) == []
+
+@pytest.mark.parametrize("codec", ["s16le", "s24le", "s24be", "f32le", "u8", "mulaw"])
+@pytest.mark.parametrize("container", ["wav", "w64"])
+def test_raw_samples_take_the_size_of_their_packets(container: str, codec: str) -> None:
+    assert presets.demuxer_arguments(probed(container, f"pcm_{codec}")) == ["-max_size", "65536"]
+
+
+@pytest.mark.parametrize(
+    ("container", "codec"),
+    [("wav", "adpcm_ms"), ("wav", "mp3"), ("mov,mp4,m4a,3gp,3g2,mj2", "pcm_s16le")],
+)
+def test_nothing_else_does(container: str, codec: str) -> None:
+    assert presets.demuxer_arguments(probed(container, codec)) == []
 
 
 @pytest.mark.parametrize(
