@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from shared.errors import Code, PermanentError
-from shared.media import mp3, packets, presets
+from shared.media import mp3, mp3_wave, packets, presets
 from shared.media.declared import declared
 from shared.media.ffmpeg import Job, Limits, Process
-from shared.media.inputs import Input, own_file
+from shared.media.inputs import Input
 from shared.media.log import InputCounts, Log
 from shared.media.parallel import NotConvergedError, ParallelEncoder
 from shared.media.presets import Codec, Recipe
@@ -120,8 +120,7 @@ def _refuse_truncated(input_: Input, track: AudioTrack, duration_s: float) -> No
 
 
 def _mp3(input_: Input, found: Probe, recipe: Recipe, work: Work, workers: int) -> Encoded:
-    bare = recipe.muxer != "mp3"
-    path = work.directory / ("frames.mp3" if bare else f"audio.{recipe.extension}")
+    path = work.directory / f"audio.{recipe.extension}"
     track, total = found.track, (found.duration_s or 0.0) * recipe.sample_rate
     sample_format = presets.raw_sample_format(track)
 
@@ -135,15 +134,13 @@ def _mp3(input_: Input, found: Probe, recipe: Recipe, work: Work, workers: int) 
         # The encoders take the first processors, the reader the next one.
         reader = _start_reader(input_, found, arguments, job, slot=workers)
         encoder = ParallelEncoder(job, recipe, sample_format, workers, on_samples)
-        writer = _Mp3Writer(file, bare=bare)
+        writer = _Mp3Writer(file, recipe.muxer)
         with reader.first_frame:
             encoder.run(reader.process.stdout, writer)
             log = reader.process.wait()
             start_offset_s = reader.start_offset(found)
         duration_s = _duration(log, track)
         writer.finish(encoder.samples)
-        if bare:
-            path = _remux(path, recipe, work, job)
     return Encoded(
         path=path,
         recipe=recipe,
@@ -155,11 +152,11 @@ def _mp3(input_: Input, found: Probe, recipe: Recipe, work: Work, workers: int) 
 
 
 class _Mp3Writer:
-    """Writes frames behind room for the Info frame, which only the end can fill."""
+    """Writes frames behind room for what only the end can fill: an Info frame or a WAV's head."""
 
-    def __init__(self, file: BinaryIO, *, bare: bool) -> None:
+    def __init__(self, file: BinaryIO, muxer: str) -> None:
         self._file = file
-        self._bare = bare
+        self._in_wave = muxer == "wav"
         self._first: mp3.Header | None = None
         self._bytes = 0
         self.frames = 0
@@ -169,26 +166,23 @@ class _Mp3Writer:
             return
         if self._first is None:
             self._first = mp3.Header.parse(data)
-            if not self._bare:
-                self._file.write(bytes(mp3.info_size(self._first)))
+            room = mp3_wave.HEAD_BYTES if self._in_wave else mp3.info_size(self._first)
+            self._file.write(bytes(room))
         self._file.write(data)
         self._bytes += len(data)
         self.frames += len(mp3.frame_starts(data)) - 1
 
     def finish(self, samples: int) -> None:
-        if self._first is not None and not self._bare:
-            self._file.seek(0)
-            self._file.write(mp3.info_frame(self._first, self.frames, self._bytes, samples))
+        if self._first is None:
+            return
+        if self._in_wave:
+            self._file.write(mp3_wave.pad(self._bytes))
+            head = mp3_wave.head(self._first, self.frames, self._bytes)
+        else:
+            head = mp3.info_frame(self._first, self.frames, self._bytes, samples)
+        self._file.seek(0)
+        self._file.write(head)
         self._file.flush()
-
-
-def _remux(bare: Path, recipe: Recipe, work: Work, job: Job) -> Path:
-    """Put bare MP3 frames into the recipe's container."""
-    path = work.directory / f"audio.{recipe.extension}"
-    arguments = [*own_file(bare), "-map", "0:a", "-c", "copy", "-fflags", "+bitexact"]
-    job.run([*arguments, "-f", recipe.muxer, f"file:{path}"])
-    bare.unlink()
-    return path
 
 
 # One FFmpeg process: everything but MP3.

@@ -8,13 +8,13 @@ the encode.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO
 
 from shared.errors import Code, PermanentError
-from shared.media import mp3, presets, probe, waveform
+from shared.media import mp3, mp3_wave, presets, probe, waveform
 from shared.media.encode import Encoded, tolerance
 from shared.media.ffmpeg import Job
 from shared.media.inputs import own_file
@@ -56,7 +56,7 @@ def verify(encoded: Encoded, job: Job) -> Verified:
         ours=True,
         level="info",
     )
-    if encoded.recipe.muxer == "mp3" and encoded.recipe.codec is Codec.MP3:
+    if encoded.recipe.codec is Codec.MP3:
         _check_frames(encoded)  # while FFmpeg decodes
     levels = waveform.measure(process.blocks())
     log = process.wait()
@@ -86,7 +86,7 @@ def _windows(encoded: Encoded) -> list[str]:
 
 
 def _check_frames(encoded: Encoded) -> None:
-    first, count = _frames(encoded.path)
+    first, count = _frames(encoded)
     decoded = count * first.samples - mp3.ENCODER_DELAY
     if decoded < encoded.samples:
         raise _failed(f"{encoded.samples - decoded} samples are missing at its end")
@@ -99,21 +99,39 @@ def _check_frames(encoded: Encoded) -> None:
         raise _failed(f"it lasts {length:.2f} s where the source lasts {encoded.duration_s:.2f} s")
 
 
-def _frames(path: Path) -> tuple[mp3.Header, int]:
-    """Return the first header after the Info frame, and how many frames follow."""
-    with path.open("rb") as file:
+def _frames(encoded: Encoded) -> tuple[mp3.Header, int]:
+    """Return the first header after the file's head, and how many frames follow."""
+    with encoded.path.open("rb") as file:
         try:
-            info = mp3.info_bytes(file.read(_HEAD_BYTES))
-            if not info:
-                raise _failed("nothing in it tells players its exact length")
-            file.seek(info)
-            return mp3.count_frames(_blocks(file))
+            in_wave = encoded.recipe.muxer == "wav"
+            size = _skip_wave_head(file) if in_wave else _skip_info_frame(file)
+            return mp3.count_frames(_blocks(file, size))
         except mp3.FrameError as error:
             raise _failed(str(error)) from error
 
 
-def _blocks(file: BinaryIO) -> Iterator[bytes]:
-    while block := file.read(1 << 20):
+def _skip_info_frame(file: BinaryIO) -> int:
+    info = mp3.info_bytes(file.read(_HEAD_BYTES))
+    if not info:
+        raise _failed("nothing in it tells players its exact length")
+    file.seek(info)
+    return _size(file) - info
+
+
+def _skip_wave_head(file: BinaryIO) -> int:
+    size = mp3_wave.audio_bytes(file.read(mp3_wave.HEAD_BYTES))
+    if mp3_wave.HEAD_BYTES + size + len(mp3_wave.pad(size)) != _size(file):
+        raise _failed("it is not as long as its head says")
+    return size
+
+
+def _size(file: BinaryIO) -> int:
+    return os.fstat(file.fileno()).st_size
+
+
+def _blocks(file: BinaryIO, size: int) -> Iterator[bytes]:
+    while block := file.read(min(size, 1 << 20)):
+        size -= len(block)
         yield block
 
 

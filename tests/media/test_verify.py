@@ -75,6 +75,35 @@ def test_the_nightly_formats(
     )
 
 
+def wave(shelf: Shelf, tmp_path: Path) -> Encoded:
+    """A WAV that holds MP3, of 20 s."""
+    recipe = presets.for_compression("wav", 16000, 1, 32_000)
+    return make(shelf("long.wav"), "", tmp_path, recipe)
+
+
+def test_a_wave_of_mp3_that_lost_its_end(shelf: Shelf, tmp_path: Path) -> None:
+    made = wave(shelf, tmp_path)
+    with made.path.open("r+b") as file:
+        file.truncate(made.path.stat().st_size - 144)  # one frame
+
+    assert "as long as its head says" in refused(made)
+
+
+def test_a_wave_of_mp3_with_a_frame_too_few(shelf: Shelf, tmp_path: Path) -> None:
+    made = replace(wave(shelf, tmp_path), frames=1 + wave(shelf, tmp_path).frames)
+
+    assert "frames" in refused(made)
+
+
+def test_a_wave_of_mp3_with_a_broken_frame(shelf: Shelf, tmp_path: Path) -> None:
+    made = wave(shelf, tmp_path)
+    with made.path.open("r+b") as file:
+        file.seek(106 + 144 * 50)
+        file.write(bytes(4))
+
+    assert "no frame begins" in refused(made)
+
+
 @pytest.mark.parametrize("preset", ["mp3", "opus", "whisper", "copy"])
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
 def test_cut(share: float, preset: str, shelf: Shelf, tmp_path: Path) -> None:
