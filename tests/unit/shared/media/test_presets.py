@@ -25,12 +25,13 @@ def track(**changes: object) -> AudioTrack:
 
 BITEXACT = ["-map_metadata", "-1", "-map_chapters", "-1", "-fflags", "+bitexact",
             "-flags:a", "+bitexact"]  # fmt: skip
+GATHERED = ["-flush_packets", "0"]
 
 
 @pytest.mark.parametrize(
     ("preset", "arguments"),
     [
-        ("copy", ["-c:a", "copy", *BITEXACT, "-movflags", "+faststart", "-f", "ipod"]),
+        ("copy", ["-c:a", "copy", *BITEXACT, *GATHERED, "-movflags", "+faststart", "-f", "ipod"]),
         (
             "opus",
             [
@@ -43,6 +44,7 @@ BITEXACT = ["-map_metadata", "-1", "-map_chapters", "-1", "-fflags", "+bitexact"
                 "-b:a",
                 "64000",
                 *BITEXACT,
+                *GATHERED,
                 "-f",
                 "opus",
             ],
@@ -59,6 +61,7 @@ BITEXACT = ["-map_metadata", "-1", "-map_chapters", "-1", "-fflags", "+bitexact"
                 "-sample_fmt",
                 "s16",
                 *BITEXACT,
+                *GATHERED,
                 "-f",
                 "flac",
             ],
@@ -81,7 +84,7 @@ def test_what_an_mp3_encoder_is_told() -> None:
         *("-f", "f32le", "-sample_rate", "768000", "-ch_layout", "stereo"),
         *("-blocksize", "1048576", "-i", "pipe:0", "-af", "asetrate=48000"),
         *("-c:a", "libmp3lame", "-b:a", "128000", "-reservoir", "0"),
-        *("-write_xing", "0", "-id3v2_version", "0", "-f", "mp3", "pipe:1"),
+        *("-write_xing", "0", "-id3v2_version", "0", *GATHERED, "-f", "mp3", "pipe:1"),
     ]
 
 
