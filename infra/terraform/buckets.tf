@@ -122,8 +122,19 @@ resource "google_storage_bucket" "functions_source" {
       type = "Delete"
     }
     condition {
-      num_newer_versions         = 1
       days_since_noncurrent_time = 30
+      with_state                 = "ARCHIVED"
+    }
+  }
+
+  # What the image was built of; the image itself is in the registry.
+  lifecycle_rule {
+    action {
+      type = "Delete"
+    }
+    condition {
+      age            = 7
+      matches_prefix = ["image/"]
     }
   }
 

@@ -70,7 +70,16 @@ def main(argv: list[str]) -> int:
     answer = ANSWERS.get(command)
     print(answer(world, values, flags) if answer else "")
     path.write_text(json.dumps(world))
+    if world["listener"]:
+        tell(world, command, values, flags)
     return 0
+
+
+def tell(world: World, command: str, values: list[str], flags: dict[str, str]) -> None:
+    """Let a fake of Google's control plane know; its refusal ends this program."""
+    call = {"command": command, "values": values, "flags": flags, "images": world["images"]}
+    request = urllib.request.Request(world["listener"], data=json.dumps(call).encode())
+    urllib.request.urlopen(request, timeout=30).close()
 
 
 def refuse(why: str) -> int:

@@ -73,6 +73,7 @@ class Rig:
             buckets={},
             failed="",
             images=[],
+            listener="",
             storage=self.storage,
             vulnerabilities="",
         )

@@ -1,0 +1,122 @@
+"""`make deploy` of the whole configuration, from an empty project that refuses what Google does."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.delivery.rig import IMAGE, PROJECT, TOKEN, Rig, copy, digest, run
+from tests.emulators import ROOT, find_tool
+from tests.providers import check_initialised
+from tests.terraform.control_plane import World, serve
+from tests.terraform.rig import lead_to_the_fake
+
+pytestmark = pytest.mark.slow
+
+
+@dataclass
+class Whole:
+    """A laptop with the whole checkout, and the project that it deploys to."""
+
+    laptop: Rig
+    world: World
+
+    def deployed_services(self) -> set[str]:
+        """Return the names of what runs."""
+        return {name.rpartition("/")[2] for name in self.world.resources if "/services/" in name}
+
+
+@contextmanager
+def listening(world: World) -> Iterator[str]:
+    """Do in ``world`` what the stand-in for gcloud was told to; yields the address to tell it."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            call = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            with world.lock:
+                _do(world, call)
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def _do(world: World, call: dict[str, Any]) -> None:
+    project = world.project(PROJECT)
+    if call["command"] == "services enable":
+        for service in call["values"]:
+            world.enable(project, service)
+    elif call["command"] == "beta services identity create":
+        world.create_identity(PROJECT, call["flags"]["--service"])
+    elif call["command"] == "builds submit":
+        world.push_image(f"{IMAGE}@{call['images'][-1][2]}")
+
+
+@pytest.fixture
+def whole(rig: Rig) -> Iterator[Whole]:
+    """A laptop with the real configuration, and an empty project: not one API is enabled."""
+    shutil.rmtree(rig.terraform_dir)
+    for name in ("infra/terraform", "functions", "shared", "constraints.txt"):
+        shutil.rmtree(rig.checkout / name, ignore_errors=True)
+        copy(ROOT / name, rig.checkout / name)
+    for left in rig.terraform_dir.rglob(".terraform*"):
+        shutil.rmtree(left) if left.is_dir() else left.unlink()
+    world = World()
+    world.add_project(PROJECT).enabled.clear()
+    with serve(world) as server, listening(world) as listener:
+        lead_to_the_fake(rig.terraform_dir, server.url, backend="gcs")
+        check_initialised(_initialised(rig), "google")
+        rig.change(listener=listener)
+        yield Whole(rig, world)
+
+
+def _initialised(rig: Rig) -> Any:
+    directory: Path = rig.folder / "looked"
+    return run(
+        [find_tool("terraform"), f"-chdir={rig.terraform_dir}", "init", "-backend=false"],
+        {**rig.environment, **TOKEN, "TF_DATA_DIR": str(directory)},
+    )
+
+
+def test_from_an_empty_project_to_nothing_again(whole: Whole) -> None:
+    laptop, world = whole.laptop, whole.world
+
+    done = laptop.run("deploy")
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert {"notify", "maintain", "nightly", "compress", "extract-audio"} <= (
+        whole.deployed_services()
+    )
+    assert digest(1) in json.dumps(world.resources)
+    assert re.search(r"webhook", done.stdout)
+    assert world.gaps == []
+
+    laptop.forget_calls()
+    again = laptop.run("deploy")
+    assert again.returncode == 0, again.stderr[-3000:]
+    assert "Nothing to change." in again.stdout
+    assert not [call for call in laptop.calls() if re.search(r"terraform \S+ apply", call)]
+
+    gone = laptop.run("destroy", typed=f"{PROJECT}\n")
+    assert gone.returncode == 0, gone.stdout[-3000:] + gone.stderr[-3000:]
+    assert world.left() == []

@@ -1,0 +1,118 @@
+"""A WAV from far away is fed to FFmpeg through a pipe: the same file, and the right end."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from shared.errors import Code, PermanentError, TransientError
+from shared.events import SourceFile
+from shared.lease import Outcome
+from shared.models import Status
+from shared.ports import ByteSource
+from tests.media import clips
+from tests.media.containers import CountingSource
+from tests.media.rig import RangeSources, Rig
+
+
+@pytest.fixture(scope="module")
+def minutes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five minutes: 58 MB, more than what is kept of a source."""
+    path = tmp_path_factory.mktemp("minutes") / "minutes.wav"
+    clips.run(*clips.speech(300, 48000, 2), "-c:a", "pcm_s16le", path)
+    return path
+
+
+class Sources(RangeSources):
+    """Files of which every read beyond the middle meets ``beyond`` first."""
+
+    def __init__(self, beyond: Callable[[], None] = lambda: None) -> None:
+        super().__init__()
+        self._beyond = beyond
+        self.opened: list[CountingSource] = []
+
+    def open(self, item: SourceFile) -> ByteSource:  # type: ignore[override]
+        path = Path(item.source_id)
+        middle = path.stat().st_size // 2
+
+        def before_read(offset: int, length: int) -> None:
+            if offset + length > middle:
+                self._beyond()
+
+        self.opened.append(CountingSource(path, before_read=before_read))
+        return self.opened[-1]
+
+
+class Silence:
+    """Lets nobody pass; ``reached`` tells that someone came."""
+
+    def __init__(self) -> None:
+        self.reached, self._over = threading.Event(), threading.Event()
+
+    def __call__(self) -> None:
+        self.reached.set()
+        self._over.wait(20)
+        raise TransientError("closed")
+
+    def end(self) -> None:
+        self._over.set()
+
+
+@pytest.mark.parametrize("preset", ["mp3", "copy", "opus", "whisper"])
+def test_the_same_file_comes_of_it_and_every_byte_is_read_once(
+    preset: str, minutes: Path, worker: Rig
+) -> None:
+    here, sources = worker.extract(minutes, preset), Sources()
+
+    there = worker.extract(minutes, preset, sources=sources)
+
+    assert _sha256(there.path) == _sha256(here.path)
+    # The head, too, which was read to see what it is; and its last block, to see whether it lies.
+    assert sources.opened[0].bytes_read <= minutes.stat().st_size + (8 << 20)
+
+
+def test_a_source_that_breaks_is_not_the_end_of_the_file(minutes: Path, worker: Rig) -> None:
+    def broken() -> None:
+        raise TransientError("the line is down")
+
+    made = worker.extract(minutes, sources=Sources(broken))
+
+    assert made.result.outcome is Outcome.RETRY, made.result
+    assert not list(made.storage.list())
+
+
+def test_a_source_that_is_gone_says_so(minutes: Path, worker: Rig) -> None:
+    def gone() -> None:
+        raise PermanentError(Code.GONE, "it was deleted while it was read")
+
+    worker.extract(minutes, sources=Sources(gone)).ended_as(Status.SKIPPED, Code.GONE)
+
+
+@pytest.mark.parametrize("preset", ["mp3", "copy"])
+def test_a_source_that_falls_silent_may_answer_later(
+    preset: str, minutes: Path, worker: Rig
+) -> None:
+    silence = Silence()
+
+    made = worker.extract(minutes, preset, sources=Sources(silence), stall_s=1)
+
+    silence.end()
+    assert made.result.outcome is Outcome.RETRY, made.result
+
+
+def test_cancelled_while_it_waits_for_the_source(minutes: Path, worker: Rig) -> None:
+    silence = Silence()
+    worker.cancelled = silence.reached.is_set
+
+    made = worker.extract(minutes, sources=Sources(silence))
+
+    silence.end()
+    assert made.result.outcome is Outcome.CANCELLED, made.result
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
