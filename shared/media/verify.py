@@ -16,7 +16,7 @@ from typing import BinaryIO
 from shared.errors import Code, PermanentError
 from shared.media import mp3, mp3_wave, presets, probe, waveform
 from shared.media.encode import Encoded, tolerance
-from shared.media.ffmpeg import Job
+from shared.media.ffmpeg import Job, Process
 from shared.media.inputs import own_file
 from shared.media.log import Log
 from shared.media.presets import Codec
@@ -44,30 +44,26 @@ def verify(encoded: Encoded, job: Job) -> Verified:
     Raises ``PermanentError(verify_failed)`` with what is wrong.
     """
     size = encoded.path.stat().st_size
-    process = job.start(
-        # How much may be broken is for us to judge.
-        [
-            "-max_error_rate",
-            "1",
-            *_windows(encoded),
-            *waveform.arguments(encoded.path, encoded.duration_s),
-        ],
-        stdout=True,
-        ours=True,
-        level="info",
-    )
+    # Two processes: FFmpeg reads the inputs of one in step, which takes the time of both.
+    windows = _start(_windows(encoded), job)
+    picture = _start(waveform.arguments(encoded.path, encoded.duration_s), job, stdout=True)
     if encoded.recipe.codec is Codec.MP3:
         _check_frames(encoded)  # while FFmpeg decodes
-    levels = waveform.measure(process.blocks())
-    log = process.wait()
-    _check_decoded(encoded, log)
-    _check_length(encoded, log)
+    levels = waveform.measure(picture.blocks())
+    logs = windows.wait(), picture.wait()
+    _check_decoded(encoded, *logs)
+    _check_length(encoded, logs[0])
     return Verified(
         bytes=size,
         duration_s=encoded.duration_s,
         bitrate_kbps=round(size * 8 / encoded.duration_s / 1000, 1),
         levels=levels,
     )
+
+
+def _start(arguments: list[str], job: Job, *, stdout: bool = False) -> Process:
+    # How much may be broken is for us to judge.
+    return job.start(["-max_error_rate", "1", *arguments], stdout=stdout, ours=True, level="info")
 
 
 def _windows(encoded: Encoded) -> list[str]:
@@ -135,21 +131,22 @@ def _blocks(file: BinaryIO, size: int) -> Iterator[bytes]:
         yield block
 
 
-def _check_decoded(encoded: Encoded, log: Log) -> None:
+def _check_decoded(encoded: Encoded, windows: Log, picture: Log) -> None:
     if encoded.recipe.codec is Codec.COPY:
-        _check_copy(encoded, log)
-    elif not log.written_kib(0):
+        _check_copy(encoded, windows, picture)
+    elif not windows.written_kib(0):
         raise _failed("nothing of it can be decoded")
-    elif log.errors():
-        _log.warning("FFmpeg says of audio that was made: %s", log.last_words())
+    elif words := windows.errors() or picture.errors():
+        _log.warning("FFmpeg says of audio that was made: %s", words[-1])
         raise _failed("it cannot be decoded without errors")
 
 
-def _check_copy(encoded: Encoded, log: Log) -> None:
+def _check_copy(encoded: Encoded, windows: Log, picture: Log) -> None:
     """Judge a copy as its source would be: what cannot be decoded was broken before."""
-    if not log.written_kib(0):
+    if not windows.written_kib(0):
         raise PermanentError(Code.CORRUPT, "nothing of its audio can be decoded")
-    lost_s = log.decode_errors * encoded.duration_s / max(1, encoded.frames)
+    errors = windows.decode_errors + picture.decode_errors
+    lost_s = errors * encoded.duration_s / max(1, encoded.frames)
     if lost_s > tolerance(encoded.duration_s):
         raise PermanentError(
             Code.CORRUPT, f"the file is damaged: {lost_s:.1f} s of its audio cannot be decoded"

@@ -38,7 +38,7 @@ class Level(NamedTuple):
 
 
 def arguments(path: Path, duration_s: float) -> list[str]:
-    """Return FFmpeg's arguments that read ``path`` as a second input and print its samples."""
+    """Return FFmpeg's arguments that read ``path`` and print its samples."""
     step = duration_s / COLUMNS
     at = f"mod(pts*tb,{step:.6f})"
     # A packet may be longer than the look (FLAC: 0.3 s): the one that a column begins in stays.
@@ -46,7 +46,7 @@ def arguments(path: Path, duration_s: float) -> list[str]:
     return [
         *("-bsf:a", "noise=drop=" + drop.replace(",", r"\,")),
         *own_file(path),
-        *("-map", "1:a:0", "-af", presets.COUNTED_TIMES),
+        *("-map", "0:a:0", "-af", presets.COUNTED_TIMES),
         *("-ac", "1", "-ar", str(_RATE), "-f", "s16le", "pipe:1"),
     ]
 
