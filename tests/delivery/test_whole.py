@@ -23,6 +23,9 @@ from tests.terraform.rig import lead_to_the_fake
 
 pytestmark = pytest.mark.slow
 
+#: The bucket that Cloud Functions makes for itself, and keeps.
+MADE_BY_GOOGLE = "gcf-v2-sources-"
+
 
 @dataclass
 class Whole:
@@ -82,6 +85,11 @@ def whole(rig: Rig) -> Iterator[Whole]:
         copy(ROOT / name, rig.checkout / name)
     for left in rig.terraform_dir.rglob(".terraform*"):
         shutil.rmtree(left) if left.is_dir() else left.unlink()
+    rig.more["HOME"] = str(Path.home())  # where a mirror of the providers may lie
+    # Most of what the provider does is to wait.
+    rig.more |= dict.fromkeys(
+        ("TF_CLI_ARGS_plan", "TF_CLI_ARGS_apply"), "-parallelism=60 -no-color"
+    )
     world = World()
     world.add_project(PROJECT).enabled.clear()
     with serve(world) as server, listening(world) as listener:
@@ -119,4 +127,4 @@ def test_from_an_empty_project_to_nothing_again(whole: Whole) -> None:
 
     gone = laptop.run("destroy", typed=f"{PROJECT}\n")
     assert gone.returncode == 0, gone.stdout[-3000:] + gone.stderr[-3000:]
-    assert world.left() == []
+    assert [name for name in world.left() if MADE_BY_GOOGLE not in name] == []
