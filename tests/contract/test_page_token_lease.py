@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
@@ -15,8 +16,14 @@ from shared.ports import Documents
 LEASE = timedelta(seconds=30)
 
 
-def leased(documents: Documents, lease: timedelta = LEASE) -> Leased:
-    return Leased(documents, STATES, "default", lease, lambda: datetime.now(UTC))
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def leased(
+    documents: Documents, lease: timedelta = LEASE, clock: Callable[[], datetime] = now
+) -> Leased:
+    return Leased(documents, STATES, "default", lease, clock)
 
 
 def test_there_is_nothing_to_hold_before_there_is_a_document(documents: Documents) -> None:
@@ -43,15 +50,16 @@ def test_one_of_many_holds_it(documents: Documents) -> None:
 
 
 def test_one_that_ran_out_is_taken_over_and_writes_no_more(documents: Documents) -> None:
-    state = leased(documents, timedelta(seconds=0.1))
+    passed = timedelta()
+    state = leased(documents, clock=lambda: now() + passed)
     state.create({"page_token": "1"})
     first = state.acquire()
     assert first
     assert not state.was_abandoned(state.read() or {})
-    time.sleep(0.15)
+    passed += LEASE
     assert state.was_abandoned(state.read() or {})
     first.write(page_token="2")  # expiry alone takes nothing away
-    time.sleep(0.15)
+    passed += LEASE
     second = state.acquire()
     assert second
     with pytest.raises(LeaseLostError):
@@ -65,9 +73,18 @@ def test_a_heartbeat_keeps_it(documents: Documents) -> None:
     hold = state.acquire()
     assert hold
     with hold:
-        time.sleep(4)
+        until = _expiry(state)
+        end = time.monotonic() + 20
+        while _expiry(state) == until and time.monotonic() < end:
+            time.sleep(0.05)
+        assert _expiry(state) > until
         assert state.is_held(state.read() or {})
         assert state.acquire() is None
+
+
+def _expiry(state: Leased) -> datetime:
+    expires: datetime = (state.read() or {})["lease_expires_at"]
+    return expires
 
 
 def test_writes_of_others_meanwhile_are_kept(documents: Documents) -> None:

@@ -514,17 +514,23 @@ def test_a_broken_line_leaves_the_mirrored_file_whole(
             data = (sshd.root / "x.bin").read_bytes()
             seen.add("old" if data == b"old" else "new" if data == content else "part")
 
-    def restart() -> None:
+    def break_it_midway() -> None:
+        unfinished = ".audio-pipeline.*.tmp"
+        while not over.is_set() and not any(f.stat().st_size for f in sshd.root.glob(unfinished)):
+            pass
         sshd.kill()
+        broken.set()
         sshd.start()
 
-    threads = [threading.Thread(target=look), threading.Timer(0.05, restart)]
+    broken = threading.Event()
+    threads = [threading.Thread(target=one) for one in (look, break_it_midway)]
     for thread in threads:
         thread.start()
     mirror.put("x.bin", content)
     over.set()
     for thread in threads:
         thread.join()
+    assert broken.is_set()
     assert seen <= {"old", "new"}
     assert [one.name for one in sshd.root.iterdir()] == ["x.bin"]
     assert (sshd.root / "x.bin").read_bytes() == content
