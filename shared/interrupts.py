@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, wait
 from contextvars import copy_context
 from typing import TypeVar
 
@@ -24,25 +23,32 @@ def sheltered(work: Callable[[], T], stop: Callable[[], object], grace_s: float)
     An interrupt meanwhile calls ``stop``, waits ``grace_s`` seconds at most for the work to
     end in order, and is raised.
     """
-    future: Future[T] = Future()
-    arguments = (_fulfil, future, work)
-    thread = threading.Thread(target=copy_context().run, args=arguments, name="work", daemon=True)
+    results: list[T] = []
+    errors: list[BaseException] = []
+    running = threading.Lock()
+
+    def run() -> None:
+        try:
+            results.append(work())
+        except BaseException as error:  # SystemExit, too, is for who waits
+            errors.append(error)
+        finally:
+            running.release()
+
+    running.acquire()
+    thread = threading.Thread(target=copy_context().run, args=(run,), name="work", daemon=True)
     try:
         thread.start()
-        # Not join(): interrupted, Python 3.11's takes the thread for ended (bpo-45274).
-        while not future.done():
-            wait([future], _LOOK_EVERY_S)
+        # Neither join(), which interrupted takes the thread for ended (Python 3.11, bpo-45274),
+        # nor a Future, whose lock an interrupt can leave taken.
+        while not running.acquire(timeout=_LOOK_EVERY_S):
+            pass
     except BaseException:
         stop()
-        if wait([future], grace_s).done:
+        if results or errors or running.acquire(timeout=grace_s):
             thread.join()
         raise
     thread.join()
-    return future.result()
-
-
-def _fulfil(future: Future[T], work: Callable[[], T]) -> None:
-    try:
-        future.set_result(work())
-    except BaseException as error:  # SystemExit, too, is for who waits
-        future.set_exception(error)
+    if errors:
+        raise errors.pop()
+    return results.pop()

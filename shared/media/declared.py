@@ -17,9 +17,8 @@ from shared.media.declared_sound import (
     is_avi,
     is_flac,
     is_mp3,
-    is_w64,
-    is_wav,
 )
+from shared.media.wave_chunks import is_w64, is_wav
 from shared.ports import ByteSource
 
 __all__ = ["Declared", "declared"]

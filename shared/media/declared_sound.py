@@ -5,26 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from shared.media.bounded import BoundedReader, Declared, UnknownStructureError
-
-_W64_RIFF = bytes.fromhex("726966662e91cf11a5d628db04c10000")
-_W64_WAVE = bytes.fromhex("77617665f3acd3118cd100c04f8edb8a")
-_W64_TAIL = _W64_WAVE[4:]
+from shared.media.wave_chunks import Chunk, w64_chunks, wav_chunks
 
 #: Formats of which each block is one sample of each channel: PCM, float, A-law, mu-law,
 #: and the extensible header, which holds one of them in practice.
 _SAMPLED = frozenset({1, 3, 6, 7, 0xFFFE})
 
 _MAX_CHUNKS = 1000
-
-
-def is_wav(head: bytes) -> bool:
-    """Tell whether a file starts as WAV and RF64 do."""
-    return head[:4] in {b"RIFF", b"RF64", b"BW64"} and head[8:12] == b"WAVE"
-
-
-def is_w64(head: bytes) -> bool:
-    """Tell whether a file starts as Sony's Wave64 does."""
-    return head[:16] == _W64_RIFF and head[24:40] == _W64_WAVE
 
 
 def is_flac(head: bytes) -> bool:
@@ -50,36 +37,30 @@ class _Wave:
 def declared_wav(reader: BoundedReader, _: int | None) -> Declared:
     """Read the chunks before the data; a size that only a broken-off writer leaves is none."""
     wave = _Wave()
-    offset = 12
-    for _chunk in range(_MAX_CHUNKS):
-        kind, size = reader.at(offset, 4), reader.uint_le(offset + 4, 4)
-        body = offset + 8
-        if kind == b"data":
+    for chunk in wav_chunks(reader):
+        size = chunk.size
+        if chunk.name == b"data":
             if size == 0xFFFFFFFF and wave.long_size:
                 size = wave.long_size
             elif _is_no_size(size):
                 size = 0
-            return _wave("wav", reader, wave, body, size)
-        if kind == b"ds64":
-            wave.long_size = reader.uint_le(body + 8, 8)
-        _read_wave_chunk(reader, kind, body, wave)
-        offset = body + size + size % 2
+            return _wave("wav", reader, wave, chunk.body, size)
+        if chunk.name == b"ds64":
+            wave.long_size = reader.uint_le(chunk.body + 8, 8)
+        _read_wave_chunk(reader, chunk, wave)
     raise UnknownStructureError("no data")
 
 
 def declared_w64(reader: BoundedReader, _: int | None) -> Declared:
     """Read the chunks before the data of Sony's Wave64."""
     wave = _Wave()
-    offset = 40
-    for _chunk in range(_MAX_CHUNKS):
-        identifier, size = reader.at(offset, 16), reader.uint_le(offset + 16, 8)
-        body = offset + 24
-        if size < 24 or identifier[4:] != _W64_TAIL:
-            raise UnknownStructureError("no chunk of Wave64")
-        if identifier[:4] == b"data":
-            return _wave("w64", reader, wave, body, 0 if size >= 1 << 62 else size - 24)
-        _read_wave_chunk(reader, identifier[:4], body, wave)
-        offset += (size + 7) & ~7
+    for chunk in w64_chunks(reader):
+        if chunk.size < 0:
+            raise UnknownStructureError("a chunk smaller than its head")
+        if chunk.name == b"data":
+            size = 0 if chunk.size >= (1 << 62) - 24 else chunk.size
+            return _wave("w64", reader, wave, chunk.body, size)
+        _read_wave_chunk(reader, chunk, wave)
     raise UnknownStructureError("no data")
 
 
@@ -89,13 +70,14 @@ def _is_no_size(size: int) -> bool:
     return size >= 0xFFFFF000 or 0x7FFFF000 <= size <= 0x80001000
 
 
-def _read_wave_chunk(reader: BoundedReader, kind: bytes, body: int, wave: _Wave) -> None:
-    if kind == b"fmt ":
+def _read_wave_chunk(reader: BoundedReader, chunk: Chunk, wave: _Wave) -> None:
+    body = chunk.body
+    if chunk.name == b"fmt ":
         wave.format = reader.uint_le(body, 2)
         wave.rate = reader.uint_le(body + 4, 4)
         wave.bytes_per_second = reader.uint_le(body + 8, 4)
         wave.block = reader.uint_le(body + 12, 2)
-    elif kind == b"fact":
+    elif chunk.name == b"fact":
         wave.samples = reader.uint_le(body, 4)
 
 

@@ -31,8 +31,12 @@ class Feeders:
         pipe = os.dup(process.stdin)
         process.close_stdin()
         thread = threading.Thread(target=self._run, args=(source, pipe), name="feed", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # the machine has no room for another one
+            os.close(pipe)
+            raise
         self._threads.append(thread)
-        thread.start()
 
     def _run(self, source: ReadAhead, pipe: int) -> None:
         try:

@@ -18,6 +18,7 @@ from shared.media import feed, serve
 from shared.media.feed import PIECE_BYTES, Feeders
 from shared.media.ffmpeg import Job, Process
 from shared.media.mended import MendedSource, find_patches
+from shared.media.wave_chunks import is_one_run
 from shared.ports import ByteSource
 
 #: Containers that hold recordings or sound. No playlist, manifest, script, picture or
@@ -65,10 +66,11 @@ class Input:
     ) -> Process:
         """Start FFmpeg on the source, with ``options`` before it and ``outputs`` behind.
 
-        ``in_order`` says that nothing in it is sought; the rest is as in ``Job.start``.
+        ``in_order`` says that its sound is read from front to back; the rest is as in
+        ``Job.start``.
         Raises ``PermanentError`` when the local file cannot be opened any more.
         """
-        piped = in_order and self.feeders is not None
+        piped = in_order and self.feeders is not None and is_one_run(self.source)
         with self._opened(piped=piped) as (source, own):
             process = job.start(
                 [*options, *_WHITELISTS, *source, *outputs],

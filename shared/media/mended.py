@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import TypeAlias
 
 from shared.media.bounded import BoundedReader, UnknownStructureError
-from shared.media.declared_sound import is_w64, is_wav
+from shared.media.wave_chunks import is_w64, is_w64_chunk, is_wav, w64_chunks, wav_chunks
 from shared.ports import ByteSource
 
 #: Where bytes are changed, and what to.
 Patches: TypeAlias = tuple[tuple[int, bytes], ...]
 
 _HEAD_BYTES = 64
-_MAX_CHUNKS = 1000
 
 #: What follows the sound is taken for sound itself only when it lasts a second at least:
 #: some writers leave a few bytes there that are no chunk, such as an ID3v1 tag.
@@ -91,26 +90,22 @@ def _patched(data: bytes, offset: int, start: int, right: bytes) -> bytes:
 
 
 def _wav(reader: BoundedReader, *, is_long: bool) -> Patches:
-    offset, bytes_per_second, long_size_at = 12, 0, 0
-    for _ in range(_MAX_CHUNKS):
-        kind, size = reader.at(offset, 4), reader.uint_le(offset + 4, 4)
-        body = offset + 8
-        if kind == b"data":
+    bytes_per_second, long_size_at = 0, 0
+    for chunk in wav_chunks(reader):
+        if chunk.name == b"data":
             break
-        if kind == b"ds64":
-            long_size_at = body + 8
-        elif kind == b"fmt ":
-            bytes_per_second = reader.uint_le(body + 8, 4)
-        offset = body + size + size % 2
-    else:
-        return ()
+        if chunk.name == b"ds64":
+            long_size_at = chunk.body + 8
+        elif chunk.name == b"fmt ":
+            bytes_per_second = reader.uint_le(chunk.body + 8, 4)
+    body, size = chunk.body, chunk.size
     if is_long and long_size_at:
         size = reader.uint_le(long_size_at, 8)
         lies = not 0 < size < _NO_SIZE_64 or _goes_on(reader, body + size, bytes_per_second)
         return ((long_size_at, (reader.size - body).to_bytes(8, "little")),) if lies else ()
     # FFmpeg knows the sizes that stand for none.
     lies = size not in (0, _NO_SIZE_32) and _goes_on(reader, body + size, bytes_per_second)
-    return ((offset + 4, _NO_SIZE_32.to_bytes(4, "little")),) if lies else ()
+    return ((chunk.at + 4, _NO_SIZE_32.to_bytes(4, "little")),) if lies else ()
 
 
 def _goes_on(reader: BoundedReader, end: int, bytes_per_second: int) -> bool:
@@ -124,24 +119,18 @@ def _goes_on(reader: BoundedReader, end: int, bytes_per_second: int) -> bool:
 
 
 def _w64(reader: BoundedReader) -> Patches:
-    tail = reader.at(24, 16)[4:]
-    offset, bytes_per_second = 40, 0
-    for _ in range(_MAX_CHUNKS):
-        identifier, size = reader.at(offset, 16), reader.uint_le(offset + 16, 8)
-        if identifier[4:] != tail:
-            return ()
-        if identifier[:4] == b"data":
+    bytes_per_second = 0
+    for chunk in w64_chunks(reader):
+        if chunk.name == b"data":
             break
-        if identifier[:4] == b"fmt ":
-            bytes_per_second = reader.uint_le(offset + 32, 4)
-        offset += (max(size, 24) + 7) & ~7
-    else:
-        return ()
-    end = offset + ((size + 7) & ~7)
-    lies = not 24 < size < _NO_SIZE_64 or (
-        reader.size - end >= max(40, _LEAST_S * bytes_per_second) and reader.at(end, 16)[4:] != tail
+        if chunk.name == b"fmt ":
+            bytes_per_second = reader.uint_le(chunk.body + 8, 4)
+    size, end = chunk.size, chunk.body + ((chunk.size + 7) & ~7)
+    lies = not 0 < size < _NO_SIZE_64 or (
+        reader.size - end >= max(40, _LEAST_S * bytes_per_second)
+        and not is_w64_chunk(reader.at(end, 16))
     )
     if not lies:
         return ()
     # The file's own size comes before: FFmpeg refuses one that has no room for a header.
-    return tuple((at + 16, (reader.size - at).to_bytes(8, "little")) for at in (0, offset))
+    return tuple((at + 16, (reader.size - at).to_bytes(8, "little")) for at in (0, chunk.at))

@@ -1,23 +1,23 @@
 """The head of a WAV that holds MP3 frames.
 
 Sources: Microsoft's ``MPEGLAYER3WAVEFORMAT`` (mmreg.h) for the format, EBU Tech 3306 for
-files over 4 GiB. The chunks are those that FFmpeg writes.
+files over 4 GiB. Up to there the bytes are those that FFmpeg writes (``-rf64 auto``).
 """
 
 from __future__ import annotations
 
 import struct
 
-from shared.media.mp3 import DECODER_DELAY, ENCODER_DELAY, FrameError, Header
+from shared.media.mp3 import FrameError, Header
 
 #: Where the frames begin.
 HEAD_BYTES = 106
 
-# Where the bodies of chunks begin: sizes, format; and the last chunk itself.
-_LONG_AT, _FORMAT_AT, _DATA_AT = 20, 56, 98
+# Where the body of the first chunk begins, that of the format when it is second, and the sound.
+_FIRST_AT, _FORMAT_AT, _DATA_AT = 20, 56, 98
 _FORMAT_TAG, _MPEG_ID, _PADDING_OFF = 0x55, 1, 2
 _BLOCK_SAMPLES = 1152
-_DELAY = ENCODER_DELAY + DECODER_DELAY + 288
+_DELAY = 1393  # in samples; every writer states this one
 _TOO_MUCH = 0xFFFFFFFF
 _LONG = struct.Struct("<QQQI")
 
@@ -28,11 +28,11 @@ def head(first: Header, frames: int, audio_bytes: int) -> bytes:
     riff_bytes = HEAD_BYTES - 8 + audio_bytes + len(pad(audio_bytes))
     long = riff_bytes >= _TOO_MUCH
     sizes = _LONG.pack(riff_bytes, audio_bytes, samples, 0) if long else bytes(_LONG.size)
+    order = [(b"fmt ", _format(first)), (b"ds64" if long else b"JUNK", sizes)]
     parts = [
         struct.pack("<4sI4s", b"RF64" if long else b"RIFF", min(riff_bytes, _TOO_MUCH), b"WAVE"),
-        # Room for the sizes of a file over 4 GiB, which come first.
-        _chunk(b"ds64" if long else b"JUNK", sizes),
-        _chunk(b"fmt ", _format(first)),
+        # Sizes over 4 GiB must come first; without them simple readers want the format there.
+        *(_chunk(name, body) for name, body in (order[::-1] if long else order)),
         _chunk(b"fact", struct.pack("<I", min(samples, _TOO_MUCH))),
         struct.pack("<4sI", b"data", _TOO_MUCH if long else audio_bytes),
     ]
@@ -46,11 +46,12 @@ def pad(audio_bytes: int) -> bytes:
 
 def audio_bytes(head: bytes) -> int:
     """Return how many bytes of frames follow; raises ``FrameError`` for another kind of file."""
-    kind, tag, data = head[:4], head[_FORMAT_AT:][:2], head[_DATA_AT:]
+    kind, data = head[:4], head[_DATA_AT:]
+    tag = head[_FORMAT_AT if kind == b"RF64" else _FIRST_AT :][:2]
     if kind not in (b"RIFF", b"RF64") or tag != bytes([_FORMAT_TAG, 0]) or data[:4] != b"data":
         raise FrameError("it is no WAV that holds MP3")
     if kind == b"RF64":
-        return int(_LONG.unpack_from(head, _LONG_AT)[1])
+        return int(_LONG.unpack_from(head, _FIRST_AT)[1])
     return int.from_bytes(data[4:], "little")
 
 

@@ -75,6 +75,31 @@ def test_the_same_file_comes_of_it_and_every_byte_is_read_once(
     assert sources.opened[0].bytes_read <= minutes.stat().st_size + (8 << 20)
 
 
+def chunks(wave: bytes) -> dict[bytes, bytes]:
+    """Return the chunks of a short WAV, whole, by their names."""
+    found, at = {}, 12
+    while at < len(wave):
+        end = at + 8 + int.from_bytes(wave[at + 4 : at + 8], "little")
+        found[wave[at : at + 4]] = wave[at:end]
+        at = end + end % 2
+    return found
+
+
+@pytest.mark.parametrize("preset", ["mp3", "copy"])
+@pytest.mark.parametrize("order", [(b"data", b"fmt "), (b"fmt ", b"data", b"data")])
+def test_a_wave_in_an_odd_order_is_read_as_a_local_one_is(
+    order: tuple[bytes, ...], preset: str, shelf: Callable[[str], Path], worker: Rig, tmp_path: Path
+) -> None:
+    parts = chunks(shelf("a.wav").read_bytes())
+    body = b"WAVE" + b"".join(parts[name] for name in order)
+    path = tmp_path / "odd.wav"
+    path.write_bytes(b"RIFF" + len(body).to_bytes(4, "little") + body)
+
+    there = worker.extract(path, preset, sources=Sources())
+
+    assert _sha256(there.path) == _sha256(worker.extract(path, preset).path)
+
+
 def test_a_source_that_breaks_is_not_the_end_of_the_file(minutes: Path, worker: Rig) -> None:
     def broken() -> None:
         raise TransientError("the line is down")

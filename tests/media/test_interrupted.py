@@ -229,6 +229,30 @@ def test_a_source_that_does_not_answer_may_do_so_later(
         time.sleep(0.01)
 
 
+class SlowSources(RangeSources):
+    """20 MB/s, one read after the other."""
+
+    def open(self, item: SourceFile) -> ByteSource:  # type: ignore[override]
+        line = threading.Lock()
+
+        def carry(offset: int, length: int) -> None:
+            with line:
+                time.sleep(length / 20e6)
+
+        return CountingSource(Path(item.source_id), before_read=carry)
+
+
+def test_a_slow_source_is_no_stalled_one(worker: Rig, tmp_path: Path) -> None:
+    clip = tmp_path / "heavy.mkv"
+    picture = ["-f", "lavfi", "-i", "color=s=640x240:r=25:d=24", "-pix_fmt", "yuv420p"]
+    clips.run(*clips.speech(24, 48000, 1), *picture, "-c:v", "rawvideo", "-c:a", "aac", clip)
+    assert clip.stat().st_size > 100e6  # 5 s, of which each holds 5 s of sound
+
+    made = worker.extract(clip, "copy", sources=SlowSources(), stall_s=1)
+
+    assert made.audio.duration_s == pytest.approx(24, abs=0.1)
+
+
 def test_an_ffmpeg_that_stands_still_is_the_recording_s_fault(minutes: Path, worker: Rig) -> None:
     def stop() -> None:
         for one in children():
