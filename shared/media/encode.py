@@ -221,7 +221,7 @@ def _copy(input_: Input, found: Probe, recipe: Recipe, work: Work) -> Encoded:
         output += presets.output_arguments(recipe, track, path)
         # On one processor: handing packets from thread to thread is all the work there is.
         process = input_.start(
-            job, [], [*output, *table], in_order=found.in_order, stdout=True, slot=0
+            job, [], [*output, *table], in_order=found.in_order, stdout=True, slot=0, pulse=True
         )
         copied = packets.read(process.blocks(), job, _reporter(found, work))
         log = process.wait()

@@ -16,9 +16,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import Self, cast
+from typing import BinaryIO, Self, cast
 
 from shared.errors import CancelledError, Code, PermanentError, TransientError
 from shared.media import placement
@@ -67,15 +68,21 @@ def check_executable() -> None:
 class Process:
     """One running FFmpeg. Made by ``Job.start``."""
 
-    def __init__(self, popen: subprocess.Popen[bytes], job: Job, *, ours: bool) -> None:
+    def __init__(
+        self, popen: subprocess.Popen[bytes], job: Job, *, ours: bool, pulse: BinaryIO | None
+    ) -> None:
         self._popen = popen
         self._job = job
         self._ours = ours
         self.log = Log()
         assert popen.stderr is not None
         self._lines = io.BufferedReader(cast(io.RawIOBase, popen.stderr))
-        self._reader = threading.Thread(target=self.log.read, args=(self._lines,), daemon=True)
-        self._reader.start()
+        self._pulse = pulse
+        self._readers = [threading.Thread(target=self.log.read, args=(self._lines,), daemon=True)]
+        if pulse:
+            self._readers.append(threading.Thread(target=self._feel, args=(pulse,), daemon=True))
+        for reader in self._readers:
+            reader.start()
 
     @property
     def pid(self) -> int:
@@ -106,6 +113,14 @@ class Process:
             self._job.touch()
             yield block
 
+    def _feel(self, reports: Iterable[bytes]) -> None:
+        """Take each change of the time that is done for a sign of life."""
+        last = b""
+        for line in reports:
+            if line.startswith(b"out_time_us=") and line != last:
+                last = line
+                self._job.touch()
+
     def wait(self, *, expected: str = "") -> Log:
         """Wait for the end and return what FFmpeg said.
 
@@ -115,8 +130,7 @@ class Process:
         last words stand for.
         """
         status = self._popen.wait()
-        self._reader.join()
-        self.close_pipes()
+        self._close()
         if status and not (expected and self.log.says(expected)):
             self._job.check()
             raise self._error(status)
@@ -138,12 +152,13 @@ class Process:
         """Kill, wait, and close every pipe. Idempotent."""
         self.kill()
         self._popen.wait()
-        self._reader.join()
-        self.close_pipes()
+        self._close()
 
-    def close_pipes(self) -> None:
-        """Close our ends of the pipes."""
-        for pipe in (self._popen.stdin, self._popen.stdout, self._lines):
+    def _close(self) -> None:
+        """Read what is left, and close our ends of the pipes."""
+        for reader in self._readers:
+            reader.join()
+        for pipe in (self._popen.stdin, self._popen.stdout, self._lines, self._pulse):
             if pipe:
                 with contextlib.suppress(BrokenPipeError):
                     pipe.close()
@@ -194,13 +209,15 @@ class Job:
         ours: bool = False,
         level: str = "verbose",
         slot: int | None = None,
+        pulse: bool = False,
     ) -> Process:
         """Start FFmpeg.
 
         ``stdin`` and ``stdout`` ask for pipes, ``fds`` are handed down, ``ours`` says that
         its input is made by this program, so that a failure is not the recording's.
         Counts are said at ``level`` verbose only, at which some filters print every packet.
-        ``slot`` keeps the process on one processor (``shared.media.placement``).
+        ``slot`` keeps the process on one processor (``shared.media.placement``). ``pulse``
+        lets its own reports be a sign of life, where what it writes comes too seldom.
         """
         self.check()
         command = [
@@ -211,21 +228,23 @@ class Job:
             f"repeat+level+{level}",
             "-y",
         ]
-        with placement.on_one_processor(slot):
+        if not stdin:
+            command.append("-nostdin")
+        with _reporting(pulse) as (reports, fd), placement.on_one_processor(slot):
             popen = subprocess.Popen(
-                [*command, *([] if stdin else ["-nostdin"]), *arguments],
+                [*command, *(_reports_to(fd) if fd else ()), *arguments],
                 stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
                 stdout=subprocess.PIPE if stdout else subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
                 bufsize=0,
                 env={},
-                pass_fds=tuple(fds),
+                pass_fds=(*fds, *((fd,) if fd else ())),
                 start_new_session=True,  # Ctrl-C is ours to handle, in order
             )
         _limit(popen.pid, self._limits)
         for pipe in (popen.stdin, popen.stdout):
             _grow(pipe)
-        process = Process(popen, self, ours=ours)
+        process = Process(popen, self, ours=ours, pulse=reports)
         with self._lock:
             self._processes.append(process)
         if self.stopped:
@@ -237,8 +256,7 @@ class Job:
 
         It reports each second, since a long file gives no other sign of life.
         """
-        report = ["-progress", "pipe:1", "-stats_period", "1"]
-        process = self.start([*report, *arguments], stdout=True, ours=True)
+        process = self.start([*_reports_to(1), *arguments], stdout=True, ours=True)
         for _ in process.blocks():
             pass
         return process.wait()
@@ -285,6 +303,27 @@ class Job:
                 Code.TIMEOUT, f"the work took longer than {self._limits.wall_s:.0f} s"
             )
         return None
+
+
+def _reports_to(fd: int) -> tuple[str, ...]:
+    return "-progress", f"pipe:{fd}", "-stats_period", "0.2"
+
+
+@contextmanager
+def _reporting(wanted: bool) -> Iterator[tuple[BinaryIO | None, int | None]]:
+    """Yield our end of a pipe for reports, and the end to hand down while the block runs."""
+    if not wanted:
+        yield None, None
+        return
+    readable, writable = os.pipe()
+    reports = os.fdopen(readable, "rb")
+    try:
+        yield reports, writable
+    except BaseException:
+        reports.close()
+        raise
+    finally:
+        os.close(writable)
 
 
 def write_all(fd: int, data: bytes | memoryview) -> None:

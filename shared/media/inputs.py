@@ -63,6 +63,7 @@ class Input:
         fds: Iterable[int] = (),
         stdout: bool = False,
         slot: int | None = None,
+        pulse: bool = False,
     ) -> Process:
         """Start FFmpeg on the source, with ``options`` before it and ``outputs`` behind.
 
@@ -78,6 +79,7 @@ class Input:
                 stdout=stdout,
                 fds=(*fds, *own),
                 slot=slot,
+                pulse=pulse,
             )
         if piped:
             self._feed(process)

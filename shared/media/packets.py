@@ -8,17 +8,18 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from shared.media.ffmpeg import Job
+from shared.media.presets import GATHERED
 from shared.ports import OnProgress
 
 _COLUMNS = ("stream", "dts", "pts", "duration", "size")
 
 
 def arguments(stream: int | str) -> list[str]:
-    """Return the output that prints the packets of a stream to standard output, each at once.
+    """Return the output that prints the packets of a stream to standard output.
 
-    They are the only sign of life that a copy gives: gathered, ten seconds and more go by.
+    Some hundred at once, so that it takes another one to tell whether anything moves.
     """
-    return ["-map", f"0:{stream}", "-c", "copy", "-f", "framecrc", "pipe:1"]
+    return ["-map", f"0:{stream}", "-c", "copy", *GATHERED, "-f", "framecrc", "pipe:1"]
 
 
 def first_frame_arguments(stream_index: int, fd: int) -> list[str]:

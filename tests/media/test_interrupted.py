@@ -96,6 +96,7 @@ def test_cancelled_midway(preset: str, minutes: Path, worker: Rig) -> None:
     assert time.monotonic() - started < 10
 
 
+@pytest.mark.usefixtures("ctrl_c_interrupts")
 @pytest.mark.parametrize("owner", ["subprocess.Popen", "shared.media.serve.RangeServer"])
 def test_interrupted_between_a_start_and_the_note_of_it(
     owner: str, minutes: Path, worker: Rig
@@ -117,6 +118,7 @@ def test_interrupted_between_a_start_and_the_note_of_it(
         worker.extract(minutes)
 
 
+@pytest.mark.usefixtures("ctrl_c_interrupts")
 @pytest.mark.parametrize("delay_s", [0.0, 0.15, 0.5])
 @pytest.mark.parametrize("served", [False, True])
 def test_interrupted_from_the_keyboard(

@@ -41,6 +41,7 @@ def test_the_work_keeps_the_fields_of_the_log() -> None:
         _field.reset(token)
 
 
+@pytest.mark.usefixtures("ctrl_c_interrupts")
 def test_an_interrupt_stops_the_work_and_waits_for_its_end() -> None:
     stopped, done = threading.Event(), []
 
@@ -55,6 +56,7 @@ def test_an_interrupt_stops_the_work_and_waits_for_its_end() -> None:
     assert done == ["in order"]
 
 
+@pytest.mark.usefixtures("ctrl_c_interrupts")
 def test_work_that_does_not_stop_is_not_waited_for() -> None:
     end = threading.Event()
 
