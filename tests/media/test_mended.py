@@ -1,4 +1,4 @@
-"""Sound whose header lies about its length is read to its real end, and no further."""
+"""Sound whose header lies about its length is read to its real end; and what FFmpeg misreads."""
 
 from __future__ import annotations
 
@@ -93,13 +93,17 @@ def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[object]:
 
 def samples(source: ByteSource, directory: Path) -> int:
     """Return how many samples the engine makes of a source, to plain PCM."""
+    return decoded_samples(plain(source, directory))
+
+
+def plain(source: ByteSource, directory: Path) -> Path:
+    """Return the plain PCM that the engine makes of a source."""
     work = Work(directory=directory)
     recipe = presets.for_compression("pcm", RATE, 1, 0)
     with inputs.reachable(source) as input_:
         with work.job(None) as job:
             found = probe.probe(input_, job)
-        encoded = encode.encode(input_, found, recipe, work)
-    return decoded_samples(encoded.path)
+        return encode.encode(input_, found, recipe, work).path
 
 
 @pytest.mark.parametrize("kind", LIES)
@@ -107,6 +111,32 @@ def test_sound_is_read_to_its_end(opened: object, tmp_path: Path, sound: bytes, 
     source = opened(LIES[kind](sound))  # type: ignore[operator]
     assert samples(source, tmp_path) == len(sound) // 2
     source.close()
+
+
+@pytest.mark.parametrize("kind", ["right", "a length of some time ago", "Wave64"])
+@pytest.mark.parametrize("valid", [24, 20, 32])
+def test_integers_that_do_not_fill_their_words_are_no_floats(
+    opened: object, tmp_path: Path, sound: bytes, valid: int, kind: str
+) -> None:
+    words = b"".join(b"\0\0" + sound[at : at + 2] for at in range(0, len(sound), 2))
+    form = struct.pack("<HHIIHHHHI", 0xFFFE, 1, RATE, 4 * RATE, 4, 32, 22, valid, 4)
+    form += bytes.fromhex("0100000000001000800000aa00389b71")
+    size = len(words) // 3 if kind == "a length of some time ago" else len(words)
+    content = b"RIFF" + struct.pack("<I", 60 + size) + b"WAVEfmt " + struct.pack("<I", 40) + form
+    content += b"data" + struct.pack("<I", size) + words
+    if kind == "Wave64":
+        fmt = b"fmt " + _WAVE_GUID + struct.pack("<Q", 64) + form
+        body = b"wave" + _WAVE_GUID + fmt + b"data" + _WAVE_GUID
+        whole = 24 + len(body) + 8 + len(words)
+        content = (
+            _RIFF_GUID + struct.pack("<Q", whole) + body + struct.pack("<Q", 24 + size) + words
+        )
+    source = opened(content)  # type: ignore[operator]
+
+    made = plain(source, tmp_path).read_bytes()
+
+    source.close()
+    assert made.endswith(sound)
 
 
 @pytest.mark.parametrize("kind", TRUTHS)
