@@ -7,7 +7,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from shared.media.ffmpeg import Process, write_all
+from shared.media.ffmpeg import Process
+from shared.media.pipes import write_all
 from shared.media.readahead import ReadAhead
 
 #: How much is asked of the cache at a time; it gives at most what is left of a block.

@@ -16,7 +16,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import BinaryIO, Self, cast
@@ -24,9 +23,7 @@ from typing import BinaryIO, Self, cast
 from shared.errors import CancelledError, Code, PermanentError, TransientError
 from shared.media import placement
 from shared.media.log import Log
-
-#: Bytes moved by one read or write of a pipe; also the size that pipes are grown to.
-PIPE_SIZE = 1 << 20
+from shared.media.pipes import PIPE_SIZE, grow, reporting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,7 +227,7 @@ class Job:
         ]
         if not stdin:
             command.append("-nostdin")
-        with _reporting(pulse) as (reports, fd), placement.on_one_processor(slot):
+        with reporting(pulse) as (reports, fd), placement.on_one_processor(slot):
             popen = subprocess.Popen(
                 [*command, *(_reports_to(fd) if fd else ()), *arguments],
                 stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
@@ -243,7 +240,7 @@ class Job:
             )
         _limit(popen.pid, self._limits)
         for pipe in (popen.stdin, popen.stdout):
-            _grow(pipe)
+            grow(pipe)
         process = Process(popen, self, ours=ours, pulse=reports)
         with self._lock:
             self._processes.append(process)
@@ -307,43 +304,6 @@ class Job:
 
 def _reports_to(fd: int) -> tuple[str, ...]:
     return "-progress", f"pipe:{fd}", "-stats_period", "0.2"
-
-
-@contextmanager
-def _reporting(wanted: bool) -> Iterator[tuple[BinaryIO | None, int | None]]:
-    """Yield our end of a pipe for reports, and the end to hand down while the block runs."""
-    if not wanted:
-        yield None, None
-        return
-    readable, writable = os.pipe()
-    reports = os.fdopen(readable, "rb")
-    try:
-        yield reports, writable
-    except BaseException:
-        reports.close()
-        raise
-    finally:
-        os.close(writable)
-
-
-def write_all(fd: int, data: bytes | memoryview) -> None:
-    """Write everything to a pipe; raises ``BrokenPipeError`` when its reader has gone.
-
-    ``communicate()`` would feed it 4 KiB at a time.
-    """
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
-
-
-def _grow(pipe: object) -> None:
-    """Make a pipe hold a block, so that neither side waits for the other at each page."""
-    if pipe is None or sys.platform != "linux":
-        return
-    import fcntl  # noqa: PLC0415
-
-    with contextlib.suppress(OSError):  # over the user's limit: slower, not wrong
-        fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, PIPE_SIZE)  # type: ignore[attr-defined]
 
 
 def _limit(pid: int, limits: Limits) -> None:

@@ -23,7 +23,8 @@ from typing import Protocol
 
 from shared.errors import PipelineError, TransientError
 from shared.media import mp3, presets
-from shared.media.ffmpeg import Job, Process, write_all
+from shared.media.ffmpeg import Job, Process
+from shared.media.pipes import write_all
 from shared.media.presets import Recipe
 
 #: Frames in a block, the unit of cutting: the period of the padding at 44.1 kHz.

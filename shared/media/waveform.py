@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from shared.media import presets
-from shared.media.ffmpeg import Job, write_all
+from shared.media.ffmpeg import Job
 from shared.media.inputs import own_file
+from shared.media.pipes import write_all
 
 COLUMNS = 400
 HEIGHT = 240
