@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -12,6 +11,7 @@ import pytest
 from functions.drive_watch.state import STATES, Leased
 from shared.errors import LeaseLostError
 from shared.ports import Documents
+from tests.services import until
 
 LEASE = timedelta(seconds=30)
 
@@ -73,11 +73,8 @@ def test_a_heartbeat_keeps_it(documents: Documents) -> None:
     hold = state.acquire()
     assert hold
     with hold:
-        until = _expiry(state)
-        end = time.monotonic() + 20
-        while _expiry(state) == until and time.monotonic() < end:
-            time.sleep(0.05)
-        assert _expiry(state) > until
+        at_first = _expiry(state)
+        until(lambda: _expiry(state) > at_first, what="a heartbeat")
         assert state.is_held(state.read() or {})
         assert state.acquire() is None
 

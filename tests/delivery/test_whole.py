@@ -5,17 +5,15 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.delivery.rig import IMAGE, PROJECT, TOKEN, Rig, copy, digest, run
+from tests.delivery.rig import IMAGE, PROJECT, TOKEN, Rig, copy, digest, run, serving
 from tests.emulators import ROOT, find_tool
 from tests.providers import check_initialised
 from tests.terraform.control_plane import World, serve
@@ -39,11 +37,10 @@ class Whole:
         return {name.rpartition("/")[2] for name in self.world.resources if "/services/" in name}
 
 
-@contextmanager
-def listening(world: World) -> Iterator[str]:
-    """Do in ``world`` what the stand-in for gcloud was told to; yields the address to tell it."""
+def listener(world: World) -> type[BaseHTTPRequestHandler]:
+    """Return what does in ``world`` what the stand-in for gcloud was told to."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Listener(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             call = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             with world.lock:
@@ -54,15 +51,7 @@ def listening(world: World) -> Iterator[str]:
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             """Say nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    return Listener
 
 
 def _do(world: World, call: dict[str, Any]) -> None:
@@ -92,10 +81,10 @@ def whole(rig: Rig) -> Iterator[Whole]:
     )
     world = World()
     world.add_project(PROJECT).enabled.clear()
-    with serve(world) as server, listening(world) as listener:
+    with serve(world) as server, serving(listener(world)) as address:
         lead_to_the_fake(rig.terraform_dir, server.url, backend="gcs")
         check_initialised(_initialised(rig), "google")
-        rig.change(listener=listener)
+        rig.change(listener=address)
         yield Whole(rig, world)
 
 

@@ -110,6 +110,19 @@ def make_rig(request: pytest.FixtureRequest, tmp_path: Path, **environ: str) -> 
         yield Rig(standin, variables | environ, subscription)
 
 
+@contextmanager
+def rig_here(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
+    """Yield a deployment in this process: its records in a file, its queue in memory."""
+    with running() as standin:
+        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", credentials(standin, directory))
+        environ = {
+            "TRACKER_URL": f"sqlite:///{directory}/tracker.db",
+            "STORAGE_URL": str(directory / "audio"),
+            "DRIVE_API_ENDPOINT": standin.server.endpoint,
+        }
+        yield Rig(standin, environ, subscription="")
+
+
 def process_environment(rig: Rig) -> dict[str, str]:
     """Return what a function's process gets: the emulators' variables, and the rig's."""
     return {**os.environ, **rig.environ}

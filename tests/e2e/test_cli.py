@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from tests.drive.standin import READER, StandIn
 from tests.drive.standin import running as standin
 from tests.emulators import missing
 from tests.media.clips import run, speech
+from tests.services import until
 
 COMMAND = Path(sys.executable).with_name("audio-pipeline")
 PATIENCE_S = 60
@@ -450,13 +451,6 @@ def test_a_watch_ends_when_asked_and_another_goes_on(cli: Cli, spoken: Path) -> 
 
     assert process.returncode == 0
     assert b"Traceback" not in err
-
-
-def until(happened: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE_S
-    while not happened():
-        assert time.monotonic() < end
-        time.sleep(0.1)
 
 
 # status, retry, audit, doctor

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
@@ -26,6 +26,7 @@ from tests.drive.processes import Balancer, instance, post
 from tests.drive.rig import Rig, make_rig
 from tests.drive.standin import OWNER, READER
 from tests.emulators import ROOT
+from tests.services import until
 
 HEAVY = ["google.auth", "google.cloud.firestore", "googleapiclient", "grpc", "requests"]
 RUNNER = "runner@project.iam.gserviceaccount.com"
@@ -35,13 +36,6 @@ RUNNER = "runner@project.iam.gserviceaccount.com"
 def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
     with make_rig(request, tmp_path) as rig:
         yield rig
-
-
-def until(happened: Callable[[], object], timeout_s: float = 60.0) -> None:
-    end = time.monotonic() + timeout_s
-    while not happened():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.02)
 
 
 def good_headers(rig: Rig) -> dict[str, str]:

@@ -24,6 +24,7 @@ from shared.media.serve import serve
 from shared.secret import Secret
 from shared.sftp import ServerCode, ServerError, UnreachableError
 from shared.variables import SftpCredentials
+from tests.services import until
 from tests.sftp import Sshd, sshd, sshd_running  # noqa: F401 - a fixture
 
 # A thread of paramiko's that meets a dead line says so on its way out.
@@ -354,10 +355,7 @@ def test_an_idle_connection_is_given_back(
     with sshd.sources() as sources:
         list(sources.list())
         assert sshd.connections() == 1
-        end = time.monotonic() + 20
-        while sshd.connections() and time.monotonic() < end:
-            time.sleep(0.05)
-        assert not sshd.connections()
+        until(lambda: not sshd.connections(), what="the end of the connection")
         assert len(list(sources.list())) == 1
 
 

@@ -31,8 +31,7 @@ from shared.lease import Leash
 from shared.receiver import Receiver
 from shared.requeue import Requeue
 from shared.tracker import MAX_CRASHES, Tracker
-from tests.drive.rig import Rig, credentials, receiving
-from tests.drive.standin import running
+from tests.drive.rig import Rig, receiving, rig_here
 from tests.emulators import ROOT
 from tests.logs import Lines, captured
 from tests.recordings import SettableClock, claimed, source_file
@@ -203,14 +202,8 @@ NEAR_EXPIRY = "audio_watch_channel_near_expiry_total"
 
 @pytest.fixture
 def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
-    with running() as standin:
-        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", credentials(standin, tmp_path))
-        environ = {
-            "TRACKER_URL": f"sqlite:///{tmp_path}/tracker.db",
-            "STORAGE_URL": str(tmp_path / "audio"),
-            "DRIVE_API_ENDPOINT": standin.server.endpoint,
-        }
-        yield Rig(standin, environ, subscription="")
+    with rig_here(tmp_path, monkeypatch) as rig:
+        yield rig
 
 
 def test_new_recordings_are_counted_one_by_one(rig: Rig, lines: Lines) -> None:

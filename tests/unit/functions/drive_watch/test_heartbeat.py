@@ -15,21 +15,15 @@ from functions.drive_watch.maintain import MAINTAINED
 from shared.adapters.drive_api import DriveClient
 from shared.errors import PipelineError
 from shared.tracker import utc_now
-from tests.drive.rig import Rig, credentials, receiving
-from tests.drive.standin import OWNER, READER, running
+from tests.drive.rig import Rig, receiving, rig_here
+from tests.drive.standin import OWNER, READER
 
 
 @pytest.fixture
 def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
     """A deployment in this process: its records in a file, its queue in memory."""
-    with running() as standin:
-        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", credentials(standin, tmp_path))
-        environ = {
-            "TRACKER_URL": f"sqlite:///{tmp_path}/tracker.db",
-            "STORAGE_URL": str(tmp_path / "audio"),
-            "DRIVE_API_ENDPOINT": standin.server.endpoint,
-        }
-        yield Rig(standin, environ, subscription="")
+    with rig_here(tmp_path, monkeypatch) as rig:
+        yield rig
 
 
 @pytest.fixture
