@@ -32,7 +32,7 @@ $(STAMP): pyproject.toml constraints.txt
 run: export RUN_FILE := $(value FILE)
 run: setup ## Extract the audio of a sample meeting, or of FILE=meeting.mp4
 	@if [ -n "$$RUN_FILE" ]; then file=$$RUN_FILE; \
-	else file=$$($(BIN)/python -m cli.sample sample) || exit; fi; \
+	else file=$$($(BIN)/python -m cli.demo.sample sample) || exit; fi; \
 	$(BIN)/audio-pipeline extract -- "$$file"
 
 test: setup ## Run all tests; those whose tools are missing are skipped and say so

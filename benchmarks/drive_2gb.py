@@ -26,9 +26,9 @@ from benchmarks.extract import extract
 from benchmarks.measure import Cost, run
 from benchmarks.recordings import plain_command
 from cli.demo.drive_standin.control import RemoteWorld
-from shared.adapters.sqlite import SQLiteDocuments
-from shared.events import SourceFile
-from shared.tracker import Tracker
+from shared.adapters.local.documents import SQLiteDocuments
+from shared.core.message import SourceFile
+from shared.tracking.tracker import Tracker
 from tests.services import READER, drive_standin
 
 LIMIT = 1.25

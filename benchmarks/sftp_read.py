@@ -17,8 +17,8 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
-from shared.adapters.sftp import SftpSources
-from shared.media.readahead import ReadAhead
+from shared.adapters.sftp.sources import SftpSources
+from shared.media.source.read_ahead import ReadAhead
 from tests.sftp import Sshd, program, sshd_running
 
 _BLOCK = 4 << 20

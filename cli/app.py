@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TextIO, cast
 
-from shared import logging as logs
 from shared.bootstrap import Services
-from shared.settings import Settings
-from shared.tracker import Tracker
+from shared.config.settings import Settings
+from shared.runtime import logging as logs
+from shared.tracking.tracker import Tracker
 
 
 @dataclass(frozen=True)
@@ -64,4 +64,4 @@ class _Stderr:
 def _for_people(record: logging.LogRecord) -> bool:
     """Keep stacks, and what the command tells itself, out of sight."""
     record.exc_info = record.exc_text = None
-    return record.name not in ("shared.endings", "shared.lease")
+    return record.name not in ("shared.tracking.endings", "shared.tracking.lease")

@@ -39,7 +39,7 @@ class LazyGroup(click.Group):
         """Import the command."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = getattr(import_module(f"cli.{cmd_name}"), cmd_name)
+        command: click.Command = getattr(import_module(f"cli.commands.{cmd_name}"), cmd_name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
@@ -87,7 +87,7 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 
 def _tell(error: Exception, verbose: bool) -> int:
-    from cli.sentences import advice, exit_status, sentence  # noqa: PLC0415
+    from cli.ui.error_text import advice, exit_status, sentence  # noqa: PLC0415
 
     if verbose:
         traceback.print_exception(error)

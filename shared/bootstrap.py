@@ -13,15 +13,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shared.settings import QueueUrl, Settings
-from shared.tracker import Tracker
+from shared.config.settings import QueueUrl, Settings
+from shared.tracking.tracker import Tracker
 
 if TYPE_CHECKING:
-    from shared.adapters.drive import DriveClients
-    from shared.adapters.local import LocalSources
+    from shared.adapters.google.drive_sources import DriveClients
+    from shared.adapters.local.sources import LocalSources
     from shared.adapters.memory import MemoryQueue
-    from shared.adapters.sftp_server import SftpServer
-    from shared.ports import Documents, Jobs, Mirror, Queue, Sources, Storage
+    from shared.adapters.sftp.server import SftpServer
+    from shared.core.ports import Documents, Jobs, Mirror, Queue, Sources, Storage
 
 
 class Services:
@@ -43,10 +43,10 @@ class Services:
         """The bucket."""
         url = self.settings.storage_url
         if url.kind == "gs":
-            from shared.adapters.gcs import GCSStorage  # noqa: PLC0415
+            from shared.adapters.google.storage import GCSStorage  # noqa: PLC0415
 
             return GCSStorage(url.bucket)
-        from shared.adapters.filesystem import FilesystemStorage  # noqa: PLC0415
+        from shared.adapters.local.storage import FilesystemStorage  # noqa: PLC0415
 
         return FilesystemStorage(Path(url.path))
 
@@ -55,10 +55,10 @@ class Services:
         """The tracker's database."""
         url = self.settings.tracker_url
         if url.kind == "firestore":
-            from shared.adapters.firestore import FirestoreDocuments  # noqa: PLC0415
+            from shared.adapters.google.documents import FirestoreDocuments  # noqa: PLC0415
 
             return FirestoreDocuments(url.project, url.database)
-        from shared.adapters.sqlite import SQLiteDocuments  # noqa: PLC0415
+        from shared.adapters.local.documents import SQLiteDocuments  # noqa: PLC0415
 
         return SQLiteDocuments(Path(url.path))
 
@@ -79,7 +79,7 @@ class Services:
 
     def _queue(self, url: QueueUrl) -> Queue:
         if url.kind == "pubsub":
-            from shared.adapters.pubsub import PubSubQueue  # noqa: PLC0415
+            from shared.adapters.google.queue import PubSubQueue  # noqa: PLC0415
 
             return PubSubQueue(url.project, url.topic)
         return self.local_queue
@@ -87,7 +87,7 @@ class Services:
     @cached_property
     def jobs(self) -> Jobs:
         """The job for what outlasts a push."""
-        from shared.adapters.run_jobs import CloudRunJobs  # noqa: PLC0415
+        from shared.adapters.google.jobs import CloudRunJobs  # noqa: PLC0415
 
         return CloudRunJobs(
             self.settings.extract_job,
@@ -98,7 +98,7 @@ class Services:
     @cached_property
     def drive_clients(self) -> DriveClients:
         """The clients of Drive, one for each account."""
-        from shared.adapters.drive import DriveClients  # noqa: PLC0415
+        from shared.adapters.google.drive_sources import DriveClients  # noqa: PLC0415
 
         return DriveClients(
             service_account=self.settings.drive_service_account,
@@ -108,7 +108,7 @@ class Services:
     @cached_property
     def drive_sources(self) -> Sources:
         """Recordings of Drive."""
-        from shared.adapters.drive import DriveSources  # noqa: PLC0415
+        from shared.adapters.google.drive_sources import DriveSources  # noqa: PLC0415
 
         return DriveSources(
             self.drive_clients,
@@ -120,7 +120,7 @@ class Services:
 
     @cached_property
     def _sftp_server(self) -> SftpServer:
-        from shared.adapters.sftp_server import SftpServer  # noqa: PLC0415
+        from shared.adapters.sftp.server import SftpServer  # noqa: PLC0415
 
         self.settings.require("SFTP_HOST", "SFTP_CREDENTIALS")
         assert self.settings.sftp_credentials is not None
@@ -131,7 +131,7 @@ class Services:
     @cached_property
     def sftp_sources(self) -> Sources:
         """Sound files of the SFTP server."""
-        from shared.adapters.sftp import SftpSources  # noqa: PLC0415
+        from shared.adapters.sftp.sources import SftpSources  # noqa: PLC0415
 
         return SftpSources(
             self._sftp_server,
@@ -144,20 +144,20 @@ class Services:
         """The directory of the SFTP server that gets a copy of the results, if one is named."""
         if not self.settings.sftp_mirror_path:
             return None
-        from shared.adapters.sftp_mirror import SftpMirror  # noqa: PLC0415
+        from shared.adapters.sftp.mirror import SftpMirror  # noqa: PLC0415
 
         return SftpMirror(self._sftp_server, self.settings.sftp_mirror_path)
 
     @cached_property
     def local_sources(self) -> LocalSources:
         """Files of this machine."""
-        from shared.adapters.local import LocalSources  # noqa: PLC0415
+        from shared.adapters.local.sources import LocalSources  # noqa: PLC0415
 
         return LocalSources()
 
     def local_folder(self, root: Path) -> LocalSources:
         """Recordings below a folder of this machine, without those that we make ourselves."""
-        from shared.adapters.local import LocalSources  # noqa: PLC0415
+        from shared.adapters.local.sources import LocalSources  # noqa: PLC0415
 
         url = self.settings.storage_url
         return LocalSources(root, exclude=[Path(url.path)] if url.kind == "file" else [])

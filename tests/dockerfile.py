@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.emulators import ROOT
+from tests.paths import ROOT
 
 _LINES = (
     (ROOT / "functions" / "extract_audio" / "Dockerfile")

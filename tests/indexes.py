@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shared.ports import Documents, Op, Versioned, Where
+from shared.core.ports import Documents, Op, Versioned, Where
 
 _EQUALITIES = (Op.EQ, Op.IN)
 

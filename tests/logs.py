@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from shared import endings
-from shared import logging as pipeline_logging
-from shared.settings import Settings
+from shared.config.settings import Settings
+from shared.runtime import logging as pipeline_logging
+from shared.tracking import endings
 
 
 @dataclass

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from shared.claim import Claim
-from shared.errors import ConflictError, TransientError
-from shared.events import SourceFile
-from shared.models import Recording
-from shared.tracker import Refusal, Tracker
+from shared.core.errors import ConflictError, TransientError
+from shared.core.message import SourceFile
+from shared.core.records import Recording
+from shared.tracking.claim import Claim
+from shared.tracking.tracker import Refusal, Tracker
 
 T0 = datetime(2025, 4, 7, 16, 52, tzinfo=UTC)
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)

@@ -24,13 +24,14 @@ from typing import Any, TypeVar
 import psutil
 
 from cli.demo.drive_standin.control import RemoteWorld
-from shared.adapters.firestore import FirestoreDocuments
-from shared.adapters.gcs import GCSStorage
-from shared.events import SourceFile
-from shared.models import Recording
-from shared.ports import StoredObject
-from shared.tracker import Tracker
-from tests.emulators import ROOT, answers, fresh_name, running
+from shared.adapters.google.documents import FirestoreDocuments
+from shared.adapters.google.storage import GCSStorage
+from shared.core.message import SourceFile
+from shared.core.ports import StoredObject
+from shared.core.records import Recording
+from shared.tracking.tracker import Tracker
+from tests.emulators import answers, fresh_name, running
+from tests.paths import ROOT
 
 BIN = Path(sys.executable).parent
 READER = "reader@project.iam.gserviceaccount.com"

@@ -19,10 +19,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from shared.adapters.sftp import SftpSources
-from shared.adapters.sftp_server import SftpServer
-from shared.secret import Secret
-from shared.variables import SftpCredentials
+from shared.adapters.sftp.server import SftpServer
+from shared.adapters.sftp.sources import SftpSources
+from shared.config.parsers import SftpCredentials
+from shared.config.secret import Secret
 from tests.emulators import free_port, missing
 
 _START_S = 30.0

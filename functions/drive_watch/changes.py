@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from functions.drive_watch.feeds import Budget, Feed
 from functions.drive_watch.publisher import Publisher
 from functions.drive_watch.state import Hold, Leased
-from shared.drive import Change, ChangePage, DriveItem, PageTokenError
-from shared.drive_folders import Listing, WatchedFolders
-from shared.errors import LeaseLostError
-from shared.ports import Document, DriveApi
+from shared.core.drive_folders import Listing, WatchedFolders
+from shared.core.drive_items import Change, ChangePage, DriveItem, PageTokenError
+from shared.core.errors import LeaseLostError
+from shared.core.ports import Document, DriveApi
 
 log = logging.getLogger(__name__)
 

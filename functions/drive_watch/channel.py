@@ -18,9 +18,9 @@ from typing import Any
 
 from functions.drive_watch.feeds import Feed
 from functions.drive_watch.state import as_time
-from shared.drive import WatchChannel
-from shared.errors import ConflictError, PipelineError, is_transient
-from shared.ports import Clock, Document, Documents, DriveApi, Versioned
+from shared.core.drive_items import WatchChannel
+from shared.core.errors import ConflictError, PipelineError, is_transient
+from shared.core.ports import Clock, Document, Documents, DriveApi, Versioned
 
 log = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from shared.errors import CancelledError
-from shared.settings import Settings
+from shared.config.settings import Settings
+from shared.core.errors import CancelledError
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ import logging
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from shared import shutdown
-from shared.perprocess import PerProcess
+from shared.runtime import shutdown
+from shared.runtime.per_process import PerProcess
 
 if TYPE_CHECKING:
     from flask import Request
@@ -91,8 +91,8 @@ def _maintain(wanted: dict[str, object]) -> Answer:
 
 def _build() -> Watch:
     from functions.drive_watch.watch import Watch  # noqa: PLC0415
-    from shared import logging as pipeline_logging  # noqa: PLC0415
     from shared.bootstrap import Services  # noqa: PLC0415
+    from shared.runtime import logging as pipeline_logging  # noqa: PLC0415
 
     services = Services.from_environment()
     pipeline_logging.setup(services.settings)

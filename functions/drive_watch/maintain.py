@@ -13,8 +13,8 @@ from typing import Any
 from functions.drive_watch.channel import Channel
 from functions.drive_watch.feeds import Budget, Feed
 from functions.drive_watch.watch import Watch
-from shared.drive import PageTokenError
-from shared.errors import CancelledError, LeaseLostError
+from shared.core.drive_items import PageTokenError
+from shared.core.errors import CancelledError, LeaseLostError
 
 log = logging.getLogger(__name__)
 

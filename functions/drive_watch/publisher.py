@@ -8,12 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
-from shared.drive import DriveItem
-from shared.errors import Code
-from shared.events import SourceFile
-from shared.models import COLLECTION, Recording
-from shared.ports import Op, Queue
-from shared.tracker import Tracker, requeued, utc_now
+from shared.core.drive_items import DriveItem
+from shared.core.errors import Code
+from shared.core.message import SourceFile
+from shared.core.ports import Op, Queue
+from shared.core.records import COLLECTION, Recording
+from shared.tracking.tracker import Tracker, requeued, utc_now
 
 log = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
-from shared.errors import ConflictError, LeaseLostError
-from shared.ports import Clock, Document, Documents, Versioned
+from shared.core.errors import ConflictError, LeaseLostError
+from shared.core.ports import Clock, Document, Documents, Versioned
 
 log = logging.getLogger(__name__)
 

@@ -9,16 +9,16 @@ from functools import cached_property
 
 from functions.drive_watch.changes import Drain
 from functions.drive_watch.channel import Channels
-from functions.drive_watch.compare import Compare
 from functions.drive_watch.feeds import Budget, Feed, feeds
+from functions.drive_watch.full_scan import Compare
 from functions.drive_watch.publisher import Publisher
 from functions.drive_watch.state import COMPARES, STATES, Leased
 from shared.bootstrap import Services
-from shared.drive_folders import WatchedFolders
-from shared.events import Source
-from shared.ports import DriveApi
-from shared.requeue import Requeue
-from shared.tracker import utc_now
+from shared.core.drive_folders import WatchedFolders
+from shared.core.message import Source
+from shared.core.ports import DriveApi
+from shared.tracking.requeue import Requeue
+from shared.tracking.tracker import utc_now
 
 
 class Watch:

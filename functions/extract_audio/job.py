@@ -8,12 +8,12 @@ import sys
 from collections.abc import Mapping
 
 from functions.extract_audio.worker import Worker
-from shared import logging as pipeline_logging
-from shared import shutdown
 from shared.bootstrap import Services
-from shared.errors import ConfigurationError
-from shared.events import Source
-from shared.lease import Outcome
+from shared.core.errors import ConfigurationError
+from shared.core.message import Source
+from shared.runtime import logging as pipeline_logging
+from shared.runtime import shutdown
+from shared.tracking.lease import Outcome
 
 log = logging.getLogger(__name__)
 

@@ -8,11 +8,11 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from shared import logging as pipeline_logging
-from shared import shutdown
 from shared.bootstrap import Services
-from shared.errors import ConfigurationError
-from shared.perprocess import PerProcess
+from shared.core.errors import ConfigurationError
+from shared.runtime import logging as pipeline_logging
+from shared.runtime import shutdown
+from shared.runtime.per_process import PerProcess
 
 if TYPE_CHECKING:
     from flask import Request
@@ -89,7 +89,7 @@ def _state(state: dict[str, object]) -> Answer:
 
 
 def _metrics(_: Request) -> Answer:
-    from shared.metrics import CONTENT_TYPE  # noqa: PLC0415
+    from shared.service.metrics import CONTENT_TYPE  # noqa: PLC0415
 
     return _service().metrics.text(), 200, {"Content-Type": CONTENT_TYPE}
 

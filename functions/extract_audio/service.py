@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from functions.extract_audio.worker import Worker
-from shared import health
 from shared.bootstrap import Services
-from shared.events import Source
-from shared.lease import Outcome, Result
-from shared.media.ffmpeg import check_executable
-from shared.metrics import Metrics
-from shared.push import Push
-from shared.receiver import Receiver
+from shared.core.message import Source
+from shared.media.ffmpeg.process import check_executable
+from shared.service import health
+from shared.service.metrics import Metrics
+from shared.service.push import Push
+from shared.service.receiver import Receiver
+from shared.tracking.lease import Outcome, Result
 
 
 class Checked(Protocol):

@@ -12,19 +12,20 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from shared import lease
-from shared.claim import Claim
-from shared.errors import MessageError
-from shared.events import SourceFile
-from shared.lease import Leash, Result
-from shared.media import chunks, encode, inputs, presets, probe, verify, waveform
+from shared.config.settings import Settings
+from shared.core.errors import MessageError
+from shared.core.message import SourceFile
+from shared.core.ports import ByteSource, OnProgress, Sources, Storage
+from shared.media import chunks, encode, presets, probe, verify, waveform
 from shared.media.encode import Encoded, Work
-from shared.ports import ByteSource, OnProgress, Sources, Storage
-from shared.publish import Publication
-from shared.settings import Settings
-from shared.stages import Stages
-from shared.tracker import Tracker
-from shared.workdir import work_directory
+from shared.media.source import inputs
+from shared.runtime.stopwatch import Stages
+from shared.runtime.workdir import work_directory
+from shared.service.object_writer import Publication
+from shared.tracking import lease
+from shared.tracking.claim import Claim
+from shared.tracking.lease import Leash, Result
+from shared.tracking.tracker import Tracker
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +48,7 @@ class Worker:
         limit_s: float | None = None,
         on_progress: OnProgress = lambda _: None,
     ) -> Result:
-        """Extract one recording, once, and say how it ended (``shared.lease.run``).
+        """Extract one recording, once, and say how it ended (``shared.tracking.lease.run``).
 
         Raises ``MessageError`` for a source that this worker does not handle.
         """

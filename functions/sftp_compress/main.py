@@ -8,16 +8,16 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from shared import logging as pipeline_logging
-from shared import shutdown
 from shared.bootstrap import Services
-from shared.errors import ConfigurationError
-from shared.perprocess import PerProcess
+from shared.core.errors import ConfigurationError
+from shared.runtime import logging as pipeline_logging
+from shared.runtime import shutdown
+from shared.runtime.per_process import PerProcess
 
 if TYPE_CHECKING:
     from flask import Request
 
-    from shared.receiver import Receiver
+    from shared.service.receiver import Receiver
 
 log = logging.getLogger(__name__)
 
@@ -80,8 +80,8 @@ def _receive(body: bytes) -> Answer:
 
 def _build() -> Receiver:
     from functions.sftp_compress.worker import Worker  # noqa: PLC0415 - most of a cold start
-    from shared.events import Source  # noqa: PLC0415
-    from shared.receiver import Receiver  # noqa: PLC0415
+    from shared.core.message import Source  # noqa: PLC0415
+    from shared.service.receiver import Receiver  # noqa: PLC0415
 
     pipeline_logging.setup(_services.settings)
     cancelled = shutdown.requested.is_set

@@ -11,9 +11,9 @@ from typing import Any, TypeAlias
 
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
-from shared.errors import ConflictError, ObjectExistsError, PipelineError, is_transient
-from shared.events import SourceFile
-from shared.ports import Clock, Storage, StoredObject
+from shared.core.errors import ConflictError, ObjectExistsError, PipelineError, is_transient
+from shared.core.message import SourceFile
+from shared.core.ports import Clock, Storage, StoredObject
 
 VERSION = 1
 

@@ -14,12 +14,12 @@ from itertools import islice
 from typing import Any, Self
 
 from shared.bootstrap import Services
-from shared.errors import Code, ConflictError, PermanentError
-from shared.events import SourceFile
-from shared.models import Recording, Status
-from shared.ports import Queue, Sources
-from shared.sftp import ServerCode, ServerError, UnreachableError
-from shared.tracker import Tracker
+from shared.core.errors import Code, ConflictError, PermanentError
+from shared.core.message import SourceFile
+from shared.core.ports import Queue, Sources
+from shared.core.records import Recording, Status
+from shared.core.sftp_errors import ServerCode, ServerError, UnreachableError
+from shared.tracking.tracker import Tracker
 
 COLLECTION = "nightly_runs"
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from shared import naming
-from shared.ports import StoredObject
-from shared.publish import Publication
+from shared.core import naming
+from shared.core.ports import StoredObject
+from shared.service.object_writer import Publication
 
 
 @dataclass(frozen=True)

@@ -15,21 +15,23 @@ from typing import Any, Self
 
 from functions.sftp_compress.manifest import Entry, Manifest
 from functions.sftp_compress.objects import CompressedPublication
-from shared import lease, naming
 from shared.bootstrap import Services
-from shared.claim import Claim
-from shared.errors import MessageError
-from shared.events import Source, SourceFile
-from shared.lease import Leash, Result
-from shared.media import encode, inputs, presets, probe, verify
+from shared.config.settings import Settings
+from shared.core import naming
+from shared.core.errors import MessageError
+from shared.core.message import Source, SourceFile
+from shared.core.ports import ByteSource, Mirror, OnProgress, Sources, Storage, StoredObject
+from shared.media import encode, presets, probe, verify
 from shared.media.encode import Encoded, Work
 from shared.media.presets import Recipe
+from shared.media.source import inputs
 from shared.media.verify import Verified
-from shared.ports import ByteSource, Mirror, OnProgress, Sources, Storage, StoredObject
-from shared.settings import Settings
-from shared.stages import Stages
-from shared.tracker import Tracker
-from shared.workdir import work_directory
+from shared.runtime.stopwatch import Stages
+from shared.runtime.workdir import work_directory
+from shared.tracking import lease
+from shared.tracking.claim import Claim
+from shared.tracking.lease import Leash, Result
+from shared.tracking.tracker import Tracker
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +65,7 @@ class Worker:
         cancelled: Callable[[], bool] = lambda: False,
         on_progress: OnProgress = lambda _: None,
     ) -> Result:
-        """Compress one file, once, and say how it ended (``shared.lease.run``).
+        """Compress one file, once, and say how it ended (``shared.tracking.lease.run``).
 
         Raises ``MessageError`` for a file of another source.
         """

@@ -12,9 +12,9 @@ from typing import Any, BinaryIO
 from urllib.parse import quote
 
 from shared.adapters.objects import check_lifetime, check_name, crc32c_of
-from shared.errors import ConflictError, ObjectExistsError
-from shared.events import SourceFile
-from shared.ports import Document, Op, StoredObject, Versioned, Where
+from shared.core.errors import ConflictError, ObjectExistsError
+from shared.core.message import SourceFile
+from shared.core.ports import Document, Op, StoredObject, Versioned, Where
 
 _MISSING = object()
 

@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from shared.media import mp3, packets, presets
+from shared.media import packets, presets
 from shared.media.encode import Encoded
-from shared.media.ffmpeg import Job
-from shared.media.inputs import own_file
+from shared.media.ffmpeg.process import Job
+from shared.media.formats import mp3_frames
 from shared.media.presets import Codec
+from shared.media.source.inputs import own_file
 
 #: How far before the limit a quiet point is looked for: seconds, and share of a piece.
 _SEARCH_S = 30.0
@@ -108,15 +109,15 @@ def _quietest(samples: array[int]) -> float:
 
 def _cut_mp3(encoded: Encoded, limit: int, directory: Path, job: Job) -> list[Piece]:
     with encoded.path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as m:
-        info = mp3.info_bytes(m[:64])
-        starts = mp3.frame_starts(m, info)
-        first = mp3.Header.parse(m[info : info + 4])
+        info = mp3_frames.info_bytes(m[:64])
+        starts = mp3_frames.frame_starts(m, info)
+        first = mp3_frames.Header.parse(m[info : info + 4])
         rate, size = first.sample_rate, first.samples
-        delay = mp3.ENCODER_DELAY + mp3.DECODER_DELAY
+        delay = mp3_frames.ENCODER_DELAY + mp3_frames.DECODER_DELAY
         ends = [min(encoded.samples, max(0, at * size - delay)) for at in range(len(starts))]
         ends[-1] = encoded.samples
         grid = _Grid([end / rate for end in ends], starts)
-        room = limit - mp3.info_size(first) - _WARM_UP_FRAMES * (first.size + 1)
+        room = limit - mp3_frames.info_size(first) - _WARM_UP_FRAMES * (first.size + 1)
         pieces = []
         for index, (begin, end) in enumerate(pairwise(_plan(grid, room, encoded, job))):
             path = directory / f"{index:03}.mp3"
@@ -128,9 +129,9 @@ def _cut_mp3(encoded: Encoded, limit: int, directory: Path, job: Job) -> list[Pi
 def _mp3_piece(data: mmap.mmap, starts: Sequence[int], begin: int, end: int, samples: int) -> bytes:
     warm = min(begin, _WARM_UP_FRAMES)
     frames = data[starts[begin - warm] : starts[end]]
-    first = mp3.Header.parse(frames)
-    delay = warm * first.samples - mp3.DECODER_DELAY if warm else mp3.ENCODER_DELAY
-    return mp3.info_frame(first, end - begin + warm, len(frames), samples, delay) + frames
+    first = mp3_frames.Header.parse(frames)
+    delay = warm * first.samples - mp3_frames.DECODER_DELAY if warm else mp3_frames.ENCODER_DELAY
+    return mp3_frames.info_frame(first, end - begin + warm, len(frames), samples, delay) + frames
 
 
 # Everything else: FFmpeg cuts, at samples or between packets.

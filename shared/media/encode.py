@@ -8,16 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from shared.errors import Code, PermanentError
-from shared.media import mp3, mp3_wave, packets, presets
-from shared.media.declared import declared
-from shared.media.ffmpeg import Job, Limits, Process
-from shared.media.inputs import Input
-from shared.media.log import InputCounts, Log
-from shared.media.parallel import NotConvergedError, ParallelEncoder
+from shared.core.errors import Code, PermanentError
+from shared.core.ports import OnProgress
+from shared.media import packets, presets
+from shared.media.ffmpeg.log import InputCounts, Log
+from shared.media.ffmpeg.process import Job, Limits, Process
+from shared.media.formats import mp3_frames, mp3_in_wave
+from shared.media.formats.declared import declared
+from shared.media.parallel_mp3 import NotConvergedError, ParallelEncoder
 from shared.media.presets import Codec, Recipe
 from shared.media.probe import AudioTrack, Probe
-from shared.ports import OnProgress
+from shared.media.source.inputs import Input
 
 #: Audio may be off by half a second or a thousandth, whichever is more.
 TOLERANCE_S = 0.5
@@ -157,7 +158,7 @@ class _Mp3Writer:
     def __init__(self, file: BinaryIO, muxer: str) -> None:
         self._file = file
         self._in_wave = muxer == "wav"
-        self._first: mp3.Header | None = None
+        self._first: mp3_frames.Header | None = None
         self._bytes = 0
         self.frames = 0
 
@@ -165,21 +166,21 @@ class _Mp3Writer:
         if not data:
             return
         if self._first is None:
-            self._first = mp3.Header.parse(data)
-            room = mp3_wave.HEAD_BYTES if self._in_wave else mp3.info_size(self._first)
+            self._first = mp3_frames.Header.parse(data)
+            room = mp3_in_wave.HEAD_BYTES if self._in_wave else mp3_frames.info_size(self._first)
             self._file.write(bytes(room))
         self._file.write(data)
         self._bytes += len(data)
-        self.frames += len(mp3.frame_starts(data)) - 1
+        self.frames += len(mp3_frames.frame_starts(data)) - 1
 
     def finish(self, samples: int) -> None:
         if self._first is None:
             return
         if self._in_wave:
-            self._file.write(mp3_wave.pad(self._bytes))
-            head = mp3_wave.head(self._first, self.frames, self._bytes)
+            self._file.write(mp3_in_wave.pad(self._bytes))
+            head = mp3_in_wave.head(self._first, self.frames, self._bytes)
         else:
-            head = mp3.info_frame(self._first, self.frames, self._bytes, samples)
+            head = mp3_frames.info_frame(self._first, self.frames, self._bytes, samples)
         self._file.seek(0)
         self._file.write(head)
         self._file.flush()

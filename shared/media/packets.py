@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
-from shared.media.ffmpeg import Job
+from shared.core.ports import OnProgress
+from shared.media.ffmpeg.process import Job
 from shared.media.presets import GATHERED
-from shared.ports import OnProgress
 
 _COLUMNS = ("stream", "dts", "pts", "duration", "size")
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from shared.errors import Code, PermanentError
-from shared.media.declared import declared
-from shared.media.ffmpeg import Job
-from shared.media.inputs import Input
-from shared.media.log import OPENED, Log
-from shared.media.sniff import refuse_non_recording
+from shared.core.errors import Code, PermanentError
+from shared.media.ffmpeg.log import OPENED, Log
+from shared.media.ffmpeg.process import Job
+from shared.media.formats.declared import declared
+from shared.media.formats.sniff import refuse_non_recording
+from shared.media.source.inputs import Input
 
 #: Bytes that are looked at to refuse what is no recording.
 HEAD_BYTES = 4096

@@ -13,13 +13,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from shared.errors import Code, PermanentError
-from shared.media import mp3, mp3_wave, presets, probe, waveform
+from shared.core.errors import Code, PermanentError
+from shared.media import presets, probe, waveform
 from shared.media.encode import Encoded, tolerance
-from shared.media.ffmpeg import Job, Process
-from shared.media.inputs import own_file
-from shared.media.log import Log
+from shared.media.ffmpeg.log import Log
+from shared.media.ffmpeg.process import Job, Process
+from shared.media.formats import mp3_frames, mp3_in_wave
 from shared.media.presets import Codec
+from shared.media.source.inputs import own_file
 
 _log = logging.getLogger(__name__)
 
@@ -83,7 +84,7 @@ def _windows(encoded: Encoded) -> list[str]:
 
 def _check_frames(encoded: Encoded) -> None:
     first, count = _frames(encoded)
-    decoded = count * first.samples - mp3.ENCODER_DELAY
+    decoded = count * first.samples - mp3_frames.ENCODER_DELAY
     if decoded < encoded.samples:
         raise _failed(f"{encoded.samples - decoded} samples are missing at its end")
     if count != encoded.frames:
@@ -95,19 +96,19 @@ def _check_frames(encoded: Encoded) -> None:
         raise _failed(f"it lasts {length:.2f} s where the source lasts {encoded.duration_s:.2f} s")
 
 
-def _frames(encoded: Encoded) -> tuple[mp3.Header, int]:
+def _frames(encoded: Encoded) -> tuple[mp3_frames.Header, int]:
     """Return the first header after the file's head, and how many frames follow."""
     with encoded.path.open("rb") as file:
         try:
             in_wave = encoded.recipe.muxer == "wav"
             size = _skip_wave_head(file) if in_wave else _skip_info_frame(file)
-            return mp3.count_frames(_blocks(file, size))
-        except mp3.FrameError as error:
+            return mp3_frames.count_frames(_blocks(file, size))
+        except mp3_frames.FrameError as error:
             raise _failed(str(error)) from error
 
 
 def _skip_info_frame(file: BinaryIO) -> int:
-    info = mp3.info_bytes(file.read(_HEAD_BYTES))
+    info = mp3_frames.info_bytes(file.read(_HEAD_BYTES))
     if not info:
         raise _failed("nothing in it tells players its exact length")
     file.seek(info)
@@ -115,8 +116,8 @@ def _skip_info_frame(file: BinaryIO) -> int:
 
 
 def _skip_wave_head(file: BinaryIO) -> int:
-    size = mp3_wave.audio_bytes(file.read(mp3_wave.HEAD_BYTES))
-    if mp3_wave.HEAD_BYTES + size + len(mp3_wave.pad(size)) != _size(file):
+    size = mp3_in_wave.audio_bytes(file.read(mp3_in_wave.HEAD_BYTES))
+    if mp3_in_wave.HEAD_BYTES + size + len(mp3_in_wave.pad(size)) != _size(file):
         raise _failed("it is not as long as its head says")
     return size
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from shared.media import presets
-from shared.media.ffmpeg import Job
-from shared.media.inputs import own_file
-from shared.media.pipes import write_all
+from shared.media.ffmpeg.pipes import write_all
+from shared.media.ffmpeg.process import Job
+from shared.media.source.inputs import own_file
 
 COLUMNS = 400
 HEIGHT = 240

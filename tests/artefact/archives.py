@@ -11,7 +11,8 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tests.emulators import ROOT, find_tool, missing
+from tests.emulators import find_tool, missing
+from tests.paths import ROOT
 from tests.providers import check_initialised
 
 INFRA = ROOT / "infra" / "terraform"

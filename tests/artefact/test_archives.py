@@ -13,7 +13,7 @@ import pytest
 
 from infra.requirements import FUNCTIONS, path_of, requirements
 from tests.artefact import archives
-from tests.emulators import ROOT
+from tests.paths import ROOT
 
 
 @pytest.fixture(scope="module")

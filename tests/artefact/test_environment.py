@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from shared.settings import Settings
+from shared.config.settings import Settings
 from tests.artefact import deployed
 from tests.artefact.archives import INFRA
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from shared.events import SourceFile
+from shared.core.message import SourceFile
 from tests.artefact import archives, deployed
 from tests.artefact.deployed import MAINTAIN, NOTIFY, SFTP, Deployed
-from tests.emulators import ROOT
+from tests.paths import ROOT
 from tests.services import envelope
 
 # The first test of each waits for pip.

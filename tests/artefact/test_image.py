@@ -17,7 +17,8 @@ import pytest
 from tests.artefact import archives, deployed
 from tests.artefact.deployed import EXTRACT, PROJECT, Deployed
 from tests.dockerfile import BUILD, FINAL, arguments
-from tests.emulators import ROOT, make_bucket
+from tests.emulators import make_bucket
+from tests.paths import ROOT
 from tests.pubsub import make_topic
 from tests.services import envelope
 
@@ -157,7 +158,7 @@ def test_it_starts_before_what_it_needs_is_there(image: Image) -> None:
 
 def test_its_code_is_its_own_and_so_is_its_ffmpeg(image: Image) -> None:
     script = (
-        "import shared, functions.extract_audio.main, shared.media.ffmpeg, imageio_ffmpeg\n"
+        "import shared, functions.extract_audio.main, shared.media.ffmpeg.process, imageio_ffmpeg\n"
         "print(shared.__file__, functions.extract_audio.main.__file__,"
         " imageio_ffmpeg.get_ffmpeg_exe(), sep='\\n')"
     )

@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 import pytest
 
-from shared.ports import Documents, Queue, Storage
+from shared.core.ports import Documents, Queue, Storage
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def memory_documents(request: pytest.FixtureRequest) -> Iterator[Documents]:
 
 @contextmanager
 def sqlite_documents(request: pytest.FixtureRequest) -> Iterator[Documents]:
-    from shared.adapters.sqlite import SQLiteDocuments
+    from shared.adapters.local.documents import SQLiteDocuments
 
     tmp_path: Path = request.getfixturevalue("tmp_path")
     yield SQLiteDocuments(tmp_path / "audio" / "tracker.db")
@@ -57,7 +57,7 @@ def memory_storage(request: pytest.FixtureRequest) -> Iterator[Storage]:
 
 @contextmanager
 def filesystem_storage(request: pytest.FixtureRequest) -> Iterator[Storage]:
-    from shared.adapters.filesystem import FilesystemStorage
+    from shared.adapters.local.storage import FilesystemStorage
 
     tmp_path: Path = request.getfixturevalue("tmp_path")
     yield FilesystemStorage(tmp_path / "audio")
@@ -78,7 +78,7 @@ def memory_queue(request: pytest.FixtureRequest) -> Iterator[Topic]:
 @contextmanager
 def firestore_documents(request: pytest.FixtureRequest) -> Iterator[Documents]:
     project: str = request.getfixturevalue("firestore_project")
-    from shared.adapters.firestore import FirestoreDocuments
+    from shared.adapters.google.documents import FirestoreDocuments
 
     yield FirestoreDocuments(project)
 
@@ -86,7 +86,7 @@ def firestore_documents(request: pytest.FixtureRequest) -> Iterator[Documents]:
 @contextmanager
 def gcs_storage(request: pytest.FixtureRequest) -> Iterator[Storage]:
     bucket: str = request.getfixturevalue("gcs_bucket")
-    from shared.adapters.gcs import GCSStorage
+    from shared.adapters.google.storage import GCSStorage
 
     yield GCSStorage(bucket)
 
@@ -94,7 +94,7 @@ def gcs_storage(request: pytest.FixtureRequest) -> Iterator[Storage]:
 @contextmanager
 def pubsub_queue(request: pytest.FixtureRequest) -> Iterator[Topic]:
     project: str = request.getfixturevalue("pubsub_project")
-    from shared.adapters.pubsub import PubSubQueue
+    from shared.adapters.google.queue import PubSubQueue
     from tests.pubsub import make_topic, pull
 
     subscription = make_topic(project, "recordings")

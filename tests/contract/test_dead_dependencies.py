@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from shared.adapters.firestore import FirestoreDocuments
-from shared.adapters.gcs import CHUNK, GCSStorage
-from shared.adapters.pubsub import PubSubQueue
-from shared.errors import is_transient
-from shared.events import SourceFile
-from shared.ports import Op, Versioned
+from shared.adapters.google.documents import FirestoreDocuments
+from shared.adapters.google.queue import PubSubQueue
+from shared.adapters.google.storage import CHUNK, GCSStorage
+from shared.core.errors import is_transient
+from shared.core.message import SourceFile
+from shared.core.ports import Op, Versioned
 from tests.contract.dead import dead_address
 
 __all__ = ["dead_address"]

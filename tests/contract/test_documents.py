@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from shared.errors import ConflictError
-from shared.models import Audio, Chunk, ErrorInfo, Recording, Status
-from shared.ports import Document, Documents, Op, Versioned
+from shared.core.errors import ConflictError
+from shared.core.ports import Document, Documents, Op, Versioned
+from shared.core.records import Audio, Chunk, ErrorInfo, Recording, Status
 
 T0 = datetime(2025, 4, 7, 16, 52, 0, 123456, tzinfo=UTC)
 C = "recordings"

@@ -12,13 +12,13 @@ from datetime import UTC, datetime
 
 import pytest
 
-from shared.adapters import firestore
-from shared.adapters.firestore import FirestoreDocuments
-from shared.claim import Claim
-from shared.errors import ConflictError
-from shared.events import SourceFile
-from shared.ports import Op
-from shared.tracker import Tracker
+from shared.adapters.google import documents as firestore
+from shared.adapters.google.documents import FirestoreDocuments
+from shared.core.errors import ConflictError
+from shared.core.message import SourceFile
+from shared.core.ports import Op
+from shared.tracking.claim import Claim
+from shared.tracking.tracker import Tracker
 from tests.proxy import Proxy, answer_lost, proxy_to
 
 C = "recordings"
@@ -207,7 +207,7 @@ def test_a_client_made_before_a_fork_works_after_it(firestore_project: str) -> N
 
     code = """
 import os
-from shared.adapters.firestore import FirestoreDocuments
+from shared.adapters.google.documents import FirestoreDocuments
 documents = FirestoreDocuments(os.environ["PROJECT"])
 pid = os.fork()
 documents.create("recordings", f"child-{pid == 0}", {"x": 1})

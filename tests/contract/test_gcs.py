@@ -22,9 +22,9 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from google.auth import iam
 from google.auth.compute_engine import _metadata
 
-from shared.adapters import gcs
-from shared.adapters.gcs import CHUNK, GCSStorage
-from shared.errors import ConfigurationError, TransientError, is_transient
+from shared.adapters.google import storage as gcs
+from shared.adapters.google.storage import CHUNK, GCSStorage
+from shared.core.errors import ConfigurationError, TransientError, is_transient
 from tests.emulators import fake_gcs_server, free_port, make_bucket
 from tests.proxy import Proxy, answer_lost, proxy_to
 
@@ -162,7 +162,7 @@ def test_a_client_made_before_a_fork_is_not_shared_with_the_child(gcs_bucket: st
     """In a process of its own: threads of the test runner would not survive a fork."""
     code = """
 import os, sys
-from shared.adapters.gcs import GCSStorage
+from shared.adapters.google.storage import GCSStorage
 storage = GCSStorage(sys.argv[1])
 storage.check()
 pid = os.fork()

@@ -13,14 +13,14 @@ import pytest
 from functions.drive_watch.channel import Channels
 from functions.drive_watch.publisher import Publisher
 from shared.adapters.memory import MemoryDocuments, MemoryQueue
-from shared.drive import DriveItem
-from shared.models import Status
-from shared.ports import Documents, Op
-from shared.requeue import Requeue
-from shared.tracker import Tracker
+from shared.core.drive_items import DriveItem
+from shared.core.ports import Documents, Op
+from shared.core.records import Status
+from shared.tracking.requeue import Requeue
+from shared.tracking.tracker import Tracker
 from tests.indexes import Field, Index, Query, RecordingDocuments
+from tests.paths import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 FILE = ROOT / "infra" / "terraform" / "indexes.json"
 
 

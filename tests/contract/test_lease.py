@@ -10,10 +10,8 @@ from typing import Any
 
 import pytest
 
-from shared import lease
 from shared.adapters.memory import MemoryDocuments, MemoryQueue
-from shared.claim import Claim
-from shared.errors import (
+from shared.core.errors import (
     CancelledError,
     Code,
     ConflictError,
@@ -22,11 +20,13 @@ from shared.errors import (
     PermanentError,
     TransientError,
 )
-from shared.lease import Leash, Outcome, Result
-from shared.models import COLLECTION, Status
-from shared.ports import Documents
-from shared.requeue import Requeue
-from shared.tracker import Tracker
+from shared.core.ports import Documents
+from shared.core.records import COLLECTION, Status
+from shared.tracking import lease
+from shared.tracking.claim import Claim
+from shared.tracking.lease import Leash, Outcome, Result
+from shared.tracking.requeue import Requeue
+from shared.tracking.tracker import Tracker
 from tests.recordings import (
     MINUTE,
     T0,
@@ -175,7 +175,7 @@ def test_a_thread_that_cannot_start_gives_back(
             raise RuntimeError("can't start new thread")
         start(self)  # the client of Firestore has threads of its own
 
-    monkeypatch.setattr("shared.lease.threading.Thread.start", no_start)
+    monkeypatch.setattr("shared.tracking.lease.threading.Thread.start", no_start)
     result = lease.run(tracker, ITEM, done)
     monkeypatch.undo()
     assert result.outcome is Outcome.RETRY

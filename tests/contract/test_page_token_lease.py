@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from functions.drive_watch.state import STATES, Leased
-from shared.errors import LeaseLostError
-from shared.ports import Documents
+from shared.core.errors import LeaseLostError
+from shared.core.ports import Documents
 from tests.services import until
 
 LEASE = timedelta(seconds=30)

@@ -11,18 +11,19 @@ from typing import Any, cast
 
 import pytest
 
-from shared import lease, naming
 from shared.adapters.memory import MemoryDocuments, MemoryQueue, MemoryStorage
-from shared.claim import Claim
-from shared.errors import CancelledError, LeaseLostError, ObjectExistsError, TransientError
-from shared.lease import Leash, Outcome
+from shared.core import naming
+from shared.core.errors import CancelledError, LeaseLostError, ObjectExistsError, TransientError
+from shared.core.ports import Documents, Storage
+from shared.core.records import Audio, Status
 from shared.media.chunks import Piece
 from shared.media.presets import Codec, Recipe
-from shared.models import Audio, Status
-from shared.ports import Documents, Storage
-from shared.publish import Publication
-from shared.requeue import Requeue
-from shared.tracker import Tracker
+from shared.service.object_writer import Publication
+from shared.tracking import lease
+from shared.tracking.claim import Claim
+from shared.tracking.lease import Leash, Outcome
+from shared.tracking.requeue import Requeue
+from shared.tracking.tracker import Tracker
 from tests.recordings import (
     T0,
     Counter,
@@ -350,8 +351,8 @@ class Killed(BaseException):
 def stores(kind: str, folder: Path) -> tuple[Documents, Storage]:
     if kind == "memory":
         return MemoryDocuments(), MemoryStorage()
-    from shared.adapters.filesystem import FilesystemStorage
-    from shared.adapters.sqlite import SQLiteDocuments
+    from shared.adapters.local.documents import SQLiteDocuments
+    from shared.adapters.local.storage import FilesystemStorage
 
     return SQLiteDocuments(folder / "tracker.db"), FilesystemStorage(folder / "bucket")
 

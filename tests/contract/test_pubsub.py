@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from shared.adapters import pubsub
-from shared.adapters.pubsub import PubSubQueue
-from shared.errors import TransientError
-from shared.events import SourceFile
+from shared.adapters.google import queue as pubsub
+from shared.adapters.google.queue import PubSubQueue
+from shared.core.errors import TransientError
+from shared.core.message import SourceFile
 from tests.pubsub import make_topic, pull
 
 
@@ -69,7 +69,7 @@ def test_a_queue_made_before_a_fork_works_after_it(pubsub_project: str) -> None:
     subscription = make_topic(pubsub_project, "recordings")
     code = """
 import os, sys
-from shared.adapters.pubsub import PubSubQueue
+from shared.adapters.google.queue import PubSubQueue
 from tests.contract.test_pubsub import make_item
 queue = PubSubQueue(sys.argv[1], "recordings")
 pid = os.fork()

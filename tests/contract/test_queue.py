@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
-from shared.events import SourceFile
-from shared.ports import Queue
+from shared.core.message import SourceFile
+from shared.core.ports import Queue
 
 if TYPE_CHECKING:
     from tests.contract.conftest import Received, Topic

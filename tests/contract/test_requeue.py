@@ -10,14 +10,14 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from shared import requeue
 from shared.adapters.memory import MemoryDocuments, MemoryQueue
-from shared.errors import Code, PermanentError, TransientError
-from shared.events import SourceFile
-from shared.models import COLLECTION, Audio, Recording, Status
-from shared.ports import Documents
-from shared.requeue import Requeue
-from shared.tracker import MAX_CRASHES, Refusal, Tracker
+from shared.core.errors import Code, PermanentError, TransientError
+from shared.core.message import SourceFile
+from shared.core.ports import Documents
+from shared.core.records import COLLECTION, Audio, Recording, Status
+from shared.tracking import requeue
+from shared.tracking.requeue import Requeue
+from shared.tracking.tracker import MAX_CRASHES, Refusal, Tracker
 from tests.recordings import (
     HOUR,
     MINUTE,

@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 import google_crc32c
 import pytest
 
-from shared.errors import ConflictError, ObjectExistsError
-from shared.ports import Storage, StoredObject
+from shared.core.errors import ConflictError, ObjectExistsError
+from shared.core.ports import Storage, StoredObject
 
 NAME = "dev/2025/04/weekly-sync_2025-04-07_16-52_audio.mp3"
 OURS = {"key": "drive-a-1", "source": "drive", "source_id": "a", "revision": "1"}

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from shared.claim import GIVE_UP_AFTER, Claim
-from shared.errors import Code, LeaseLostError, PermanentError, TransientError
-from shared.models import COLLECTION, Audio, Recording, Status
-from shared.ports import Documents
-from shared.tracker import MAX_CRASHES, Refusal, Tracker
+from shared.core.errors import Code, LeaseLostError, PermanentError, TransientError
+from shared.core.ports import Documents
+from shared.core.records import COLLECTION, Audio, Recording, Status
+from shared.tracking.claim import GIVE_UP_AFTER, Claim
+from shared.tracking.tracker import MAX_CRASHES, Refusal, Tracker
 from tests.recordings import (
     HOUR,
     SECOND,
@@ -267,11 +267,11 @@ def _contend(opened: tuple[str, str], barrier: Any) -> str:
     kind, where = opened
     documents: Documents
     if kind == "sqlite":
-        from shared.adapters.sqlite import SQLiteDocuments
+        from shared.adapters.local.documents import SQLiteDocuments
 
         documents = SQLiteDocuments(Path(where))
     else:
-        from shared.adapters.firestore import FirestoreDocuments
+        from shared.adapters.google.documents import FirestoreDocuments
 
         documents = FirestoreDocuments(where)
     documents.get(COLLECTION, "warm")

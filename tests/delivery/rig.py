@@ -15,7 +15,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
 
-from tests.emulators import ROOT, find_tool
+from tests.emulators import find_tool
+from tests.paths import ROOT
 
 HERE = Path(__file__).parent
 PROJECT = "audio-test-1"

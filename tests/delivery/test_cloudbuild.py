@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.emulators import ROOT
+from tests.paths import ROOT
 
 FILES = ("cloudbuild.yaml", "infra/deploy/image.yaml")
 

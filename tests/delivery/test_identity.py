@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.delivery.rig import run
-from tests.emulators import ROOT, find_tool
+from tests.emulators import find_tool
+from tests.paths import ROOT
 from tests.providers import check_initialised
 
 IDENTITY = ROOT / "infra" / "terraform" / "identity"

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.delivery.rig import Rig, run
-from tests.emulators import ROOT, free_port, missing, running
+from tests.emulators import free_port, missing, running
+from tests.paths import ROOT
 
 SCRIPTS = sorted((ROOT / "infra" / "deploy").glob("*.sh"))
 

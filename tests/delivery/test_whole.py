@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from tests.delivery.rig import IMAGE, PROJECT, TOKEN, Rig, copy, digest, run, serving
-from tests.emulators import ROOT, find_tool
+from tests.emulators import find_tool
+from tests.paths import ROOT
 from tests.providers import check_initialised
 from tests.terraform.control_plane import World, serve
 from tests.terraform.rig import lead_to_the_fake

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.drive.rig import Rig
-from tests.emulators import ROOT, _await, answers, free_port, fresh_name
+from tests.emulators import _await, answers, free_port, fresh_name
+from tests.paths import ROOT
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ from functions.drive_watch.maintain import Maintenance, Summary
 from functions.drive_watch.notify import receive
 from functions.drive_watch.watch import Watch
 from shared.bootstrap import Services
-from shared.models import Recording
-from shared.settings import Settings
+from shared.config.settings import Settings
+from shared.core.records import Recording
 from tests.drive.standin import READER, StandIn, running
 from tests.pubsub import make_topic, pull
 

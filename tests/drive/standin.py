@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 from google.oauth2.credentials import Credentials
 
 from cli.demo.drive_standin import DriveServer, World, discovery, serve
-from shared.adapters.drive_api import DriveClient
+from shared.adapters.google.drive_client import DriveClient
 from tests.drive import schema
 
 READER = "reader@project.iam.gserviceaccount.com"

@@ -21,9 +21,9 @@ import psutil
 import pytest
 
 from cli.demo.drive_standin.identity import key_file
-from cli.sample import arguments
+from cli.demo.sample import arguments
 from shared.bootstrap import Services
-from shared.models import Recording
+from shared.core.records import Recording
 from tests.drive.standin import READER, StandIn
 from tests.drive.standin import running as standin
 from tests.emulators import missing

@@ -10,10 +10,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from cli.demo.drive_standin import World
-from shared.adapters.drive_api import DriveClient
-from shared.drive import ChangePage, PageTokenError
-from shared.errors import Code, PermanentError, PipelineError
-from shared.ports import DriveApi
+from shared.adapters.google.drive_client import DriveClient
+from shared.core.drive_items import ChangePage, PageTokenError
+from shared.core.errors import Code, PermanentError, PipelineError
+from shared.core.ports import DriveApi
 from tests.drive.standin import OWNER, READER, StandIn, running
 
 NOWHERE = "https://127.0.0.1:9/hook"
@@ -175,7 +175,7 @@ def test_a_process_that_forks_has_connections_of_its_own(drive: StandIn, world: 
     code = f"""
 import os
 from google.oauth2.credentials import Credentials
-from shared.adapters.drive_api import DriveClient
+from shared.adapters.google.drive_client import DriveClient
 client = DriveClient("", lambda: Credentials({drive.world.identity.issue(READER)!r}),
                      endpoint={drive.server.endpoint!r})
 client.get({file!r})

@@ -14,8 +14,8 @@ from cli.demo.drive_standin import channels as standin_channels
 from cli.demo.drive_standin import notify as standin_notify
 from functions.drive_watch.channel import CHANNELS, UNANSWERED_FOR, Channel, Channels
 from functions.drive_watch.notify import receive
-from shared.adapters.drive_api import DriveClient
-from shared.errors import TransientError
+from shared.adapters.google.drive_client import DriveClient
+from shared.core.errors import TransientError
 from tests.drive.rig import Rig, make_rig, receiving
 from tests.drive.standin import OWNER, READER
 

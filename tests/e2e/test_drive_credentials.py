@@ -19,8 +19,8 @@ RUNNER = "runner@project.iam.gserviceaccount.com"
 
 SCRIPT = """
 import sys
-from shared.adapters.drive import DriveClients, DriveSources
-from shared.errors import PipelineError
+from shared.adapters.google.drive_sources import DriveClients, DriveSources
+from shared.core.errors import PipelineError
 endpoint, account, subject = sys.argv[1:]
 clients = DriveClients(service_account=account, endpoint=endpoint, retry_s=1)
 sources = DriveSources(clients, subjects=[subject] if subject else [])

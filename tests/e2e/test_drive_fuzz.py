@@ -11,7 +11,7 @@ import pytest
 
 from cli.demo.drive_standin import World
 from cli.demo.drive_standin.state import SHORTCUT, File
-from shared.events import make_key
+from shared.core.message import make_key
 from tests.drive.rig import Rig, make_rig
 from tests.drive.standin import OWNER, READER
 

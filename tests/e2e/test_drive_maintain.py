@@ -11,10 +11,10 @@ import pytest
 from cli.demo.drive_standin.errors import READONLY
 from functions.drive_watch.feeds import Budget
 from functions.drive_watch.maintain import Summary
-from shared.adapters.drive_api import DriveClient
-from shared.drive_folders import Listing
-from shared.errors import Code, PipelineError
-from shared.models import COLLECTION, ErrorInfo, Status
+from shared.adapters.google.drive_client import DriveClient
+from shared.core.drive_folders import Listing
+from shared.core.errors import Code, PipelineError
+from shared.core.records import COLLECTION, ErrorInfo, Status
 from tests.drive.rig import Rig, make_rig, receiving
 from tests.drive.standin import OWNER, READER
 

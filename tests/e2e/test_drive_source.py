@@ -22,10 +22,10 @@ from google.oauth2.credentials import Credentials
 from cli.demo.drive_standin import World
 from cli.demo.drive_standin.errors import READONLY
 from cli.demo.drive_standin.identity import key_file
-from shared.adapters.drive import DriveClients, DriveFile, DriveSources
-from shared.adapters.drive_api import DriveClient
-from shared.errors import Code, PermanentError, TransientError, is_transient
-from shared.events import SourceFile
+from shared.adapters.google.drive_client import DriveClient
+from shared.adapters.google.drive_sources import DriveClients, DriveFile, DriveSources
+from shared.core.errors import Code, PermanentError, TransientError, is_transient
+from shared.core.message import SourceFile
 from tests.drive.standin import OWNER, READER, StandIn, running
 
 CONTENT = random.Random(4).randbytes(3_000_000)
@@ -353,5 +353,6 @@ def test_two_readers_at_once_are_as_fast_as_the_line(drive: StandIn, world: Worl
 
 
 def test_the_api_client_is_loaded_at_first_use_only(tmp_path: Path) -> None:
-    code = "import sys, shared.adapters.drive; sys.exit('googleapiclient' in sys.modules)"
+    module = "shared.adapters.google.drive_sources"
+    code = f"import sys, {module}; sys.exit('googleapiclient' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

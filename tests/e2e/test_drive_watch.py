@@ -10,10 +10,10 @@ import pytest
 from google.api_core.exceptions import NotFound
 
 from functions.drive_watch.feeds import Budget
-from shared.drive import PageTokenError
-from shared.errors import Code
-from shared.events import SourceFile
-from shared.models import ErrorInfo, Recording, Status
+from shared.core.drive_items import PageTokenError
+from shared.core.errors import Code
+from shared.core.message import SourceFile
+from shared.core.records import ErrorInfo, Recording, Status
 from tests.drive.rig import Rig, make_rig
 from tests.drive.standin import OWNER, READER
 

@@ -20,12 +20,12 @@ from cli.demo.drive_standin import notify as standin_notify
 from cli.demo.drive_standin.errors import READONLY
 from functions.drive_watch.channel import CHANNELS
 from shared.adapters.memory import MemoryStorage
-from shared.events import SourceFile
-from shared.lease import Outcome, run
+from shared.core.message import SourceFile
+from shared.tracking.lease import Outcome, run
 from tests.drive.processes import Balancer, instance, post
 from tests.drive.rig import Rig, make_rig
 from tests.drive.standin import OWNER, READER
-from tests.emulators import ROOT
+from tests.paths import ROOT
 from tests.services import until
 
 HEAVY = ["google.auth", "google.cloud.firestore", "googleapiclient", "grpc", "requests"]

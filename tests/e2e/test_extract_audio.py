@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from shared.endings import ENDED
-from shared.events import SourceFile
-from shared.models import Status
+from shared.core.message import SourceFile
+from shared.core.records import Status
+from shared.tracking.endings import ENDED
 from tests.services import AUDIO, NAME, Cloud, Service, ask, envelope, item_of, until
 
 WAVEFORM = AUDIO.replace(".mp3", ".waveform.png")

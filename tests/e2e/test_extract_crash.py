@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from shared.adapters.memory import MemoryQueue
-from shared.events import SourceFile
-from shared.models import Status
-from shared.requeue import Requeue
+from shared.core.message import SourceFile
+from shared.core.records import Status
+from shared.tracking.requeue import Requeue
 from tests.emulators import fake_gcs_server, make_bucket
 from tests.proxy import Proxy, proxy_to
 from tests.services import AUDIO, Cloud, Service, free_fixed_port, runs, until

@@ -17,8 +17,8 @@ from typing import Any
 import googleapiclient
 import pytest
 
-from shared.models import Status
-from tests.emulators import ROOT
+from shared.core.records import Status
+from tests.paths import ROOT
 from tests.services import AUDIO, Cloud, until
 
 JOB = "projects/my-project/locations/europe-west1/jobs/extract-audio"

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shared.events import SourceFile
+from shared.core.message import SourceFile
 from tests.services import Cloud, Service, envelope, until
 
 REJECTED = "audio_extract_messages_rejected_total"

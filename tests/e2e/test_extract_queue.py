@@ -13,8 +13,8 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.pubsub_v1.types import DeadLetterPolicy, PushConfig, RetryPolicy
 
-from shared.adapters.pubsub import PubSubQueue
-from shared.models import Status
+from shared.adapters.google.queue import PubSubQueue
+from shared.core.records import Status
 from tests.pubsub import publisher, subscriber
 from tests.services import Cloud, Service, ask, item_of, until
 

@@ -16,14 +16,14 @@ from pathlib import Path
 import pytest
 
 from cli.demo import sftp_standin
-from shared.adapters.sftp import SftpSources
-from shared.adapters.sftp_server import SftpServer
-from shared.errors import Code, PermanentError, PipelineError
-from shared.events import SourceFile
-from shared.media.serve import serve
-from shared.secret import Secret
-from shared.sftp import ServerCode, ServerError, UnreachableError
-from shared.variables import SftpCredentials
+from shared.adapters.sftp.server import SftpServer
+from shared.adapters.sftp.sources import SftpSources
+from shared.config.parsers import SftpCredentials
+from shared.config.secret import Secret
+from shared.core.errors import Code, PermanentError, PipelineError
+from shared.core.message import SourceFile
+from shared.core.sftp_errors import ServerCode, ServerError, UnreachableError
+from shared.media.source.range_server import serve
 from tests.services import until
 from tests.sftp import Sshd, sshd, sshd_running  # noqa: F401 - a fixture
 
@@ -350,7 +350,7 @@ def test_an_idle_connection_is_given_back(
     sshd: Sshd,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("shared.adapters.sftp_server.IDLE_S", 0.2)
+    monkeypatch.setattr("shared.adapters.sftp.server.IDLE_S", 0.2)
     (sshd.root / "x.wav").write_bytes(b"1")
     with sshd.sources() as sources:
         list(sources.list())
@@ -484,7 +484,7 @@ def test_a_closed_port_is_transient(shared_sshd: Sshd) -> None:
 def test_a_silent_server_is_transient_in_time(
     shared_sshd: Sshd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shared.adapters.sftp_login.CONNECT_S", 0.5)
+    monkeypatch.setattr("shared.adapters.sftp.login.CONNECT_S", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         start = time.monotonic()
         with pytest.raises(UnreachableError):

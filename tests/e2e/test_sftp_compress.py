@@ -21,12 +21,12 @@ from functions.sftp_compress.nightly import Nightly
 from functions.sftp_compress.worker import Worker
 from shared.adapters.memory import MemoryQueue, MemoryStorage
 from shared.bootstrap import Services
-from shared.errors import ConflictError, TransientError
-from shared.events import SourceFile
-from shared.lease import Outcome, Result
-from shared.models import Recording, Status
-from shared.ports import StoredObject
-from shared.sftp import ServerCode, ServerError
+from shared.core.errors import ConflictError, TransientError
+from shared.core.message import SourceFile
+from shared.core.ports import StoredObject
+from shared.core.records import Recording, Status
+from shared.core.sftp_errors import ServerCode, ServerError
+from shared.tracking.lease import Outcome, Result
 from tests.media.clips import decoded_samples, run, speech
 from tests.sftp import Sshd, sshd  # noqa: F401 - a fixture
 
@@ -473,11 +473,11 @@ def test_the_mirror_gets_a_copy_and_is_no_source(
 
 def test_a_mirror_without_extensions_is_written_too(tmp_path: Path) -> None:
     from cli.demo import sftp_standin
-    from shared.adapters.sftp_mirror import SftpMirror
-    from shared.adapters.sftp_server import SftpServer
-    from shared.adapters.sftp_wire import Session
-    from shared.secret import Secret
-    from shared.variables import SftpCredentials
+    from shared.adapters.sftp.mirror import SftpMirror
+    from shared.adapters.sftp.server import SftpServer
+    from shared.adapters.sftp.session import Session
+    from shared.config.parsers import SftpCredentials
+    from shared.config.secret import Secret
 
     with sftp_standin.serving(tmp_path, password="p") as at:
         credentials = SftpCredentials(
@@ -500,7 +500,7 @@ def test_a_broken_line_leaves_the_mirrored_file_whole(
     sshd: Sshd,  # noqa: F811
     tmp_path: Path,
 ) -> None:
-    from shared.adapters.sftp_mirror import SftpMirror
+    from shared.adapters.sftp.mirror import SftpMirror
 
     server = sshd.server()
     mirror = SftpMirror(server, str(sshd.root))

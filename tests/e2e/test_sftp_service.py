@@ -18,18 +18,18 @@ from typing import Any
 
 import pytest
 
-from shared.adapters.filesystem import FilesystemStorage
-from shared.adapters.firestore import FirestoreDocuments
-from shared.adapters.gcs import GCSStorage
+from shared.adapters.google.documents import FirestoreDocuments
+from shared.adapters.google.storage import GCSStorage
+from shared.adapters.local.documents import SQLiteDocuments
+from shared.adapters.local.storage import FilesystemStorage
 from shared.adapters.memory import MemoryQueue
-from shared.adapters.sqlite import SQLiteDocuments
 from shared.bootstrap import Services
-from shared.events import SourceFile
-from shared.models import Recording, Status
-from shared.requeue import Requeue
-from shared.tracker import Tracker
-from tests.emulators import ROOT
+from shared.core.message import SourceFile
+from shared.core.records import Recording, Status
+from shared.tracking.requeue import Requeue
+from shared.tracking.tracker import Tracker
 from tests.media.clips import run, speech
+from tests.paths import ROOT
 from tests.services import Answer, Service, ask, envelope, free_fixed_port, start_function, until
 from tests.sftp import Sshd, sshd  # noqa: F401 - a fixture
 

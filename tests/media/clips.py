@@ -6,7 +6,7 @@ import hashlib
 import subprocess
 from pathlib import Path
 
-from shared.media.ffmpeg import executable
+from shared.media.ffmpeg.process import executable
 
 #: Speech-like: two voices that pause, over a floor of noise. Silence between words is
 #: where an MP3 encoder remembers longest.

@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from functions.extract_audio.worker import Worker
-from shared.adapters.local import LocalSources
+from shared.adapters.local.sources import LocalSources
 from shared.adapters.memory import MemoryDocuments, MemoryStorage
-from shared.errors import PermanentError
-from shared.events import SourceFile
-from shared.lease import Outcome, Result
-from shared.models import Audio, Recording, Status
-from shared.ports import ByteSource, Storage
-from shared.settings import Settings
-from shared.tracker import Tracker
+from shared.config.settings import Settings
+from shared.core.errors import PermanentError
+from shared.core.message import SourceFile
+from shared.core.ports import ByteSource, Storage
+from shared.core.records import Audio, Recording, Status
+from shared.tracking.lease import Outcome, Result
+from shared.tracking.tracker import Tracker
 from tests.media import clips
 from tests.media.containers import CountingSource
 

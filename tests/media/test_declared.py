@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.media.declared import Declared, declared
+from shared.media.formats.declared import Declared, declared
 from tests.media.containers import CONTAINERS, CountingSource, ffmpeg, make_clip, make_container
 
 #: Containers that declare how long their audio is.

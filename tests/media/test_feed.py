@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from shared.errors import Code, PermanentError, TransientError
-from shared.events import SourceFile
-from shared.lease import Outcome
-from shared.models import Status
-from shared.ports import ByteSource
+from shared.core.errors import Code, PermanentError, TransientError
+from shared.core.message import SourceFile
+from shared.core.ports import ByteSource
+from shared.core.records import Status
+from shared.tracking.lease import Outcome
 from tests.media import clips
 from tests.media.containers import CountingSource
 from tests.media.rig import RangeSources, Rig

@@ -19,12 +19,12 @@ from typing import Any
 import psutil
 import pytest
 
-from shared.errors import Code, TransientError
-from shared.events import SourceFile
-from shared.lease import Outcome
-from shared.media import parallel
-from shared.models import Status
-from shared.ports import ByteSource
+from shared.core.errors import Code, TransientError
+from shared.core.message import SourceFile
+from shared.core.ports import ByteSource
+from shared.core.records import Status
+from shared.media import parallel_mp3
+from shared.tracking.lease import Outcome
 from tests.media import clips
 from tests.media.containers import CountingSource
 from tests.media.rig import RangeSources, Rig
@@ -97,7 +97,9 @@ def test_cancelled_midway(preset: str, minutes: Path, worker: Rig) -> None:
 
 
 @pytest.mark.usefixtures("ctrl_c_interrupts")
-@pytest.mark.parametrize("owner", ["subprocess.Popen", "shared.media.serve.RangeServer"])
+@pytest.mark.parametrize(
+    "owner", ["subprocess.Popen", "shared.media.source.range_server.RangeServer"]
+)
 def test_interrupted_between_a_start_and_the_note_of_it(
     owner: str, minutes: Path, worker: Rig
 ) -> None:
@@ -140,7 +142,7 @@ def test_interrupted_from_the_keyboard(
 def test_a_process_that_is_killed_is_no_fault_of_the_recording(
     seed: int, minutes: Path, worker: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parallel, "SEGMENT_BLOCKS", 8)
+    monkeypatch.setattr(parallel_mp3, "SEGMENT_BLOCKS", 8)
     chance = random.Random(seed)
 
     def kill() -> None:

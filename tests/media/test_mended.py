@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from shared.adapters.local import LocalFile
-from shared.media import encode, inputs, presets, probe
+from shared.adapters.local.sources import LocalFile
+from shared.core.ports import ByteSource
+from shared.media import encode, presets, probe
 from shared.media.encode import Work
-from shared.media.mended import MendedSource, find_patches
-from shared.ports import ByteSource
+from shared.media.formats.wave_repair import MendedSource, find_patches
+from shared.media.source import inputs
 from tests.media.clips import decoded_samples, run, speech
 from tests.media.containers import CountingSource
 

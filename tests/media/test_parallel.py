@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from shared.adapters.local import LocalSources
-from shared.media import encode, inputs, mp3, parallel, presets, probe
+from shared.adapters.local.sources import LocalSources
+from shared.media import encode, parallel_mp3, presets, probe
 from shared.media.encode import Encoded, Work
+from shared.media.formats import mp3_frames
+from shared.media.source import inputs
 from tests.media import clips
 
 
@@ -30,7 +32,7 @@ def one_pass(path: Path, out: Path, bitrate: int = 128_000) -> Path:
 @pytest.fixture
 def many_seams(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cut every few seconds, so that a short clip has many seams."""
-    monkeypatch.setattr(parallel, "SEGMENT_BLOCKS", 4)
+    monkeypatch.setattr(parallel_mp3, "SEGMENT_BLOCKS", 4)
 
 
 @pytest.mark.usefixtures("many_seams")
@@ -116,15 +118,15 @@ def test_encoders_that_disagree_at_a_seam_are_not_trusted(
     clip = tmp_path / "clip.wav"
     clips.run(*clips.speech(20, 44100, 2), clip)
     alone = extract(clip, tmp_path / "alone", workers=1).path.read_bytes()
-    monkeypatch.setattr(parallel, "LEAD_BLOCKS", 0)  # nothing to forget by
-    monkeypatch.setattr(parallel, "AGREEING_FRAMES", 4)
-    trimmed = parallel._trimmed
+    monkeypatch.setattr(parallel_mp3, "LEAD_BLOCKS", 0)  # nothing to forget by
+    monkeypatch.setattr(parallel_mp3, "AGREEING_FRAMES", 4)
+    trimmed = parallel_mp3._trimmed
 
-    def disagreeing(data: bytes, segment: parallel._Segment) -> tuple[bytes, bytes, bytes]:
+    def disagreeing(data: bytes, segment: parallel_mp3._Segment) -> tuple[bytes, bytes, bytes]:
         kept, _, last = trimmed(data, segment)
         return kept, b"another", last
 
-    monkeypatch.setattr(parallel, "_trimmed", disagreeing)
+    monkeypatch.setattr(parallel_mp3, "_trimmed", disagreeing)
     assert extract(clip, tmp_path / "out", workers=2).path.read_bytes() == alone
 
 
@@ -135,4 +137,4 @@ def test_a_tenth_of_a_second(tmp_path: Path) -> None:
     made = extract(clip, tmp_path / "out", workers=2)
 
     assert clips.decoded_samples(made.path) == 4410
-    assert mp3.count_frames(iter([made.path.read_bytes()]))[1] > 3
+    assert mp3_frames.count_frames(iter([made.path.read_bytes()]))[1] > 3

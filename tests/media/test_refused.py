@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from shared.errors import Code
-from shared.lease import Outcome
-from shared.models import Status
+from shared.core.errors import Code
+from shared.core.records import Status
+from shared.tracking.lease import Outcome
 from tests.media import clips
 from tests.media.rig import RangeSources, Rig
 

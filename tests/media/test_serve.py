@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.errors import Code, PermanentError, TransientError
-from shared.media.serve import HTTP_INPUT_OPTIONS, RangeServer, serve
+from shared.core.errors import Code, PermanentError, TransientError
+from shared.media.source.range_server import HTTP_INPUT_OPTIONS, RangeServer, serve
 from tests.media.containers import FFMPEG, CountingSource, ffmpeg, make_clip, make_container
 
 KIB = 1 << 10

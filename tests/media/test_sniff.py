@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.errors import PermanentError
-from shared.media.sniff import refuse_non_recording
+from shared.core.errors import PermanentError
+from shared.media.formats.sniff import refuse_non_recording
 from tests.media.containers import CONTAINERS, ffmpeg, make_container
 
 

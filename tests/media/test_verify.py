@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from shared.adapters.local import LocalSources
-from shared.errors import Code, PermanentError
-from shared.media import encode, inputs, mp3, presets, probe, verify
+from shared.adapters.local.sources import LocalSources
+from shared.core.errors import Code, PermanentError
+from shared.media import encode, presets, probe, verify
 from shared.media.encode import Encoded, Work
+from shared.media.formats import mp3_frames
+from shared.media.source import inputs
 from tests.media import clips
 
 Shelf = Callable[[str], Path]
@@ -121,7 +123,7 @@ def test_cut(share: float, preset: str, shelf: Shelf, tmp_path: Path) -> None:
 def test_one_frame_missing(shelf: Shelf, tmp_path: Path) -> None:
     made = make(shelf("long.wav"), "mp3", tmp_path)
     data = made.path.read_bytes()
-    starts = mp3.frame_starts(data, mp3.info_bytes(data[:64]))
+    starts = mp3_frames.frame_starts(data, mp3_frames.info_bytes(data[:64]))
     made.path.write_bytes(data[: starts[300]] + data[starts[301] :])
 
     assert "frames" in refused(made)
@@ -130,7 +132,7 @@ def test_one_frame_missing(shelf: Shelf, tmp_path: Path) -> None:
 def test_no_info_frame(shelf: Shelf, tmp_path: Path) -> None:
     made = make(shelf("long.wav"), "mp3", tmp_path)
     data = made.path.read_bytes()
-    made.path.write_bytes(data[mp3.info_bytes(data[:64]) :])
+    made.path.write_bytes(data[mp3_frames.info_bytes(data[:64]) :])
 
     assert "length" in refused(made)
 

@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.emulators import find_tool
+from tests.paths import ROOT
 from tests.providers import check_initialised
 from tests.terraform.control_plane import ENDPOINTS, World
-
-ROOT = Path(__file__).parents[2]
 
 #: As many as Terraform may do at once: most of what the provider does is to wait.
 _PARALLELISM = 60

@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from tests.emulators import ROOT, find_tool
+from tests.emulators import find_tool
+from tests.paths import ROOT
 
 INFRA = ROOT / "infra" / "terraform"
 

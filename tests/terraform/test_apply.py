@@ -97,7 +97,7 @@ def _dev(story: Story) -> None:
 
 def _prod(story: Story) -> None:
     _deploy(story)
-    story.edit("shared/errors.py")
+    story.edit("shared/core/errors.py")
     story.step("edited shared", story.deployment.apply).succeeded()
     story.state = story.deployment.state()
     story.step("destroy", story.deployment.destroy)

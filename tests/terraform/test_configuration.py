@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from shared.settings import Settings
+from shared.config.settings import Settings
 from tests.emulators import find_tool
+from tests.paths import ROOT
 from tests.providers import check_initialised
 
-ROOT = Path(__file__).parents[2]
 INFRA = ROOT / "infra" / "terraform"
 
 #: Variables that no deployment sets, and why.

@@ -21,19 +21,19 @@ from typing import Any
 import pytest
 
 from cli.demo import sftp_standin
-from shared import lease
-from shared.adapters.drive_api import DriveClient
+from shared.adapters.google.drive_client import DriveClient
 from shared.adapters.memory import MemoryDocuments, MemoryQueue
-from shared.claim import Claim
-from shared.errors import Code, PermanentError, PipelineError, TransientError
-from shared.events import Source
-from shared.lease import Leash
-from shared.receiver import Receiver
-from shared.requeue import Requeue
-from shared.tracker import MAX_CRASHES, Tracker
+from shared.core.errors import Code, PermanentError, PipelineError, TransientError
+from shared.core.message import Source
+from shared.service.receiver import Receiver
+from shared.tracking import lease
+from shared.tracking.claim import Claim
+from shared.tracking.lease import Leash
+from shared.tracking.requeue import Requeue
+from shared.tracking.tracker import MAX_CRASHES, Tracker
 from tests.drive.rig import Rig, receiving, rig_here
-from tests.emulators import ROOT
 from tests.logs import Lines, captured
+from tests.paths import ROOT
 from tests.recordings import SettableClock, claimed, source_file
 from tests.services import BIN, Service, envelope, free_fixed_port, until
 

@@ -5,18 +5,16 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from pathlib import Path
 
 from tests.emulators import find_tool
-
-INFRA = Path(__file__).parents[2] / "infra" / "terraform"
+from tests.paths import TERRAFORM
 
 
 def test_no_policy_is_broken() -> None:
     done = subprocess.run(
         [
             find_tool("checkov"),
-            *("--directory", str(INFRA)),
+            *("--directory", str(TERRAFORM)),
             *("--framework", "terraform"),
             *("--output", "json"),
             "--compact",
@@ -37,6 +35,6 @@ def test_no_policy_is_broken() -> None:
 
 
 def test_every_exception_says_why() -> None:
-    for path in INFRA.rglob("*.tf"):
+    for path in TERRAFORM.rglob("*.tf"):
         for reason in re.findall(r"checkov:skip=\w+(.*)", path.read_text()):
             assert len(reason.removeprefix(":").split()) >= 4, path.name

@@ -2,12 +2,10 @@
 
 import dataclasses
 import re
-from pathlib import Path
 
 from cli.main import COMMANDS
-from shared.settings import Settings
-
-ROOT = Path(__file__).parents[2]
+from shared.config.settings import Settings
+from tests.paths import ROOT
 
 
 def test_every_setting_is_explained() -> None:

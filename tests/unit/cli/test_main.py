@@ -11,7 +11,8 @@ from cli.main import main
 try:
     main(["--help"])
 except SystemExit as end:
-    heavy = {"rich", "shared.tracker", "shared.settings", "google.auth"} & sys.modules.keys()
+    heavy = {"rich", "shared.tracking.tracker", "shared.config.settings", "google.auth"}
+    heavy &= sys.modules.keys()
     sys.exit(f"loaded {heavy}" if heavy else end.code)
 """
 

@@ -10,7 +10,7 @@ import requests
 from google.api_core import exceptions as _exceptions
 from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
 
-from shared.errors import is_transient
+from shared.core.errors import is_transient
 
 exceptions: Any = _exceptions  # whose constructors have no types
 

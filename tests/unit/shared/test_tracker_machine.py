@@ -17,12 +17,12 @@ from hypothesis.stateful import (
 )
 
 from shared.adapters.memory import MemoryDocuments, MemoryQueue
-from shared.claim import Claim
-from shared.errors import Code, LeaseLostError, PermanentError, TransientError
-from shared.events import SourceFile
-from shared.models import Recording, Status
-from shared.requeue import RESURRECT_AFTER, Requeue
-from shared.tracker import MAX_CRASHES, Refusal, Tracker
+from shared.core.errors import Code, LeaseLostError, PermanentError, TransientError
+from shared.core.message import SourceFile
+from shared.core.records import Recording, Status
+from shared.tracking.claim import Claim
+from shared.tracking.requeue import RESURRECT_AFTER, Requeue
+from shared.tracking.tracker import MAX_CRASHES, Refusal, Tracker
 from tests.recordings import HOUR, SettableClock, source_file
 
 FINAL = {Status.DONE, Status.FAILED, Status.SKIPPED}

@@ -12,9 +12,9 @@ import pytest
 
 from functions.drive_watch.channel import CHANNELS
 from functions.drive_watch.maintain import MAINTAINED
-from shared.adapters.drive_api import DriveClient
-from shared.errors import PipelineError
-from shared.tracker import utc_now
+from shared.adapters.google.drive_client import DriveClient
+from shared.core.errors import PipelineError
+from shared.tracking.tracker import utc_now
 from tests.drive.rig import Rig, receiving, rig_here
 from tests.drive.standin import OWNER, READER
 

@@ -6,7 +6,7 @@ import json
 import re
 
 from tests.dockerfile import BUILD, FINAL, STEPS, arguments
-from tests.emulators import ROOT
+from tests.paths import ROOT
 
 
 def test_both_stages_are_slim_and_of_a_version_that_is_supported() -> None:

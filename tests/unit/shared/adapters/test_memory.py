@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from shared.adapters.memory import MemoryDocuments, MemoryQueue
-from shared.errors import TransientError
-from shared.events import SourceFile
-from shared.ports import Op
+from shared.core.errors import TransientError
+from shared.core.message import SourceFile
+from shared.core.ports import Op
 
 T0 = datetime(2025, 4, 7, 16, 52, tzinfo=UTC)
 ITEM = SourceFile(

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.media import packets
-from shared.media.ffmpeg import Job, Limits
+from shared.media.ffmpeg.process import Job, Limits
 
 
 def table(base: str, rows: list[tuple[int, int]], size: int = 1 << 20) -> Iterator[bytes]:

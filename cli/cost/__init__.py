@@ -1,0 +1,1 @@
+"""What a month costs on Google Cloud: usage, prices and the bill."""

@@ -1,0 +1,1 @@
+"""The checks of ``doctor``, and the comparison that ``audit`` makes."""

@@ -1,0 +1,1 @@
+"""Finds new and changed files in a folder, and waits until they are complete."""

@@ -1,0 +1,190 @@
+"""Documents in Firestore: preconditions instead of transactions, a deadline on each call."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from google.api_core import exceptions
+from google.api_core.retry import Retry
+from google.cloud import firestore
+from google.cloud.firestore import DocumentReference, DocumentSnapshot, FieldFilter
+
+from shared.adapters.google.retry import within
+from shared.core.errors import ConflictError
+from shared.core.ports import Document, Versioned, Where
+from shared.runtime.per_process import PerProcess
+
+#: Documents read by one call, so that a long list is neither one long call nor all in memory.
+PAGE = 300
+
+# A field of its own for each write: one that changes nothing would keep its update time
+# (WriteResult.update_time), and a second writer with the same precondition would win too.
+_MARK = "_write"
+
+_CHECK_S = 4.0
+
+# What a write answers when its precondition does not hold; ABORTED when it lost to another
+# write that was under way.
+_CONFLICTS = (
+    exceptions.AlreadyExists,
+    exceptions.FailedPrecondition,
+    exceptions.Aborted,
+    exceptions.NotFound,
+)
+
+_Snapshot = DocumentSnapshot[DocumentReference]
+
+# The client goes on with a broken stream for as long as its own retry likes the error, and
+# knows no deadline there: pages are tried again as a whole instead.
+_NEVER = Retry(predicate=lambda _: False)
+
+
+@dataclass(frozen=True)
+class _Version:
+    """When a document was written, and which fields it had, whatever became of our copy."""
+
+    time: datetime
+    fields: frozenset[str]
+
+
+class FirestoreDocuments:
+    """The documents of one Firestore database (``ports.Documents``).
+
+    A call gives up after ``deadline_s`` seconds. A write whose answer was lost is tried
+    again and may then raise ``ConflictError`` although it was carried out: whoever must
+    know reads the document and looks for a mark of its own in it. The account needs
+    ``roles/datastore.user``.
+
+    Queries with an equality and a range or an order need a composite index, listed in
+    ``infra/terraform/indexes.json``; without it ``find`` raises ``FailedPrecondition``.
+    """
+
+    def __init__(self, project: str, database: str = "(default)", *, deadline_s: float = 15.0):
+        self._client = PerProcess(lambda: firestore.Client(project=project, database=database))
+        self._deadline_s = deadline_s
+
+    def get(self, collection: str, doc_id: str) -> Versioned | None:
+        """Return the document as the last finished write left it, or ``None``."""
+        return _versioned(self._document(collection, doc_id).get(**self._limits()))
+
+    def create(self, collection: str, doc_id: str, document: Document) -> Versioned:
+        """Create a document; raises ``ConflictError`` when there is one."""
+        with _conflicts(f"{collection}/{doc_id} exists already"):
+            result = self._document(collection, doc_id).create(_marked(document), **self._limits())
+        return Versioned(doc_id, document, _Version(result.update_time, frozenset(document)))
+
+    def replace(self, collection: str, read: Versioned, document: Document) -> Versioned:
+        """Replace the whole document; raises ``ConflictError`` unless it is still ``read``."""
+        with _conflicts(f"{collection}/{read.id} has changed"):
+            result = self._document(collection, read.id).update(
+                _replacement(read.version.fields, _marked(document)),
+                option=self._unchanged(read),
+                **self._limits(),
+            )
+        return Versioned(read.id, document, _Version(result.update_time, frozenset(document)))
+
+    def delete(self, collection: str, read: Versioned) -> None:
+        """Remove the document; raises ``ConflictError`` unless it is still ``read``."""
+        with _conflicts(f"{collection}/{read.id} has changed"):
+            self._document(collection, read.id).delete(
+                option=self._unchanged(read), **self._limits()
+            )
+
+    def find(
+        self,
+        collection: str,
+        *where: Where,
+        order_by: str | None = None,
+        descending: bool = False,
+        limit: int | None = None,
+    ) -> Iterator[Versioned]:
+        """Yield the documents that meet all of ``where``, in pages of ``PAGE`` a call."""
+        query: Any = self._client().collection(collection)
+        for path, op, value in where:
+            query = query.where(filter=FieldFilter(path, op, value))
+        if order_by:
+            query = query.order_by(order_by, direction="DESCENDING" if descending else "ASCENDING")
+        return self._pages(query, limit)
+
+    def _pages(self, query: Any, limit: int | None) -> Iterator[Versioned]:
+        left = limit
+        while left is None or left > 0:
+            size = PAGE if left is None else min(PAGE, left)
+            page = self._page(query.limit(size))
+            yield from (read for read in map(_versioned, page) if read)
+            if len(page) < size:
+                return
+            query = query.start_after(page[-1])
+            left = None if left is None else left - size
+
+    def _page(self, query: Any) -> list[_Snapshot]:
+        def read() -> list[_Snapshot]:
+            return list(query.get(retry=_NEVER, timeout=self._deadline_s))
+
+        return within(self._deadline_s)(read)()
+
+    def check(self) -> None:
+        """Raise when the database cannot be reached; takes at most 5 seconds.
+
+        Reads a document that need not exist, so that it asks for no other permission
+        than the work itself does.
+        """
+        self._document("health", "check").get(retry=_NEVER, timeout=_CHECK_S)
+
+    def _document(self, collection: str, doc_id: str) -> DocumentReference:
+        return self._client().collection(collection).document(doc_id)
+
+    def _unchanged(self, read: Versioned) -> Any:
+        return self._client().write_option(last_update_time=read.version.time)
+
+    def _limits(self) -> dict[str, Any]:
+        # The clients count ``timeout`` over all tries of a call.
+        return {"retry": within(self._deadline_s), "timeout": self._deadline_s}
+
+
+def _marked(document: Document) -> Document:
+    return {**document, _MARK: uuid.uuid4().hex}
+
+
+def _replacement(fields: frozenset[str], new: Document) -> dict[str, Any]:
+    """Return the update after which a document that now has ``fields`` is ``new``."""
+    removed = dict.fromkeys(fields - new.keys(), firestore.DELETE_FIELD)
+    # update() takes its keys for paths: quoted, a dot in a name is only a dot.
+    return {_quoted(name): value for name, value in {**new, **removed}.items()}
+
+
+def _quoted(name: str) -> str:
+    quoted: str = firestore.Client.field_path(name)
+    return quoted
+
+
+@contextmanager
+def _conflicts(message: str) -> Iterator[None]:
+    try:
+        yield
+    except _CONFLICTS as error:
+        raise ConflictError(message) from error
+
+
+def _versioned(snapshot: _Snapshot) -> Versioned | None:
+    if not snapshot.exists:
+        return None
+    document = _plain(snapshot.to_dict())
+    document.pop(_MARK, None)
+    return Versioned(snapshot.id, document, _Version(snapshot.update_time, frozenset(document)))
+
+
+def _plain(value: Any) -> Any:
+    """Return ``value`` with plain datetimes: Firestore's subclass does not pickle."""
+    if isinstance(value, datetime):
+        return datetime.combine(value.date(), value.time(), value.tzinfo).astimezone(UTC)
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return value

@@ -1,0 +1,275 @@
+"""The Drive v3 API for one account, through the discovery document that its client carries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from shared.adapters.google.drive_http import (
+    RETRY_SECONDS,
+    ClientHttp,
+    Refusal,
+    Sessions,
+    http_error,
+    worth_retrying,
+)
+from shared.adapters.google.retry import within
+from shared.core.drive_items import (
+    ITEM_FIELDS,
+    Change,
+    ChangePage,
+    DriveItem,
+    FilePage,
+    PageTokenError,
+    WatchChannel,
+)
+from shared.core.errors import Code, PermanentError, PipelineError, TransientError, is_transient
+from shared.runtime.per_process import PerProcess
+
+if TYPE_CHECKING:
+    from google.auth.credentials import Credentials
+
+T = TypeVar("T")
+
+_CHANGE_FIELDS = (
+    "nextPageToken,newStartPageToken,"
+    f"changes(changeType,fileId,driveId,removed,file({ITEM_FIELDS}))"
+)
+#: Bytes taken from the socket at a time; what a cut connection loses is less than that.
+_PIECE = 1 << 18
+
+
+class DriveClient:
+    """``ports.DriveApi`` over HTTP. Threads may share it; each has its own connection.
+
+    Args:
+        account: The user who is read for (domain-wide delegation), or empty.
+        credentials: Makes the credentials; called once in each process, at first use.
+        endpoint: Another base address, with ``/drive/v3/`` at its end, or empty.
+        retry_s: For how long a failing request is tried again.
+    """
+
+    def __init__(
+        self,
+        account: str,
+        credentials: Callable[[], Credentials],
+        *,
+        endpoint: str = "",
+        retry_s: float | None = None,
+    ) -> None:
+        self.account = account
+        self._endpoint = endpoint
+        self._retry_s = retry_s
+        self._sessions = PerProcess(lambda: Sessions(credentials(), account))
+        self._service = PerProcess(self._build)
+
+    def get(self, file_id: str) -> DriveItem:
+        """Return a file's metadata; raises ``PermanentError`` when it cannot be seen."""
+        call = self._files().get(fileId=file_id, fields=ITEM_FIELDS, supportsAllDrives=True)
+        return DriveItem.from_api(self._execute(call, f"the file {file_id}"))
+
+    def list(
+        self, query: str, *, drive_id: str = "", page_token: str = "", page_size: int = 1000
+    ) -> FilePage:
+        """Return one page of the files that match ``query``, in one shared drive or in all."""
+        call = self._files().list(
+            q=query,
+            fields=f"nextPageToken,files({ITEM_FIELDS})",
+            pageSize=page_size,
+            pageToken=page_token or None,
+            **_corpus(drive_id),
+        )
+        answer = self._execute(call, f"the shared drive {drive_id}" if drive_id else "the list")
+        items = [DriveItem.from_api(file) for file in answer.get("files", [])]
+        return FilePage(items=items, next_token=answer.get("nextPageToken", ""))
+
+    def start_token(self, drive_id: str = "") -> str:
+        """Return the page token of the present."""
+        drive = {"driveId": drive_id} if drive_id else {}
+        call = self._service().changes().getStartPageToken(supportsAllDrives=True, **drive)
+        return str(self._execute(call, f"the changes {drive_id}")["startPageToken"])
+
+    def changes(self, token: str, drive_id: str = "", *, page_size: int = 1000) -> ChangePage:
+        """Return one page of changes from ``token`` on; raises ``PageTokenError``."""
+        call = (
+            self._service()
+            .changes()
+            .list(
+                pageToken=token,
+                pageSize=page_size,
+                fields=_CHANGE_FIELDS,
+                includeRemoved=True,
+                **_flags(drive_id),
+            )
+        )
+        return _change_page(self._execute(call, f"the changes {drive_id}", _token_error))
+
+    def watch(
+        self,
+        token: str,
+        *,
+        channel_id: str,
+        channel_token: str,
+        address: str,
+        expires_at: datetime,
+        drive_id: str = "",
+    ) -> WatchChannel:
+        """Open a channel that notifies ``address``; ``sync`` may come before this returns.
+
+        An answer that was lost leaves a channel open under this id, so a request that
+        failed is not sent again: take a new id. Raises ``PageTokenError``.
+        """
+        body = {
+            "id": channel_id,
+            "type": "web_hook",
+            "address": address,
+            "token": channel_token,
+            "expiration": str(int(expires_at.timestamp() * 1000)),
+        }
+        call = self._service().changes().watch(pageToken=token, body=body, **_flags(drive_id))
+        answer = self._execute(call, f"the changes {drive_id}", _token_error, again=False)
+        return WatchChannel(
+            id=answer["id"],
+            resource_id=answer["resourceId"],
+            expires_at=datetime.fromtimestamp(int(answer["expiration"]) / 1000, UTC),
+        )
+
+    def stop(self, channel_id: str, resource_id: str) -> None:
+        """Close a channel; one that is not there any more is success."""
+        body = {"id": channel_id, "resourceId": resource_id}
+        call = self._service().channels().stop(body=body)
+        try:
+            self._execute(call, f"the channel {channel_id}")
+        except PermanentError as error:
+            if error.code != Code.GONE:
+                raise
+
+    def fetch(self, file_id: str, start: int, end: int, *, size: int, name: str) -> bytes:
+        """Return bytes from ``start`` to less than ``end``: one at least, fewer after a cut.
+
+        Tries again until the first byte has come. Raises ``PermanentError`` when the file
+        of ``size`` bytes is gone, forbidden, or has another size now.
+        """
+        url = self._files().get_media(fileId=file_id, supportsAllDrives=True).uri
+        return self._retried(lambda: self._fetch(url, start, end, size, name))
+
+    def check(self) -> None:
+        """Raise when Drive cannot be reached or does not know the account."""
+        self._execute(self._service().about().get(fields="user(emailAddress)"), "the account")
+
+    def close(self) -> None:
+        """Close idle connections."""
+        self._sessions().close()
+
+    def _fetch(self, url: str, start: int, end: int, size: int, name: str) -> bytes:
+        # A body that is compressed on the way has other offsets than the file.
+        headers = {"Range": f"bytes={start}-{end - 1}", "Accept-Encoding": "identity"}
+        with self._sessions().get("GET", url, headers=headers) as response:
+            if response.status_code >= 400 and response.status_code != 416:
+                raise Refusal.read(http_error(response)).to_error(name, self.account)
+            _check_range(response, start, end, size, name)
+            return _body(response, end - start)
+
+    def _files(self) -> Any:
+        return self._service().files()
+
+    def _build(self) -> Any:
+        from googleapiclient.discovery import build  # noqa: PLC0415 - 0.2 s of a cold start
+
+        # ``api_endpoint`` replaces root and service path together.
+        options = {"api_endpoint": self._endpoint} if self._endpoint else None
+        return build(
+            "drive",
+            "v3",
+            http=ClientHttp(self._sessions),
+            static_discovery=True,
+            cache_discovery=False,
+            client_options=options,
+        )
+
+    def _execute(
+        self,
+        call: Any,
+        what: str,
+        special: Callable[[Refusal], PipelineError | None] = lambda _: None,
+        *,
+        again: bool = True,
+    ) -> Any:
+        def once() -> Any:
+            from googleapiclient.errors import HttpError  # noqa: PLC0415
+
+            try:
+                return call.execute()
+            except HttpError as error:
+                refusal = Refusal.read(error)
+                raise special(refusal) or refusal.to_error(what, self.account) from error
+
+        return self._retried(once) if again else once()
+
+    def _retried(self, function: Callable[[], T]) -> T:
+        deadline_s = RETRY_SECONDS if self._retry_s is None else self._retry_s
+        retry = within(deadline_s).with_predicate(worth_retrying)
+        answer: T = retry(function)()
+        return answer
+
+
+def _flags(drive_id: str) -> dict[str, Any]:
+    both = {"supportsAllDrives": True, "includeItemsFromAllDrives": True}
+    return both | ({"driveId": drive_id} if drive_id else {})
+
+
+def _corpus(drive_id: str) -> dict[str, Any]:
+    return _flags(drive_id) | ({"corpora": "drive"} if drive_id else {"corpora": "user"})
+
+
+def _token_error(refusal: Refusal) -> PipelineError | None:
+    # 404 is also what a shared drive gets that the account has lost.
+    if refusal.status in (400, 404, 410) and refusal.location in ("pageToken", ""):
+        return PageTokenError(f"Drive no longer takes the page token: {refusal.message}")
+    return None
+
+
+def _change_page(answer: dict[str, Any]) -> ChangePage:
+    every = answer.get("changes", [])
+    return ChangePage(
+        changes=[_change(change) for change in every if change.get("changeType") == "file"],
+        token=answer.get("nextPageToken") or answer["newStartPageToken"],
+        last="nextPageToken" not in answer,
+        drives_changed=any(change.get("changeType") == "drive" for change in every),
+    )
+
+
+def _change(change: dict[str, Any]) -> Change:
+    file = None if change.get("removed") else change.get("file")
+    return Change(file_id=change["fileId"], item=DriveItem.from_api(file) if file else None)
+
+
+def _check_range(response: Any, start: int, end: int, size: int, name: str) -> None:
+    given = response.headers.get("Content-Range", "")
+    total = given.rpartition("/")[2]
+    if response.status_code == 416 or (total.isdigit() and int(total) != size):
+        message = f"{name} was replaced while it was read: it has {total or 'other'} bytes now"
+        raise PermanentError(Code.SUPERSEDED, message)
+    whole = response.status_code == 200 and (start, end) == (0, size)
+    if not whole and (response.status_code, given) != (206, f"bytes {start}-{end - 1}/{size}"):
+        raise TransientError(f"Drive answered {response.status_code} {given} to a range")
+
+
+def _body(response: Any, length: int) -> bytes:
+    pieces: list[bytes] = []
+    got = 0
+    try:
+        while got < length:
+            # read1() gives what has come so far; read() would lose it to a reset.
+            piece = response.raw.read1(min(_PIECE, length - got), decode_content=False)
+            if not piece:
+                break
+            pieces.append(piece)
+            got += len(piece)
+    except Exception as error:
+        if not pieces or not is_transient(error):
+            raise
+    if not pieces:
+        raise TransientError("Drive closed the connection before the first byte")
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)

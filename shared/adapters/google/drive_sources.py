@@ -1,0 +1,147 @@
+"""Recordings in Google Drive, read by range."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from datetime import date
+from functools import partial
+from pathlib import Path
+
+from shared.adapters.google.drive_auth import drive_credentials
+from shared.adapters.google.drive_client import DriveClient
+from shared.core.drive_folders import Listing
+from shared.core.drive_items import DriveItem
+from shared.core.errors import Code, PermanentError
+from shared.core.message import SourceFile
+
+
+class DriveClients:
+    """One ``DriveClient`` for each account, made when it is first asked for.
+
+    Args:
+        service_account: ``DRIVE_SERVICE_ACCOUNT``, or empty for our own credentials.
+        endpoint: ``DRIVE_API_ENDPOINT``, or empty for Google's.
+        retry_s: For how long a failing request is tried again; half a minute unless given.
+    """
+
+    def __init__(
+        self, *, service_account: str = "", endpoint: str = "", retry_s: float | None = None
+    ) -> None:
+        self._service_account = service_account
+        self._endpoint = endpoint
+        self._retry_s = retry_s
+        self._clients: dict[str, DriveClient] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, account: str = "") -> DriveClient:
+        """Return the client that reads as ``account``: a subject, or empty for our own."""
+        with self._lock:
+            if account not in self._clients:
+                self._clients[account] = DriveClient(
+                    account,
+                    partial(drive_credentials, self._service_account, account),
+                    endpoint=self._endpoint,
+                    retry_s=self._retry_s,
+                )
+            return self._clients[account]
+
+
+class DriveSources:
+    """``ports.Sources`` for recordings in Drive.
+
+    Args:
+        clients: Gives the client of an account.
+        subjects: ``DRIVE_SUBJECTS``; with none, what is shared with the service account.
+        drive_ids: ``DRIVE_IDS``, read as the first subject.
+        folder_ids: ``DRIVE_FOLDER_IDS``; with none, whatever the accounts see is listed.
+        since: ``BACKFILL_SINCE``; older recordings are not listed.
+    """
+
+    def __init__(
+        self,
+        clients: DriveClients,
+        *,
+        subjects: Sequence[str] = (),
+        drive_ids: Sequence[str] = (),
+        folder_ids: Sequence[str] = (),
+        since: date | None = None,
+    ) -> None:
+        self._clients = clients
+        self._accounts = tuple(subjects) or ("",)
+        self._drive_ids = tuple(drive_ids)
+        self._folder_ids = tuple(folder_ids)
+        self._since = since
+
+    def open(self, item: SourceFile) -> DriveFile:
+        """Open the revision that ``item`` names; see ``ports.Sources``."""
+        client = self._clients(item.account)
+        now = client.get(item.source_id)
+        _check_readable(now, item)
+        return DriveFile(client, item, now.size_bytes)
+
+    def list(self) -> Iterator[SourceFile]:
+        """Yield every recording that is watched, each once, whoever sees it first."""
+        corpora = [(account, "") for account in self._accounts]
+        corpora += [(self._accounts[0], drive_id) for drive_id in self._drive_ids]
+        seen: set[str] = set()
+        for account, drive_id in corpora:
+            for item in self._listing(account, drive_id):
+                if item.id not in seen:
+                    seen.add(item.id)
+                    yield item.to_source_file(account)
+
+    def _listing(self, account: str, drive_id: str) -> Listing:
+        return Listing(
+            self._clients(account), self._folder_ids, drive_id=drive_id, since=self._since
+        )
+
+
+class DriveFile:
+    """The bytes of one revision of a file; ``ports.ByteSource``."""
+
+    local_path: Path | None = None
+
+    def __init__(self, client: DriveClient, item: SourceFile, size: int) -> None:
+        self._client = client
+        self._item = item
+        self._size = size
+
+    @property
+    def size(self) -> int:
+        """Size in bytes, as Drive told it when the file was opened."""
+        return self._size
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return bytes by range, going on where a connection was cut."""
+        end = min(offset + length, self._size)
+        pieces: list[bytes] = []
+        while offset < end:
+            piece = self._client.fetch(
+                self._item.source_id, offset, end, size=self._size, name=_called(self._item)
+            )
+            pieces.append(piece)
+            offset += len(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def check_unchanged(self) -> None:
+        """Raise ``PermanentError`` when Drive has another revision now, or none for us."""
+        _check_readable(self._client.get(self._item.source_id), self._item)
+
+    def close(self) -> None:
+        """Close idle connections."""
+        self._client.close()
+
+
+def _check_readable(now: DriveItem, item: SourceFile) -> None:
+    called = _called(item)
+    if now.trashed:
+        raise PermanentError(Code.TRASHED, f"{called} is in Drive's trash")
+    if now.revision != item.revision:
+        raise PermanentError(Code.SUPERSEDED, f"{called} was replaced by a newer version in Drive")
+    if not now.can_download:
+        raise PermanentError(Code.FORBIDDEN, f"the owner of {called} has forbidden downloads")
+
+
+def _called(item: SourceFile) -> str:
+    return f"“{item.name}”"

@@ -1,0 +1,1 @@
+"""Adapters for one machine: directories and SQLite."""

@@ -1,0 +1,226 @@
+"""The file behind ``SQLiteDocuments``: its schema and migrations, connections and errors."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sqlite3
+import threading
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn
+
+from shared.core.errors import ConfigurationError, PipelineError, TransientError
+
+#: Tells our files from other programs' (SQLite, "PRAGMA application_id"): "audp" in ASCII.
+APPLICATION_ID = 0x61756470
+
+#: What leads from each version of the schema (``PRAGMA user_version``) to the next. What
+#: has been released is never edited: a change is a further entry.
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        """
+        CREATE TABLE documents (
+            collection TEXT NOT NULL,
+            id         TEXT NOT NULL,
+            version    TEXT NOT NULL,  -- random, new with each write
+            body       TEXT NOT NULL,  -- JSON; times are RFC 3339 in UTC, all of one width
+            PRIMARY KEY (collection, id)
+        )
+        """,
+    ),
+    (
+        """
+        CREATE INDEX documents_status_updated_at ON documents (
+            collection, json_extract(body, '$.status'), json_extract(body, '$.updated_at')
+        )
+        """,
+        """
+        CREATE INDEX documents_status_lease_expires_at ON documents (
+            collection, json_extract(body, '$.status'), json_extract(body, '$.lease_expires_at')
+        )
+        """,
+        """
+        CREATE INDEX documents_updated_at ON documents (
+            collection, json_extract(body, '$.updated_at')
+        )
+        """,
+    ),
+)
+
+#: How long a call waits for other processes' writes, which take milliseconds.
+BUSY_TIMEOUT_S = 30.0
+
+
+class Session:
+    """One process's connection; its threads take turns, as SQLite would have them do."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._connection: sqlite3.Connection | None = None
+        self._file: tuple[int, int] | None = None
+
+    @contextmanager
+    def use(self) -> Iterator[sqlite3.Connection]:
+        """Lend the connection to one thread, for one statement."""
+        with self._lock, translated(self._path):
+            yield self._current()
+
+    def _current(self) -> sqlite3.Connection:
+        # Somebody may have removed or replaced the file; what is written to the old one
+        # would be lost without a word.
+        if self._connection is None or self._file != _identity(self._path):
+            if self._connection is not None:
+                self._connection.close()
+            self._connection = open_database(self._path, BUSY_TIMEOUT_S)
+            self._file = _identity(self._path)
+            weakref.finalize(self, _close, self._connection, os.getpid())
+        return self._connection
+
+
+#: Connections of a parent process: closing one here would disturb its locks.
+_inherited: list[sqlite3.Connection] = []
+
+
+def _close(connection: sqlite3.Connection, pid: int) -> None:
+    if pid == os.getpid():
+        connection.close()
+    else:
+        _inherited.append(connection)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def open_database(path: Path, timeout_s: float) -> sqlite3.Connection:
+    """Connect to the file, made if need be and brought to the newest schema.
+
+    A call on the connection waits up to ``timeout_s`` seconds for other processes.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    connection = sqlite3.connect(
+        path, timeout=timeout_s, isolation_level=None, check_same_thread=False
+    )
+    try:
+        _migrate(connection, path)
+        _use_wal(connection)
+        # In WAL mode only FULL keeps a finished write through a loss of power.
+        connection.execute("PRAGMA synchronous = FULL")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    if connection.execute("PRAGMA journal_mode").fetchone() == ("wal",):
+        return
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+    except sqlite3.OperationalError as error:
+        # The change needs the file alone and does not wait for it. Whoever is there makes
+        # it too, or the next process does; till then writes are as safe, reads may wait.
+        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+            raise
+
+
+def _migrate(connection: sqlite3.Connection, path: Path) -> None:
+    with _transaction(connection, "BEGIN"):
+        version = _version(connection, path)
+    if version == len(MIGRATIONS):
+        return
+    with _transaction(connection, "BEGIN IMMEDIATE"):
+        # Asked again: another process may have done it while this one waited.
+        for migration in MIGRATIONS[_version(connection, path) :]:
+            for statement in migration:
+                connection.execute(statement)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection, begin: str) -> Iterator[None]:
+    connection.execute(begin)
+    try:
+        yield
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+def _version(connection: sqlite3.Connection, path: Path) -> int:
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    owner = connection.execute("PRAGMA application_id").fetchone()[0]
+    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    if owner != APPLICATION_ID and (owner or version or tables):
+        raise ConfigurationError([f"{path} is the database of another program"])
+    if version > len(MIGRATIONS):
+        raise ConfigurationError(
+            [
+                f"{path} was written by a newer audio-pipeline (schema {version},"
+                f" this one knows {len(MIGRATIONS)}): upgrade, or name another file"
+            ]
+        )
+    return version
+
+
+# ── errors ──
+
+_UNUSABLE = {
+    sqlite3.SQLITE_NOTADB: "is not a database",
+    sqlite3.SQLITE_CORRUPT: "is damaged",
+    sqlite3.SQLITE_READONLY: "may not be written",
+    sqlite3.SQLITE_PERM: "may not be opened",
+}
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Turn what SQLite and the system raise into the pipeline's errors."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        _raise_for(error, path)
+    except OSError as error:
+        if error.errno in _FULL:
+            raise TransientError(f"{path} cannot be made: the disk is full") from error
+        raise ConfigurationError([f"{path} cannot be opened: {error.strerror}"]) from error
+
+
+def _raise_for(error: sqlite3.Error, path: Path) -> NoReturn:
+    # The lower byte is the kind, the rest says more (SQLite, "Result and Error Codes").
+    code = getattr(error, "sqlite_errorcode", None)
+    kind = code & 0xFF if code is not None else None
+    if kind is None:
+        raise error
+    if kind in _UNUSABLE:
+        raise ConfigurationError([f"{path} {_UNUSABLE[kind]}"]) from error
+    if kind == sqlite3.SQLITE_CANTOPEN and not _may_be_opened(path):
+        raise ConfigurationError([f"{path} cannot be opened: it may not be written"]) from error
+    raise _passing(error, kind, path) from error
+
+
+def _passing(error: sqlite3.Error, kind: int, path: Path) -> PipelineError | sqlite3.Error:
+    if kind == sqlite3.SQLITE_FULL:
+        return TransientError(f"{path} cannot be written: the disk is full")
+    if kind in (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_MISUSE, sqlite3.SQLITE_RANGE):
+        return error  # a fault of ours
+    return TransientError(f"{path}: {error}")
+
+
+def _may_be_opened(path: Path) -> bool:
+    return (
+        not path.is_dir()
+        and os.access(path.parent, os.W_OK | os.X_OK)
+        and (not path.exists() or os.access(path, os.R_OK | os.W_OK))
+    )

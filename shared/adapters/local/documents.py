@@ -1,0 +1,191 @@
+"""Documents in one SQLite file, for a machine of one's own: JSON with versions and migrations."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from shared.adapters.local.database import Session, open_database, translated
+from shared.core.errors import ConflictError
+from shared.core.ports import Document, Op, Versioned, Where
+from shared.runtime.per_process import PerProcess
+
+_FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*", re.ASCII)
+_RANGES = frozenset({Op.LT, Op.LE, Op.GT, Op.GE})
+
+_Condition: TypeAlias = tuple[str, list[Any]]
+
+
+class SQLiteDocuments:
+    """``ports.Documents`` in the file ``path``, which many threads and processes may share.
+
+    The file and its directory are made at the first call, not before. Times come back as
+    RFC 3339 text. Beside the file lie SQLite's own ``-wal`` and ``-shm``, so it needs a
+    local disk: no network file system, and no mounted bucket.
+
+    Every call raises ``ConfigurationError`` when the file is no database, another
+    program's, damaged or of a newer schema, or cannot be made or written, and
+    ``TransientError`` when it stays locked for 30 seconds or the disk is full.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path).absolute()
+        self._session = PerProcess(partial(Session, self.path))
+
+    def get(self, collection: str, doc_id: str) -> Versioned | None:
+        """Return the document, or ``None``."""
+        rows = self._read(
+            "SELECT id, version, body FROM documents WHERE collection = ? AND id = ?",
+            [collection, doc_id],
+        )
+        return rows[0] if rows else None
+
+    def create(self, collection: str, doc_id: str, document: Document) -> Versioned:
+        """Create a document; raises ``ConflictError`` when there is one."""
+        made = _versioned(doc_id, document)
+        sql = "INSERT INTO documents (collection, id, version, body) VALUES (?, ?, ?, ?)"
+        if not self._write(
+            sql + " ON CONFLICT DO NOTHING", [collection, doc_id, made.version, _encode(document)]
+        ):
+            raise ConflictError(f"{collection}/{doc_id} exists already")
+        return made
+
+    def replace(self, collection: str, read: Versioned, document: Document) -> Versioned:
+        """Replace the whole document; raises ``ConflictError`` unless it is still ``read``."""
+        made = _versioned(read.id, document)
+        if not self._write(
+            "UPDATE documents SET version = ?, body = ?"
+            " WHERE collection = ? AND id = ? AND version = ?",
+            [made.version, _encode(document), collection, read.id, read.version],
+        ):
+            raise ConflictError(f"{collection}/{read.id} changed since it was read")
+        return made
+
+    def delete(self, collection: str, read: Versioned) -> None:
+        """Remove the document; raises ``ConflictError`` unless it is still ``read``."""
+        if not self._write(
+            "DELETE FROM documents WHERE collection = ? AND id = ? AND version = ?",
+            [collection, read.id, read.version],
+        ):
+            raise ConflictError(f"{collection}/{read.id} changed since it was read")
+
+    def find(
+        self,
+        collection: str,
+        *where: Where,
+        order_by: str | None = None,
+        descending: bool = False,
+        limit: int | None = None,
+    ) -> Iterator[Versioned]:
+        """Yield the documents that meet all of ``where``, as they are at this moment."""
+        conditions = [_condition(*one) for one in where]
+        if order_by is not None:
+            conditions.append((f"{_kind(order_by)} IS NOT NULL", []))
+        order = f"{_value(order_by)}{' DESC' if descending else ''}, id" if order_by else "id"
+        rows = self._read(
+            # Fields pass _checked(), values are parameters.
+            "SELECT id, version, body FROM documents WHERE "  # noqa: S608
+            + " AND ".join(["collection = ?", *(sql for sql, _ in conditions)])
+            + f" ORDER BY {order} LIMIT ?",
+            [
+                collection,
+                *(value for _, values in conditions for value in values),
+                -1 if limit is None else limit,
+            ],
+        )
+        return iter(rows)
+
+    def check(self) -> None:
+        """Raise unless the file can be written now."""
+        with translated(self.path), closing(open_database(self.path, 4.0)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("ROLLBACK")
+
+    def _read(self, sql: str, values: Sequence[Any]) -> list[Versioned]:
+        with self._session().use() as connection:
+            rows = connection.execute(sql, values).fetchall()
+        return [Versioned(doc_id, json.loads(body), version) for doc_id, version, body in rows]
+
+    def _write(self, sql: str, values: Sequence[Any]) -> bool:
+        with self._session().use() as connection:
+            return connection.execute(sql, values).rowcount == 1
+
+
+def _versioned(doc_id: str, document: Document) -> Versioned:
+    # Random, so that a document deleted and made anew never looks like the one before.
+    return Versioned(doc_id, json.loads(_encode(document)), secrets.token_hex(8))
+
+
+# ── values ──
+
+
+def _encode(document: Document) -> str:
+    return json.dumps(document, default=_as_json, ensure_ascii=False, allow_nan=False)
+
+
+def _as_json(value: object) -> str:
+    if isinstance(value, datetime):
+        return _as_text(value)
+    raise TypeError(f"{type(value).__name__} has no place in a document")
+
+
+def _as_text(value: datetime) -> str:
+    # One zone and one width, so that texts compare as the instants do.
+    if value.tzinfo is None:
+        raise ValueError("a time without a zone has no place in a document")
+    return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _value(field: str) -> str:
+    return f"json_extract(body, '$.{_checked(field)}')"  # exactly as in the indexes
+
+
+def _kind(field: str) -> str:
+    return f"json_type(body, '$.{_checked(field)}')"
+
+
+def _checked(field: str) -> str:
+    if not _FIELD.fullmatch(field):
+        raise ValueError(f"not a field's name: {field[:80]!r}")
+    return field
+
+
+def _condition(field: str, operator: str, wanted: Any) -> _Condition:
+    if operator == Op.IN:
+        return _any_of([_condition(field, Op.EQ, value) for value in wanted])
+    if operator == Op.EQ:
+        return _equal(field, wanted)
+    if operator not in _RANGES:
+        raise ValueError(f"unknown comparison {operator!r}")
+    return _compared(field, operator, wanted)
+
+
+def _any_of(conditions: list[_Condition]) -> _Condition:
+    sql = " OR ".join(sql for sql, _ in conditions) or "FALSE"
+    return f"({sql})", [value for _, values in conditions for value in values]
+
+
+def _equal(field: str, wanted: Any) -> _Condition:
+    if wanted is None or isinstance(wanted, bool):
+        return f"{_kind(field)} = ?", [json.dumps(wanted)]  # json_type() says null, true, false
+    return _compared(field, "=", wanted)
+
+
+def _compared(field: str, operator: str, wanted: Any) -> _Condition:
+    # The kind is asked for too: SQLite has an order among numbers, flags and text, and gives
+    # lists and objects as text.
+    if isinstance(wanted, datetime):
+        wanted = _as_text(wanted)
+    if isinstance(wanted, str):
+        return f"({_value(field)} {operator} ? AND {_kind(field)} = 'text')", [wanted]
+    if isinstance(wanted, int | float) and not isinstance(wanted, bool):
+        kinds = "('integer', 'real')"
+        return f"({_value(field)} {operator} ? AND {_kind(field)} IN {kinds})", [wanted]
+    raise ValueError(f"{type(wanted).__name__} cannot be compared")

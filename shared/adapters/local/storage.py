@@ -1,0 +1,352 @@
+"""A bucket on a directory: plain files that people can browse, with a bucket's guarantees."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import google_crc32c
+
+from shared.adapters.local import directory
+from shared.adapters.local.sidecar import (
+    HIDDEN,
+    UNFINISHED,
+    Sidecar,
+    Version,
+    hidden_path,
+    sidecar_path,
+)
+from shared.adapters.objects import check_lifetime, check_name, encode_crc32c
+from shared.core.errors import ConfigurationError, ConflictError, ObjectExistsError
+from shared.core.ports import StoredObject
+
+#: An unfinished copy that nobody has written to for so long belongs to a dead process.
+ABANDONED_AFTER_S = 3600.0
+
+#: So old must an unreadable claim be to be taken over where the file system has no locks.
+_CLAIM_TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True)
+class _Staged:
+    path: Path
+    bytes: int
+    crc32c: str
+
+
+class FilesystemStorage:
+    """``ports.Storage`` on the directory ``root``, made at the first write.
+
+    A write is a hidden copy beside the object, ``fsync``, a sidecar (its name is made with
+    ``O_EXCL``: the claim on the object's name), a rename, ``fsync`` of the directory. The
+    sidecar keeps what the file cannot: content type, metadata, checksum, generation. A file
+    that lies there without one is an object too, of nobody's key; it is read to describe it.
+
+    Between processes of one machine all conditions hold, through a lock on the directory.
+    On a mount without locks, or shared by machines, creating is as exclusive as ``O_EXCL``
+    is there, and two replacements of one generation at the same moment can both succeed.
+    No hard links are used. Symbolic links are not followed out of ``root``, nor listed.
+
+    ``fsync=False`` is for tests and scratch directories: a loss of power may undo a write.
+    """
+
+    def __init__(self, root: Path, fsync: bool = True) -> None:
+        self.root = Path(root).absolute()
+        self._fsync = fsync
+        self._swept: set[Path] = set()
+
+    def url(self, name: str) -> str:
+        """Return the object's ``file://`` address, percent-encoded."""
+        return (self.root / check_name(name)).as_uri()
+
+    def put(
+        self,
+        name: str,
+        content: Path | bytes,
+        *,
+        content_type: str,
+        metadata: Mapping[str, str] | None = None,
+        if_generation: int | None = None,
+        cache_control: str = "private, max-age=3600",
+    ) -> StoredObject:
+        """Write an object whole, under the conditions of ``ports.Storage.put``.
+
+        The content is copied, in 1 MiB of memory. Raises ``TransientError`` when the disk
+        is full, ``ObjectExistsError`` also for a directory of that name, ``ValueError`` for
+        a name that the file system cannot hold.
+        """
+        path = self._path(name)
+        wanted = Version(
+            content_type=content_type,
+            cache_control=cache_control,
+            metadata=dict(metadata or {}),
+        )
+        with _opened(content) as source, directory.translated(name, self.root):
+            self._make_root()
+            self._make_directory(path.parent)
+            self._sweep(path.parent)
+            with self._staged(path, source) as staged, directory.exclusive(path.parent) as alone:
+                wanted = replace(wanted, bytes=staged.bytes, crc32c=staged.crc32c)
+                return self._commit(path, name, staged, wanted, if_generation, alone)
+
+    def stat(self, name: str) -> StoredObject | None:
+        """Return the object, or ``None``."""
+        return self._describe(self._path(name), name)
+
+    def open(self, name: str) -> BinaryIO:
+        """Open an object for reading; raises ``FileNotFoundError``."""
+        path = self._path(name)
+        if directory.file_status(path) is None:
+            raise FileNotFoundError(name)
+        return path.open("rb")
+
+    def list(self, prefix: str = "") -> Iterator[StoredObject]:
+        """Yield the objects whose names start with ``prefix``, sorted by name."""
+        parent = prefix.rpartition("/")[0]
+        try:
+            # The path of a name below it, since it is the directories that may lead out.
+            start = self._path(f"{parent}/x").parent if parent else self.root
+        except ValueError:  # no object can have such a name
+            return
+        yield from self._walk(start, f"{parent}/" if parent else "", prefix)
+
+    def delete(self, name: str, *, if_generation: int | None = None) -> None:
+        """Remove an object; one that is not there is success. Raises ``ConflictError``."""
+        path = self._path(name)
+        if not path.parent.is_dir():
+            return
+        with directory.exclusive(path.parent):
+            if if_generation is not None:
+                there = self._describe(path, name)
+                if there is None:
+                    return
+                _check_generation(name, there, if_generation)
+            self._remove(path)
+
+    def signed_url(self, name: str, lifetime: timedelta) -> str:
+        """Return the ``file://`` address, which plays on this machine only."""
+        check_lifetime(lifetime)
+        return self.url(name)
+
+    def check(self) -> None:
+        """Raise unless a file can be written in the directory, which is made if need be.
+
+        ``ConfigurationError`` when that is not allowed, ``TransientError`` when it is full.
+        """
+        with directory.translated("a test file", self.root):
+            self._make_root()
+            try:
+                with self._staged(self.root / "check", BytesIO(b"x")):
+                    pass
+            except OSError as error:
+                if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+                    raise ConfigurationError([f"{self.root}: {error.strerror}"]) from error
+                raise
+
+    # ── names ──
+
+    def _path(self, name: str) -> Path:
+        if any(part.startswith(HIDDEN) for part in check_name(name).split("/")):
+            raise ValueError(f"a name that is kept for the storage itself: {name[:200]!r}")
+        path = self.root / name
+        parent = Path(os.path.realpath(path.parent))
+        if not parent.is_relative_to(os.path.realpath(self.root)):
+            raise ValueError(f"a name that leads out of {self.root}: {name[:200]!r}")
+        return path
+
+    def _walk(self, where: Path, above: str, prefix: str) -> Iterator[StoredObject]:
+        for entry in directory.entries(where, HIDDEN):
+            name = above + entry
+            if name.endswith("/"):
+                if name.startswith(prefix) or prefix.startswith(name):
+                    yield from self._walk(where / entry, name, prefix)
+            elif name.startswith(prefix):
+                described = self._describe(where / entry, name)
+                if described:
+                    yield described
+
+    # ── reading ──
+
+    def _describe(self, path: Path, name: str) -> StoredObject | None:
+        # The file first, then the sidecar: a writer writes them the other way round, so the
+        # sidecar that is read knows the file, unless that changed again meanwhile.
+        status = directory.file_status(path)
+        while status is not None:
+            sidecar = Sidecar.read(path) or Sidecar()
+            version = sidecar.by_status(status)
+            if version:
+                return version.describe(name)
+            crc32c = directory.checksum(path)
+            before, status = status, directory.file_status(path)
+            if directory.is_same(before, status):
+                version = sidecar.by_checksum(before.st_size, crc32c)
+                return (version or Version.of_foreign(path, before, crc32c)).describe(name)
+        return None
+
+    # ── writing ──
+
+    def _make_root(self) -> None:
+        try:
+            self._make_directory(self.root)
+        except (FileExistsError, NotADirectoryError, PermissionError) as error:
+            raise ConfigurationError(
+                [f"{self.root} cannot be used as a directory: {error.strerror}"]
+            ) from error
+
+    def _make_directory(self, path: Path) -> None:
+        if path.is_dir():
+            return
+        if path != path.parent:
+            self._make_directory(path.parent)
+        path.mkdir(exist_ok=True)
+        self._sync(path.parent)
+
+    @contextmanager
+    def _staged(self, path: Path, source: BinaryIO) -> Iterator[_Staged]:
+        staged = hidden_path(path, f".{secrets.token_hex(8)}{UNFINISHED}")
+        try:
+            yield self._copy(source, staged)
+        finally:
+            staged.unlink(missing_ok=True)  # the rename has taken it away if all went well
+
+    def _copy(self, source: BinaryIO, target: Path) -> _Staged:
+        size = crc = 0
+        with target.open("xb") as file:
+            while block := source.read(directory.BLOCK):
+                file.write(block)
+                crc = google_crc32c.extend(crc, block)
+                size += len(block)
+            file.flush()
+            if self._fsync:
+                os.fsync(file.fileno())
+        return _Staged(target, size, encode_crc32c(crc))
+
+    def _commit(
+        self,
+        path: Path,
+        name: str,
+        staged: _Staged,
+        wanted: Version,
+        if_generation: int | None,
+        alone: bool,
+    ) -> StoredObject:
+        while True:
+            there, before = self._describe(path, name), Sidecar.read(path)
+            if there and if_generation == 0 and _is_replay(there, wanted):
+                return there
+            _check_condition(path, name, wanted, if_generation, there, before, alone)
+            stamped = _stamped(wanted, staged.path, there, before)
+            kept = before.only(there.generation) if there and before else ()
+            if self._claim(path, Sidecar((stamped, *kept)), new=before is None):
+                self._publish(staged.path, path, new=before is None)
+                return stamped.describe(name)
+
+    def _claim(self, path: Path, sidecar: Sidecar, *, new: bool) -> bool:
+        content = BytesIO(sidecar.encode(path))
+        if not new:
+            with self._staged(path, content) as staged:
+                staged.path.replace(sidecar_path(path))
+            return True
+        try:
+            self._copy(content, sidecar_path(path))
+        except FileExistsError:  # only where there is no lock: another was faster
+            return False
+        except OSError:
+            sidecar_path(path).unlink(missing_ok=True)
+            raise
+        return True
+
+    def _publish(self, staged: Path, path: Path, *, new: bool) -> None:
+        self._sync(path.parent)
+        try:
+            staged.replace(path)
+        except OSError:
+            if new:
+                sidecar_path(path).unlink(missing_ok=True)  # the name is not ours after all
+            raise
+        self._sync(path.parent)
+
+    def _remove(self, path: Path) -> None:
+        # The object first: what a crash leaves is a claim, which its key can take up again.
+        if directory.file_status(path):
+            path.unlink(missing_ok=True)
+        if not os.path.lexists(path):
+            sidecar_path(path).unlink(missing_ok=True)
+        self._sync(path.parent)
+
+    def _sweep(self, where: Path) -> None:
+        if where in self._swept:
+            return
+        self._swept.add(where)
+        for entry in where.iterdir():
+            if entry.name.startswith(HIDDEN) and entry.name.endswith(UNFINISHED):
+                directory.remove_older(entry, ABANDONED_AFTER_S)
+
+    def _sync(self, where: Path) -> None:
+        if self._fsync:
+            directory.sync(where)
+
+
+@contextmanager
+def _opened(content: Path | bytes) -> Iterator[BinaryIO]:
+    source = BytesIO(content) if isinstance(content, bytes) else content.open("rb", buffering=0)
+    with source:
+        yield cast(BinaryIO, source)
+
+
+def _is_replay(there: StoredObject, wanted: Version) -> bool:
+    # Without a key nothing tells our own lost answer from somebody else's object.
+    key = wanted.metadata.get("key")
+    same_bytes = (there.bytes, there.crc32c) == (wanted.bytes, wanted.crc32c)
+    return same_bytes and key is not None and there.metadata.get("key") == key
+
+
+def _check_condition(
+    path: Path,
+    name: str,
+    wanted: Version,
+    if_generation: int | None,
+    there: StoredObject | None,
+    sidecar: Sidecar | None,
+    alone: bool,
+) -> None:
+    if if_generation:
+        _check_generation(name, there, if_generation)
+    elif if_generation == 0 and (
+        os.path.lexists(path) or not _is_free(sidecar, path, wanted, alone)
+    ):
+        raise ObjectExistsError(name)
+
+
+def _is_free(sidecar: Sidecar | None, path: Path, wanted: Version, alone: bool) -> bool:
+    if sidecar is None:
+        return True
+    if sidecar.versions:
+        return sidecar.key == wanted.metadata.get("key")
+    # Nobody else is writing a claim while we have the lock, so its writer is dead.
+    return alone or time.time() - sidecar_path(path).stat().st_mtime > _CLAIM_TIMEOUT_S
+
+
+def _check_generation(name: str, there: StoredObject | None, generation: int) -> None:
+    if there is None or there.generation != generation:
+        raise ConflictError(f"{name} is not generation {generation} any more")
+
+
+def _stamped(
+    wanted: Version, staged: Path, there: StoredObject | None, sidecar: Sidecar | None
+) -> Version:
+    # The generation is the time of the write, kept rising, and the file's own time too, so
+    # that size and time tell which of the sidecar's states the file is in.
+    used = max(there.generation if there else 0, sidecar.generation if sidecar else 0)
+    generation = max(time.time_ns(), used + 1)
+    os.utime(staged, ns=(generation, generation))
+    return replace(wanted, generation=generation, mtime_ns=staged.stat().st_mtime_ns)

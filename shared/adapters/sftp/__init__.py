@@ -1,0 +1,1 @@
+"""Adapters for an SFTP server."""

@@ -1,0 +1,96 @@
+"""Files put on an SFTP server: each whole under its name, or not at all."""
+
+from __future__ import annotations
+
+import io
+import posixpath
+import uuid
+from collections import deque
+from concurrent.futures import Future
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from shared.adapters.sftp.packets import Status, StatusError
+from shared.adapters.sftp.server import SftpServer
+from shared.adapters.sftp.session import FSYNC, POSIX_RENAME, Session
+
+#: One write, which every server takes, and how many are on their way at once.
+_WRITE_BYTES = 32 << 10
+_IN_FLIGHT = 32
+
+
+class SftpMirror:
+    """``ports.Mirror`` in a directory of a server, which is made when it is missing."""
+
+    def __init__(self, server: SftpServer, root: str) -> None:
+        self._server = server
+        self._root = root.encode()
+
+    def put(self, name: str, content: Path | bytes) -> None:
+        """Write a file, replacing one of that name; tried again where the line broke.
+
+        The bytes go to a hidden file beside it, are made durable where the server can
+        do that (``fsync@openssh.com``), and get their name in one step
+        (``posix-rename@openssh.com``; elsewhere the old file is removed just before).
+        """
+        path = posixpath.join(self._root, name.encode())
+        # One name for all tries: the next one writes over what a broken line has left.
+        hidden = f".audio-pipeline.{uuid.uuid4().hex}.tmp".encode()
+        unfinished = posixpath.join(posixpath.dirname(path), hidden)
+        self._server.call(lambda session: _put(session, path, unfinished, content), path)
+
+
+def _put(session: Session, path: bytes, unfinished: bytes, content: Path | bytes) -> None:
+    _make_directories(session, posixpath.dirname(path))
+    try:
+        with io.BytesIO(content) if isinstance(content, bytes) else content.open("rb") as file:
+            _upload(session, unfinished, file)
+        _rename(session, unfinished, path)
+    except BaseException:
+        if not session.is_broken:
+            with suppress(StatusError):
+                session.remove(unfinished)
+        raise
+
+
+def _upload(session: Session, path: bytes, file: BinaryIO) -> None:
+    handle = session.open_write(path)
+    written: deque[Future[bytes]] = deque()
+    offset = 0
+    while data := file.read(_WRITE_BYTES):
+        written.append(session.write(handle, offset, data))
+        offset += len(data)
+        if len(written) >= _IN_FLIGHT:
+            session.settle(written.popleft())
+    while written:
+        session.settle(written.popleft())
+    if FSYNC in session.extensions:
+        session.extended(FSYNC, handle)
+    session.close_handle(handle)
+
+
+def _rename(session: Session, old: bytes, new: bytes) -> None:
+    if POSIX_RENAME in session.extensions:
+        session.extended(POSIX_RENAME, old, new)
+        return
+    # The protocol's own rename refuses a name that is taken.
+    try:
+        session.remove(new)
+    except StatusError as error:
+        if error.code != Status.NO_SUCH_FILE:
+            raise
+    session.rename(old, new)
+
+
+def _make_directories(session: Session, path: bytes) -> None:
+    if path in (b"", b"/", b"."):
+        return
+    try:
+        session.stat(path)
+    except StatusError as error:
+        if error.code != Status.NO_SUCH_FILE:
+            raise
+        _make_directories(session, posixpath.dirname(path))
+        with suppress(StatusError):  # another writer was faster, or the upload will tell
+            session.make_directory(path)

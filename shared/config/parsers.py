@@ -1,0 +1,344 @@
+"""What an environment variable may hold: one function for each kind, which reads its text.
+
+Each raises ``ValueError`` that completes the sentence 'NAME …' and repeats no value.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from typing import Literal
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from shared.config.secret import Secret
+
+MP3_MAX_BITRATE = 320_000
+
+_MP3_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
+_RATES = {
+    "wav": _MP3_RATES,
+    "mp3": _MP3_RATES,
+    "opus": (8_000, 12_000, 16_000, 24_000, 48_000),
+}
+_LOOPBACK = re.compile(r"localhost|127(\.\d{1,3}){3}|::1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StorageUrl:
+    """Where objects go: ``bucket`` for ``gs``, ``path`` of a directory for ``file``."""
+
+    kind: Literal["gs", "file"]
+    bucket: str = ""
+    path: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackerUrl:
+    """Where records are: ``path`` for ``sqlite``, ``project``/``database`` for ``firestore``."""
+
+    kind: Literal["sqlite", "firestore"]
+    path: str = ""
+    project: str = ""
+    database: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueueUrl:
+    """Where messages go: ``project`` and ``topic`` for ``pubsub``, this process for ``local``."""
+
+    kind: Literal["pubsub", "local"]
+    project: str = ""
+    topic: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SftpCredentials:
+    """How to log in to the SFTP server, and the lines of ``known_hosts`` that pin its key."""
+
+    username: str
+    known_hosts: str
+    password: Secret | None = None
+    private_key: Secret | None = None
+    passphrase: Secret | None = None
+
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        """What must never be shown."""
+        return tuple(s for s in (self.password, self.private_key, self.passphrase) if s)
+
+    @classmethod
+    def parse(cls, text: str) -> SftpCredentials | None:
+        """Read the JSON of the secret; ``{}``, as it is before someone fills it in, is nothing."""
+        try:
+            body = json.loads(text)
+        except (ValueError, RecursionError):
+            raise ValueError("is not JSON") from None  # the cause would show the text
+        if not isinstance(body, dict):
+            raise ValueError("is not a JSON object")
+        if not body:
+            return None
+        known = ("username", "known_hosts", "password", "private_key", "passphrase")
+        for name in known:
+            if not isinstance(body.get(name, ""), str):
+                raise ValueError(f"has a {name} that is not text")
+        values = {name: body.get(name, "") for name in known}
+        _check_credentials(values)
+        return cls(
+            username=values["username"],
+            known_hosts=values["known_hosts"],
+            **{name: Secret(values[name]) for name in known[2:] if values[name]},
+        )
+
+
+def _check_credentials(values: dict[str, str]) -> None:
+    for name in ("username", "known_hosts"):
+        if not values[name].strip():
+            raise ValueError(f"has no {name}")
+    if not values["password"] and not values["private_key"]:
+        raise ValueError("has neither password nor private_key")
+    if values["private_key"] and not re.match(
+        r"\s*-----BEGIN [A-Z ]+-----\s", values["private_key"]
+    ):
+        raise ValueError("has a private_key that is not PEM with its lines kept (\\n in JSON)")
+    if values["passphrase"] and not values["private_key"]:
+        raise ValueError("has a passphrase and no private_key")
+
+
+def pipeline_env(text: str) -> str:
+    """Read the first path element of every object's name."""
+    return _matching(r"[a-z][a-z0-9-]{0,31}", text)
+
+
+def output_dir(text: str) -> str:
+    """Read a path under the environment's, away from what else lies there."""
+    path = text.strip("/")
+    _matching(r"[\w.-]+(/[\w.-]+)*", path)
+    first, *_ = parts = path.split("/")
+    if not {".", ".."}.isdisjoint(parts):
+        raise ValueError("has '.' or '..' in it")
+    if first == "metadata" or re.fullmatch(r"\d{4}", first):
+        raise ValueError("is where other objects lie")
+    if len(path) > 200:
+        raise ValueError("is longer than 200 characters")
+    return path
+
+
+def storage_url(text: str) -> StorageUrl:
+    """Read the address of a bucket or a directory."""
+    if "://" not in text:
+        if re.match(r"(gs|file|s3|https?):", text):
+            raise ValueError("has no // after its scheme")
+        return StorageUrl(kind="file", path=text)
+    url = _split(text)
+    if url.scheme == "gs":
+        if url.path.strip("/"):
+            raise ValueError("has a path after the bucket, which PIPELINE_ENV is for")
+        # https://cloud.google.com/storage/docs/buckets#naming
+        return StorageUrl(
+            kind="gs", bucket=_matching(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]", url.netloc)
+        )
+    if url.scheme == "file":
+        if url.netloc not in ("", "localhost") or not url.path.strip("/"):
+            raise ValueError("is not file:// with three slashes and a directory")
+        return StorageUrl(kind="file", path=unquote(url.path))
+    raise ValueError("has a scheme that is neither gs nor file")
+
+
+def tracker_url(text: str) -> TrackerUrl:
+    """Read the address of a database; SQLite's as in SQLAlchemy."""
+    url = _split(text)
+    if url.scheme == "sqlite":
+        path = url.path.removeprefix("/")
+        if url.netloc or not path.strip("/") or path.endswith("/") or path == ":memory:":
+            raise ValueError("is not sqlite:/// and the path of a file")
+        return TrackerUrl(kind="sqlite", path=path)
+    if url.scheme == "firestore":
+        return TrackerUrl(
+            kind="firestore",
+            project=_matching(_PROJECT, url.netloc),
+            database=_matching(r"\(default\)|[a-z][a-z0-9-]{1,61}[a-z0-9]", url.path[1:]),
+        )
+    raise ValueError("has a scheme that is neither sqlite nor firestore")
+
+
+def queue_url(text: str) -> QueueUrl:
+    """Read the address of a topic."""
+    url = _split(text)
+    if url.scheme == "local" and not url.netloc and not url.path:
+        return QueueUrl(kind="local")
+    if url.scheme == "pubsub":
+        # https://cloud.google.com/pubsub/docs/pubsub-basics#resource_names
+        topic = _matching(r"(?!goog)[A-Za-z][\w.~+%-]{2,254}", url.path[1:])
+        return QueueUrl(kind="pubsub", project=_matching(_PROJECT, url.netloc), topic=topic)
+    raise ValueError("is neither local:// nor pubsub://")
+
+
+_PROJECT = r"[a-z0-9][a-z0-9.:-]{2,62}"
+
+
+def webhook_url(text: str) -> str:
+    """Read an address that Drive can call: https, or http on this machine."""
+    url = _web_address(text)
+    if url.scheme == "http" and not _LOOPBACK.fullmatch(url.hostname or ""):
+        raise ValueError("is http, which Drive does not call")
+    return text
+
+
+def drive_api_endpoint(text: str) -> str:
+    """Read another base address of the Drive API."""
+    if not _web_address(text).path.endswith("/drive/v3/"):
+        raise ValueError("does not end with /drive/v3/")
+    return text
+
+
+def _web_address(text: str) -> SplitResult:
+    url = _split(text)
+    if url.scheme not in ("http", "https") or not url.hostname:
+        raise ValueError("is not an http or https address")
+    if "@" in url.netloc or re.search(r"\s", text):
+        raise ValueError("has a user name or a space in it")
+    return url
+
+
+def _split(text: str) -> SplitResult:
+    try:
+        url = urlsplit(text)
+        url.port  # noqa: B018 - a bad port is told when it is asked for
+    except ValueError:
+        raise ValueError("is not an address") from None
+    if url.query or url.fragment or text.endswith(("?", "#")):
+        raise ValueError("has '?' or '#' in it")
+    return url
+
+
+def drive_ids(text: str) -> tuple[str, ...]:
+    """Read ids of Drive files or drives."""
+    return _list(text, r"[\w-]+")
+
+
+def emails(text: str) -> tuple[str, ...]:
+    """Read e-mail addresses."""
+    return _list(text, _EMAIL)
+
+
+def email(text: str) -> str:
+    """Read one e-mail address."""
+    return _matching(_EMAIL, text)
+
+
+_EMAIL = r"[^@\s,;:/<>]+@[^@\s,;:/<>]+"
+
+
+def job_name(text: str) -> str:
+    """Read the full name of a Cloud Run job, as its API wants it."""
+    return _matching(
+        r"projects/[a-z0-9.:-]+/locations/[a-z0-9-]+/jobs/[a-z]([a-z0-9-]*[a-z0-9])?", text
+    )
+
+
+def host(text: str) -> str:
+    """Read a host's name or address."""
+    if re.fullmatch(r"[^:]+:\d+", text):
+        raise ValueError("has a port, which SFTP_PORT is for")
+    return _matching(r"[\w.-]+|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]+(%\w+)?", text)
+
+
+def remote_path(text: str) -> str:
+    """Read the path of a directory on a server."""
+    if "\0" in text or "://" in text:
+        raise ValueError("is not a path")
+    return text.rstrip("/") or "/"
+
+
+def day(text: str) -> date:
+    """Read a date."""
+    try:
+        return date.fromisoformat(_matching(r"\d{4}-\d\d-\d\d", text))
+    except ValueError:
+        raise ValueError("is not a date") from None
+
+
+def bitrate(text: str) -> int:
+    """Read a bit rate, ``128k`` or ``128000``, in bits per second."""
+    match = re.fullmatch(r"(\d{1,7})(k?)", text, re.ASCII | re.IGNORECASE)
+    if not match:
+        raise ValueError("is not a bit rate")
+    value = int(match[1]) * (1000 if match[2] else 1)
+    if not 8_000 <= value <= 510_000:
+        raise ValueError("is out of range")
+    return value
+
+
+def wrong_rate(output_format: str, rate: int) -> str | None:
+    """Tell what is wrong with a sample rate for a format, or ``None``."""
+    rates = _RATES.get(output_format)
+    if rates is None or rate in rates:
+        return None
+    return f"is not one that {output_format} has ({', '.join(map(str, rates))})"
+
+
+def wrong_bitrate(output_format: str, rate: int, bits: int) -> str | None:
+    """Tell what is wrong with a bit rate for a format at a sample rate, or ``None``."""
+    if output_format not in ("wav", "mp3"):
+        return None
+    # MPEG-1 audio has 32k to 320k; the lower rates of MPEG-2 8k to 160k, of 2.5 to 64k.
+    least, most = (32, 320) if rate >= 32_000 else (8, 160) if rate >= 16_000 else (8, 64)
+    if least * 1000 <= bits <= most * 1000:
+        return None
+    return f"is not one that MP3 has at this SAMPLE_RATE ({least}k to {most}k)"
+
+
+def number(
+    *, most: float, least: float | None = None, above: float | None = None
+) -> Callable[[str], float]:
+    """Return the reader of a number from ``least``, or above ``above``, to ``most``."""
+
+    def read(text: str) -> float:
+        if not re.fullmatch(r"-?\d{1,15}(\.\d{1,15})?", text, re.ASCII):
+            raise ValueError("is not a number")
+        value = float(text)
+        if value > most or (least is not None and value < least):
+            raise ValueError("is out of range")
+        if above is not None and value <= above:
+            raise ValueError("is out of range")
+        return value
+
+    return read
+
+
+def whole(least: int, most: int) -> Callable[[str], int]:
+    """Return the reader of a whole number from ``least`` to ``most``."""
+
+    def read(text: str) -> int:
+        if not re.fullmatch(r"-?\d{1,15}", text, re.ASCII):
+            raise ValueError("is not a whole number")
+        if not least <= int(text) <= most:
+            raise ValueError("is out of range")
+        return int(text)
+
+    return read
+
+
+def choice(*allowed: str) -> Callable[[str], str]:
+    """Return the reader of one of some words."""
+
+    def read(text: str) -> str:
+        if text not in allowed:
+            raise ValueError("is not one of its words")
+        return text
+
+    return read
+
+
+def _matching(pattern: str, text: str) -> str:
+    if not re.fullmatch(pattern, text, re.ASCII):
+        raise ValueError("is malformed")
+    return text
+
+
+def _list(text: str, pattern: str) -> tuple[str, ...]:
+    items = [item.strip() for item in text.split(",")]
+    return tuple(dict.fromkeys(_matching(pattern, item) for item in items if item))

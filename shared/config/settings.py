@@ -1,0 +1,233 @@
+"""The environment variables, read once into a frozen ``Settings``, or refused with every problem.
+
+No value is ever repeated in a message: a password may have been put in any variable.
+"""
+
+# ruff: noqa: RUF009 - a default is described by a call, and is frozen
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from shared.config import parsers as var
+from shared.config.parsers import QueueUrl, SftpCredentials, StorageUrl, TrackerUrl
+from shared.core.errors import ConfigurationError
+
+__all__ = ["QueueUrl", "Settings", "SftpCredentials", "StorageUrl", "TrackerUrl"]
+
+
+def _variable(parse: Callable[[str], object], default: object, allowed: str, example: str) -> Any:
+    """Describe the variable of a field's name: how it is read, and how it is explained."""
+    metadata = {"parse": parse, "allowed": allowed, "example": example}
+    if callable(default):
+        return dataclasses.field(default_factory=default, metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def _available_cpus() -> int:
+    # What the process may use, which in a container is less than the machine has.
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What the environment says; the field ``lease_seconds`` is the variable ``LEASE_SECONDS``.
+
+    Bit rates are in bits per second, and rates in Hz. A variable that is empty is not
+    set. ``None`` and empty text or tuples stand for variables without a default.
+    """
+
+    pipeline_env: str = _variable(
+        var.pipeline_env, "dev", "1 to 32 of a-z, 0-9 and -, a letter first", "prod"
+    )
+    storage_url: StorageUrl = _variable(
+        var.storage_url,
+        StorageUrl(kind="file", path="audio"),
+        "gs://BUCKET, file:///DIRECTORY or the path of a directory",
+        "gs://my-recordings",
+    )
+    tracker_url: TrackerUrl = _variable(
+        var.tracker_url,
+        TrackerUrl(kind="sqlite", path="audio/tracker.db"),
+        "sqlite:///RELATIVE, sqlite:////ABSOLUTE or firestore://PROJECT/DATABASE",
+        "firestore://my-project/(default)",
+    )
+    recordings_queue_url: QueueUrl = _variable(
+        var.queue_url,
+        QueueUrl(kind="local"),
+        "pubsub://PROJECT/TOPIC or local://",
+        "pubsub://my-project/recordings",
+    )
+    sftp_queue_url: QueueUrl = _variable(
+        var.queue_url,
+        QueueUrl(kind="local"),
+        "pubsub://PROJECT/TOPIC or local://",
+        "pubsub://my-project/sftp-files",
+    )
+    drive_folder_ids: tuple[str, ...] = _variable(
+        var.drive_ids,
+        (),
+        "Drive ids with commas between, the last part of a folder's address",
+        "1a2B3c4D5e6F7g8H9i0J",
+    )
+    drive_subjects: tuple[str, ...] = _variable(
+        var.emails, (), "e-mail addresses with commas between", "ann@example.com,bob@example.com"
+    )
+    drive_ids: tuple[str, ...] = _variable(
+        var.drive_ids, (), "ids of shared drives with commas between", "0AbCdEfGhIjKlUk9PVA"
+    )
+    drive_service_account: str = _variable(
+        var.email,
+        "",
+        "the e-mail address of a service account",
+        "drive-reader@my-project.iam.gserviceaccount.com",
+    )
+    extract_job: str = _variable(
+        var.job_name,
+        "",
+        "projects/PROJECT/locations/REGION/jobs/JOB",
+        "projects/my-project/locations/europe-west1/jobs/extract-audio",
+    )
+    push_limit_seconds: float = _variable(
+        var.number(above=0, most=600), 540.0, "seconds, more than 0, at most 600", "540"
+    )
+    drive_api_endpoint: str = _variable(
+        var.drive_api_endpoint,
+        "",
+        "an http or https address that ends with /drive/v3/",
+        "http://127.0.0.1:8085/drive/v3/",
+    )
+    backfill_since: date | None = _variable(var.day, None, "a date, YYYY-MM-DD", "2025-01-01")
+    webhook_url: str = _variable(
+        var.webhook_url,
+        "",
+        "an https address; http on this machine only",
+        "https://drive-watch-notify-abc123-ew.a.run.app/",
+    )
+    lease_seconds: float = _variable(
+        var.number(above=0, most=3600), 60.0, "seconds, more than 0, at most 3600", "60"
+    )
+    watch_limit_seconds: float = _variable(
+        var.number(above=0, most=3600), 50.0, "seconds, more than 0, at most 3600", "50"
+    )
+    channel_ttl_hours: float = _variable(
+        var.number(above=0, most=168), 168.0, "hours, more than 0, at most 168", "168"
+    )
+    audio_preset: str = _variable(
+        var.choice("mp3", "copy", "opus", "whisper"), "mp3", "mp3, copy, opus or whisper", "mp3"
+    )
+    audio_bitrate: int = _variable(
+        var.bitrate, 128_000, "8k to 320k for mp3, to 510k for opus", "128k"
+    )
+    chunk_max_mb: float = _variable(
+        var.number(least=0, most=100_000), 0.0, "megabytes, 0 for no chunks", "24"
+    )
+    max_duration_hours: float = _variable(
+        var.number(above=0, most=1000), 12.0, "hours, more than 0, at most 1000", "12"
+    )
+    encode_workers: int = _variable(
+        var.whole(1, 256), _available_cpus, "a whole number from 1 to 256", "2"
+    )
+    sftp_host: str = _variable(var.host, "", "a host's name or address, alone", "sftp.example.com")
+    sftp_port: int = _variable(var.whole(1, 65_535), 22, "a port, 1 to 65535", "22")
+    sftp_remote_path: str = _variable(
+        var.remote_path, "/audio", "the path of a directory on the server", "/audio"
+    )
+    sftp_credentials: SftpCredentials | None = _variable(
+        SftpCredentials.parse,
+        None,
+        "a JSON object with username, known_hosts, and password or private_key "
+        "(with its passphrase)",
+        '{"username": "…", "private_key": "…", "known_hosts": "sftp.example.com ssh-ed25519 …"}',
+    )
+    output_dir: str = _variable(
+        var.output_dir,
+        "compressed",
+        "a relative path of a-z, 0-9, '.', '_' and '-', not metadata, nor a year's",
+        "compressed",
+    )
+    sample_rate: int = _variable(var.whole(8_000, 192_000), 16_000, "8000 to 192000 Hz", "16000")
+    channels: int = _variable(var.whole(1, 2), 1, "1 or 2", "1")
+    bitrate: int = _variable(
+        var.bitrate, 32_000, "8k to 320k for wav and mp3, to 510k for opus", "32k"
+    )
+    output_format: str = _variable(
+        var.choice("wav", "mp3", "opus", "flac", "pcm"), "wav", "wav, mp3, opus, flac or pcm", "wav"
+    )
+    sftp_mirror_path: str = _variable(
+        var.remote_path, "", "the path of another directory on the server", "/compressed"
+    )
+    sftp_settle_minutes: float = _variable(
+        var.number(least=0, most=10_080), 10.0, "minutes, 0 to 10080", "10"
+    )
+    log_format: str = _variable(var.choice("json", "console"), "console", "json or console", "json")
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> Settings:
+        """Read the variables; others are left alone.
+
+        Raises ``ConfigurationError`` with one line for each problem: the variable, what
+        is wrong, what is allowed, and an example.
+        """
+        values: dict[str, Any] = {}
+        problems: dict[str, str] = {}
+        if environ.get("K_SERVICE") or environ.get("CLOUD_RUN_JOB"):  # set by Cloud Run itself
+            values["log_format"] = "json"
+        for field in dataclasses.fields(cls):
+            name = field.name.upper()
+            try:
+                if text := environ.get(name, "").strip():
+                    values[field.name] = field.metadata["parse"](text)
+            except ValueError as error:
+                problems[name] = str(error)
+        settings = cls(**values)
+        for names, wrong in settings._contradictions():
+            if problems.keys().isdisjoint(names):
+                problems[names[0]] = wrong
+        if problems:
+            raise _error(problems)
+        return settings
+
+    @classmethod
+    def variables(cls) -> tuple[str, ...]:
+        """Return the names of all variables that are read, in the order of the manual."""
+        return tuple(field.name.upper() for field in dataclasses.fields(cls))
+
+    @property
+    def project(self) -> str:
+        """The Google Cloud project that the addresses name, or empty."""
+        urls = (self.tracker_url, self.recordings_queue_url, self.sftp_queue_url)
+        return next((url.project for url in urls if url.project), "")
+
+    def require(self, *names: str) -> None:
+        """Raise ``ConfigurationError`` for those of the variables ``names`` that are not set."""
+        missing = [name for name in names if not getattr(self, name.lower())]
+        if missing:
+            raise _error(dict.fromkeys(missing, "is not set"))
+
+    def _contradictions(self) -> Iterator[tuple[tuple[str, ...], str]]:
+        if self.audio_preset == "mp3" and self.audio_bitrate > var.MP3_MAX_BITRATE:
+            yield ("AUDIO_BITRATE", "AUDIO_PRESET"), "is more than MP3 has"
+        if wrong := var.wrong_rate(self.output_format, self.sample_rate):
+            yield ("SAMPLE_RATE", "OUTPUT_FORMAT"), wrong
+        elif wrong := var.wrong_bitrate(self.output_format, self.sample_rate, self.bitrate):
+            yield ("BITRATE", "OUTPUT_FORMAT", "SAMPLE_RATE"), wrong
+        if self.sftp_mirror_path == self.sftp_remote_path:
+            names = ("SFTP_MIRROR_PATH", "SFTP_REMOTE_PATH")
+            yield names, "is the source directory, which is never changed"
+
+
+def _error(problems: Mapping[str, str]) -> ConfigurationError:
+    about = {field.name.upper(): field.metadata for field in dataclasses.fields(Settings)}
+    return ConfigurationError(
+        [
+            f"{name} {wrong}. Allowed: {about[name]['allowed']}. Example: {about[name]['example']}"
+            for name, wrong in problems.items()
+        ]
+    )

@@ -1,0 +1,1 @@
+"""Types and rules that everything else uses: errors, messages, records, ports, names."""

@@ -1,0 +1,276 @@
+"""Which recordings of a Drive are watched: those below the watched folders, or all of them.
+
+Looking up, from a file to a watched folder, serves changes; looking down, from the watched
+folders to all that they hold, serves full listings and can be left and taken up again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Self, TypeVar
+
+from shared.core.drive_items import LEADS_QUERY, TREE_QUERY, DriveItem, FilePage
+from shared.core.errors import Code, PermanentError, PipelineError, is_transient
+from shared.core.ports import Clock, DriveApi
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+#: How long a folder's place is remembered.
+REMEMBERED_FOR = timedelta(minutes=5)
+REMEMBERED_AT_MOST = 20_000
+
+#: Ids in one query. Drive documents no limit; a query of 40 has about 2,000 characters.
+IDS_IN_A_QUERY = 40
+
+_PAGE = 500
+_THREADS = 8
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class WatchedFolders:
+    """What one account sees of the watched folders; with none, everything is watched.
+
+    Args:
+        api: The account's Drive.
+        folder_ids: ``DRIVE_FOLDER_IDS``.
+        clock: Tells the time.
+    """
+
+    def __init__(self, api: DriveApi, folder_ids: Sequence[str] = (), clock: Clock = _now) -> None:
+        self._api = api
+        self._watched = frozenset(folder_ids)
+        self._clock = clock
+        self._remembered: dict[str, tuple[tuple[str, ...], datetime]] = {}
+
+    def forget(self, folder_ids: Iterable[str]) -> None:
+        """Look up these folders' places anew: they have changed."""
+        for folder_id in folder_ids:
+            self._remembered.pop(folder_id, None)
+
+    def recordings(self, items: Iterable[DriveItem]) -> list[DriveItem]:
+        """Return the watched recordings among ``items``, and those that watched shortcuts lead to.
+
+        A recording outside of the folders is watched too when a shortcut to it lies below
+        one. A shortcut whose target cannot be read is left alone.
+        """
+        fresh: dict[str, tuple[str, ...]] = {}
+        found: list[DriveItem] = []
+        elsewhere: list[DriveItem] = []
+        shortcuts: list[DriveItem] = []
+        for item in items:
+            if item.is_recording:
+                (found if self._is_watched(item, fresh) else elsewhere).append(item)
+            elif item.leads_to_recording and self._is_watched(item, fresh):
+                shortcuts.append(item)
+        return [*found, *self._linked(elsewhere, fresh), *self.targets(shortcuts)]
+
+    def contains(self, folder: DriveItem) -> bool:
+        """Tell whether what lies in the folder is watched."""
+        return not folder.trashed and self._is_watched(folder, {})
+
+    def _is_watched(self, item: DriveItem, fresh: dict[str, tuple[str, ...]]) -> bool:
+        if not self._watched or item.id in self._watched:
+            return True
+        # A 'no' is never taken from memory: a folder above may just have moved in.
+        return self._leads_up(item.parents, fresh, remembered=True) or self._leads_up(
+            item.parents, fresh, remembered=False
+        )
+
+    def _leads_up(
+        self, parents: Sequence[str], fresh: dict[str, tuple[str, ...]], *, remembered: bool
+    ) -> bool:
+        todo, seen = list(parents), set[str]()
+        while todo:
+            folder_id = todo.pop()
+            if folder_id in self._watched:
+                return True
+            if folder_id not in seen:
+                seen.add(folder_id)
+                todo += self._parents(folder_id, fresh, remembered=remembered)
+        return False
+
+    def _parents(
+        self, folder_id: str, fresh: dict[str, tuple[str, ...]], *, remembered: bool
+    ) -> tuple[str, ...]:
+        if folder_id in fresh:
+            return fresh[folder_id]
+        parents, known_at = self._remembered.get(folder_id, ((), None))
+        if remembered and known_at and self._clock() - known_at < REMEMBERED_FOR:
+            return parents
+        asked_at = self._clock()
+        item = _readable(self._api, folder_id)
+        parents = item.parents if item else ()
+        fresh[folder_id] = parents
+        if len(self._remembered) >= REMEMBERED_AT_MOST:
+            self._remembered.clear()
+        self._remembered[folder_id] = parents, asked_at
+        return parents
+
+    def _linked(
+        self, elsewhere: Sequence[DriveItem], fresh: dict[str, tuple[str, ...]]
+    ) -> Iterator[DriveItem]:
+        """Yield those recordings to which a watched shortcut leads."""
+        by_id = {item.id: item for item in elsewhere}
+        for ids in _groups(list(by_id), IDS_IN_A_QUERY):
+            wanted = " or ".join(f"shortcutDetails.targetId = '{target}'" for target in ids)
+            shortcuts = _all_pages(self._api, f"trashed = false and ({wanted})")
+            watched = (s.shortcut_target for s in shortcuts if self._is_watched(s, fresh))
+            yield from (by_id[target] for target in dict.fromkeys(watched) if target in by_id)
+
+    def targets(self, shortcuts: Sequence[DriveItem]) -> list[DriveItem]:
+        """Return the recordings that shortcuts lead to, as far as they can be read."""
+        ids = list(dict.fromkeys(shortcut.shortcut_target for shortcut in shortcuts))
+        if not ids:
+            return []
+        with ThreadPoolExecutor(min(_THREADS, len(ids))) as pool:
+            found = pool.map(lambda target: _readable(self._api, target), ids)
+            return [item for item in found if item and item.is_recording]
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One query that is still to be asked: below these folders, from this page on."""
+
+    folder_ids: tuple[str, ...]
+    page_token: str = ""
+
+
+class Listing:
+    """A full listing that goes page by page, and can be put aside as JSON between pages.
+
+    It goes depth first, so that what is still to be asked stays short however many folders
+    there are. Without ``folder_ids`` everything that the account sees is listed.
+    """
+
+    def __init__(
+        self,
+        api: DriveApi,
+        folder_ids: Sequence[str] = (),
+        *,
+        drive_id: str = "",
+        since: date | None = None,
+    ) -> None:
+        self._api = api
+        self._drive_id = drive_id
+        self._since = since
+        self._folders = WatchedFolders(api)
+        groups = list(_groups(list(folder_ids), IDS_IN_A_QUERY)) or [()]
+        self._todo = [_Step(tuple(group)) for group in groups]
+
+    def put_aside(self) -> list[dict[str, Any]]:
+        """Return where it stands, as JSON."""
+        return [{"in": list(step.folder_ids), "page": step.page_token} for step in self._todo]
+
+    def take_up(self, todo: Sequence[dict[str, Any]]) -> Self:
+        """Go on from where ``put_aside`` was called."""
+        self._todo = [_Step(tuple(step["in"]), step["page"]) for step in todo]
+        return self
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing is left to ask."""
+        return not self._todo
+
+    def next_page(self) -> list[DriveItem]:
+        """Ask for one more page; returns the recordings on it, and those of its shortcuts.
+
+        Where it stands moves on only when the page was read whole. Raises what Drive met.
+        """
+        step = self._todo[-1]
+        page = self._ask(step)
+        if page is None:
+            return []
+        found = [item for item in page.items if item.is_recording]
+        found += self._folders.targets([item for item in page.items if item.leads_to_recording])
+        self._move_on(step, page)
+        return [item for item in found if not self._since or item.created_at.date() >= self._since]
+
+    def __iter__(self) -> Iterator[DriveItem]:
+        """Yield every recording that is left; one may come twice, by way of a shortcut."""
+        while not self.is_done:
+            yield from self.next_page()
+
+    def _ask(self, step: _Step) -> FilePage | None:
+        try:
+            return self._api.list(
+                self._query(step),
+                drive_id=self._drive_id,
+                page_token=step.page_token,
+                page_size=_PAGE,
+            )
+        except PipelineError as error:
+            self._ask_otherwise(step, error)
+            return None
+
+    def _ask_otherwise(self, step: _Step, error: PipelineError) -> None:
+        """Replace a query that Drive refuses, if another one can help; else raise."""
+        code = error.code if isinstance(error, PermanentError) else None
+        if is_transient(error) or code == Code.FORBIDDEN:
+            raise error
+        if step.page_token:
+            # Drive promises page tokens a life of hours only.
+            self._todo[-1] = _Step(step.folder_ids)
+        elif code == Code.GONE and step.folder_ids:
+            self._without_gone(step)
+        else:
+            raise error
+
+    def _without_gone(self, step: _Step) -> None:
+        """Ask of each folder alone: one that is not there makes Drive refuse them all."""
+        self._todo.pop()
+        if len(step.folder_ids) > 1:
+            self._todo += [_Step((folder_id,)) for folder_id in step.folder_ids]
+        else:
+            log.warning("a watched folder cannot be seen", extra={"folder": step.folder_ids[0]})
+
+    def _query(self, step: _Step) -> str:
+        if not step.folder_ids:
+            return LEADS_QUERY
+        parents = " or ".join(f"'{folder_id}' in parents" for folder_id in step.folder_ids)
+        return f"{TREE_QUERY} and ({parents})"
+
+    def _move_on(self, step: _Step, page: FilePage) -> None:
+        self._todo.pop()
+        if page.next_token:
+            self._todo.append(_Step(step.folder_ids, page.next_token))
+        below = [item.id for item in page.items if item.is_folder]
+        self._todo += [_Step(tuple(group)) for group in _groups(below, IDS_IN_A_QUERY)]
+
+
+def recent(api: DriveApi, since: datetime, drive_id: str = "") -> list[DriveItem]:
+    """Return recordings and shortcuts made or changed since then, wherever they lie."""
+    moment = since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    query = f"{LEADS_QUERY} and (createdTime > '{moment}' or modifiedTime > '{moment}')"
+    return list(_all_pages(api, query, drive_id))
+
+
+def _all_pages(api: DriveApi, query: str, drive_id: str = "") -> Iterator[DriveItem]:
+    token = ""
+    while True:
+        page = api.list(query, drive_id=drive_id, page_token=token)
+        yield from page.items
+        token = page.next_token
+        if not token:
+            return
+
+
+def _readable(api: DriveApi, file_id: str) -> DriveItem | None:
+    try:
+        return api.get(file_id)
+    except PermanentError as error:
+        if error.code != Code.GONE:
+            api.check()  # raises when it is the account that is not let in
+        return None
+
+
+def _groups(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    return (items[start : start + size] for start in range(0, len(items), size))

@@ -1,0 +1,269 @@
+"""What the pipeline needs of the world outside. The docstrings are the contract.
+
+Handlers and the media engine see these protocols only; ``shared/adapters`` implements
+them, ``shared/bootstrap.py`` chooses. Every adapter passes the suites of
+``tests/contract``. Two rules hold for all of them: a call has a deadline, and an error
+that may pass by itself is one that ``shared.core.errors.is_transient`` recognises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol, TypeAlias
+
+from shared.core.drive_items import ChangePage, DriveItem, FilePage, WatchChannel
+from shared.core.message import SourceFile
+
+#: Returns the present, aware, in UTC. Everything that asks for the time is given one.
+Clock: TypeAlias = Callable[[], datetime]
+
+#: Is told the fraction done, 0 to 1; may raise to stop the work.
+OnProgress: TypeAlias = Callable[[float], None]
+
+
+class ByteSource(Protocol):
+    """The bytes of one revision of one source file, by range. Threads may share it."""
+
+    @property
+    def size(self) -> int:
+        """Size in bytes."""
+
+    @property
+    def local_path(self) -> Path | None:
+        """Where the same bytes lie as a plain local file, or ``None``."""
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return up to ``length`` bytes from ``offset``; fewer only at the end of the file.
+
+        Resumes and tries again by itself within a deadline, then raises a transient error.
+        Raises ``PermanentError`` when the file is gone, forbidden, or has become another
+        revision (``superseded``), as far as the answer shows it.
+        """
+
+    def check_unchanged(self) -> None:
+        """Ask the source whether this is still its revision.
+
+        Called after the last byte was read. Raises ``PermanentError`` (``superseded``,
+        ``gone``, ``trashed``, ``forbidden``) when it is not.
+        """
+
+    def close(self) -> None:
+        """Release connections; reads of other threads may fail from now on. Idempotent."""
+
+
+class Sources(Protocol):
+    """Where recordings of one kind come from."""
+
+    def open(self, item: SourceFile) -> ByteSource:
+        """Open the revision that ``item`` names.
+
+        Raises ``PermanentError`` (``superseded``, ``gone``, ``trashed``, ``forbidden``)
+        when that revision cannot be read any more.
+        """
+
+    def list(self) -> Iterator[SourceFile]:
+        """Yield everything that is a recording here now, in no particular order."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredObject:
+    """An object as the bucket describes it.
+
+    ``crc32c`` is base64 of the big-endian checksum. ``generation`` changes with each
+    write, ``metadata`` is custom: ``key``, ``source``, ``source_id``, ``revision``.
+    """
+
+    name: str
+    bytes: int
+    crc32c: str
+    generation: int
+    content_type: str = "application/octet-stream"
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    updated: datetime | None = None
+
+
+class Storage(Protocol):
+    """A bucket. Names are relative, with ``/`` between their parts, NFC."""
+
+    def url(self, name: str) -> str:
+        """Return the address of an object for documents: ``gs://bucket/name`` or ``file://…``."""
+
+    def put(
+        self,
+        name: str,
+        content: Path | bytes,
+        *,
+        content_type: str,
+        metadata: Mapping[str, str] | None = None,
+        if_generation: int | None = None,
+        cache_control: str = "private, max-age=3600",
+    ) -> StoredObject:
+        """Write an object whole or not at all, and return it with its checksum verified.
+
+        ``if_generation=0`` creates: an object of that name, or a claim on it by another
+        key, raises ``ObjectExistsError``. An object that is there already with the same
+        bytes and the same ``metadata["key"]`` is success (the answer of an earlier try
+        was lost). Any other number replaces that generation only and raises
+        ``ConflictError`` when another is there. ``None`` overwrites.
+        """
+
+    def stat(self, name: str) -> StoredObject | None:
+        """Return the object, or ``None`` when there is none."""
+
+    def open(self, name: str) -> BinaryIO:
+        """Open an object for reading; raises ``FileNotFoundError``."""
+
+    def list(self, prefix: str = "") -> Iterator[StoredObject]:
+        """Yield the objects whose names start with ``prefix``, sorted by name."""
+
+    def delete(self, name: str, *, if_generation: int | None = None) -> None:
+        """Remove an object; one that is not there is success. Raises ``ConflictError``."""
+
+    def signed_url(self, name: str, lifetime: timedelta) -> str:
+        """Return an address that plays the object for anyone, for at most 7 days."""
+
+    def check(self) -> None:
+        """Raise when the bucket cannot be reached; takes at most 5 seconds."""
+
+
+Document: TypeAlias = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Versioned:
+    """A document as it was read; ``version`` is opaque and names that state of it."""
+
+    id: str
+    document: Document
+    version: Any
+
+
+class Op:
+    """Comparisons that ``Documents.find`` knows."""
+
+    EQ = "=="
+    LT = "<"
+    LE = "<="
+    GT = ">"
+    GE = ">="
+    IN = "in"
+
+
+#: A field (``error.code`` for one inside another), a comparison, a value.
+Where: TypeAlias = tuple[str, str, Any]
+
+
+class Documents(Protocol):
+    """A document database with optimistic concurrency: collections of documents by id.
+
+    Values are what JSON has, and aware ``datetime``, which may come back as RFC 3339
+    text. Every write is atomic and durable when the call returns.
+    """
+
+    def get(self, collection: str, doc_id: str) -> Versioned | None:
+        """Return the document as the last finished write left it, or ``None``."""
+
+    def create(self, collection: str, doc_id: str, document: Document) -> Versioned:
+        """Create a document; raises ``ConflictError`` when there is one."""
+
+    def replace(self, collection: str, read: Versioned, document: Document) -> Versioned:
+        """Replace the whole document; raises ``ConflictError`` unless it is still ``read``."""
+
+    def delete(self, collection: str, read: Versioned) -> None:
+        """Remove the document; raises ``ConflictError`` unless it is still ``read``."""
+
+    def find(
+        self,
+        collection: str,
+        *where: Where,
+        order_by: str | None = None,
+        descending: bool = False,
+        limit: int | None = None,
+    ) -> Iterator[Versioned]:
+        """Yield the documents that meet all of ``where``; one that lacks the field does not.
+
+        ``order_by`` leaves out documents that lack that field, as Firestore does.
+        """
+
+    def check(self) -> None:
+        """Raise when the database cannot be reached; takes at most 5 seconds."""
+
+
+class Queue(Protocol):
+    """A topic for ``SourceFile`` messages."""
+
+    def publish(self, items: Sequence[SourceFile]) -> None:
+        """Return when every message is accepted; raises a transient error otherwise.
+
+        Some of the messages may have been sent when it raises: consumers are idempotent.
+        """
+
+    def check(self) -> None:
+        """Raise when the topic cannot be reached; takes at most 5 seconds."""
+
+
+class Mirror(Protocol):
+    """A second place for results, for those who fetch them there."""
+
+    def put(self, name: str, content: Path | bytes) -> None:
+        """Write a file whole or not at all; ``name`` is relative, and one there is replaced.
+
+        Tries again by itself within a deadline, then raises a transient error.
+        """
+
+
+class DriveApi(Protocol):
+    """Google Drive as one account sees it: a subject, or empty for the service account.
+
+    ``drive_id`` asks of one shared drive; without it, of what the account sees. A file or
+    a drive that cannot be seen raises ``PermanentError`` (``gone``, ``forbidden``), and so
+    does an account that is suspended.
+    """
+
+    account: str
+
+    def get(self, file_id: str) -> DriveItem:
+        """Return a file, folder or shortcut."""
+
+    def list(
+        self, query: str, *, drive_id: str = "", page_token: str = "", page_size: int = 1000
+    ) -> FilePage:
+        """Return one page of the files that match ``query`` (Drive's search language)."""
+
+    def start_token(self, drive_id: str = "") -> str:
+        """Return the page token of the present: changes from now on."""
+
+    def changes(self, token: str, drive_id: str = "", *, page_size: int = 1000) -> ChangePage:
+        """Return one page of changes; raises ``PageTokenError`` for a token that is void."""
+
+    def watch(
+        self,
+        token: str,
+        *,
+        channel_id: str,
+        channel_token: str,
+        address: str,
+        expires_at: datetime,
+        drive_id: str = "",
+    ) -> WatchChannel:
+        """Open a channel that notifies ``address``; its ``sync`` may arrive before this returns.
+
+        It is tried once only, since an answer that was lost leaves the channel open: call
+        again with another ``channel_id``. Raises ``PageTokenError``.
+        """
+
+    def stop(self, channel_id: str, resource_id: str) -> None:
+        """Close a channel; one that is not there is success."""
+
+    def check(self) -> None:
+        """Raise when Drive cannot be reached or does not let the account in."""
+
+
+class Jobs(Protocol):
+    """Where work goes that outlasts a push."""
+
+    def start(self, key: str) -> None:
+        """Start the job for one recording; twice is harmless, since it claims as well."""

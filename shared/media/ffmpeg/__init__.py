@@ -1,0 +1,1 @@
+"""Running FFmpeg processes and reading their output."""

@@ -1,0 +1,319 @@
+"""The one module that owns FFmpeg processes: starting, watching, limiting, ending them.
+
+FFmpeg is the binary that imageio-ffmpeg carries. It runs with an empty environment, no
+standard input but what we write, limits on memory and processor time, and the rights to
+read only the descriptors or the loopback address that it is given (``shared.media.source.inputs``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import BinaryIO, Self, cast
+
+from shared.core.errors import CancelledError, Code, PermanentError, TransientError
+from shared.media.ffmpeg import affinity
+from shared.media.ffmpeg.log import Log
+from shared.media.ffmpeg.pipes import PIPE_SIZE, grow, reporting
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What one FFmpeg may use; times in seconds. A broken file must not hold a worker."""
+
+    wall_s: float = 3600.0
+    stall_s: float = 60.0
+    memory_bytes: int = 2 << 30
+
+    @classmethod
+    def for_duration(cls, duration_s: float | None, max_duration_s: float) -> Self:
+        """Return limits that any recording of this length meets, at half its real speed.
+
+        Where the length is unknown, the longest allowed recording is taken.
+        """
+        return cls(wall_s=300 + 2 * min(duration_s or max_duration_s, max_duration_s))
+
+
+#: What FFmpeg says of SIGTERM and SIGINT, at which it ends early but in good order.
+_SIGNALLED = "Exiting normally, received signal"
+
+
+@cache
+def executable() -> str:
+    """Return the path of the bundled FFmpeg."""
+    import imageio_ffmpeg  # noqa: PLC0415  # the import alone costs a cold start 30 ms
+
+    return str(imageio_ffmpeg.get_ffmpeg_exe())
+
+
+def check_executable() -> None:
+    """Raise when the bundled FFmpeg cannot be run on this machine."""
+    subprocess.run(
+        [executable(), "-version"], env={}, stdout=subprocess.DEVNULL, timeout=5, check=True
+    )
+
+
+class Process:
+    """One running FFmpeg. Made by ``Job.start``."""
+
+    def __init__(
+        self, popen: subprocess.Popen[bytes], job: Job, *, ours: bool, pulse: BinaryIO | None
+    ) -> None:
+        self._popen = popen
+        self._job = job
+        self._ours = ours
+        self.log = Log()
+        assert popen.stderr is not None
+        self._lines = io.BufferedReader(cast(io.RawIOBase, popen.stderr))
+        self._pulse = pulse
+        self._readers = [threading.Thread(target=self.log.read, args=(self._lines,), daemon=True)]
+        if pulse:
+            self._readers.append(threading.Thread(target=self._feel, args=(pulse,), daemon=True))
+        for reader in self._readers:
+            reader.start()
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._popen.pid
+
+    @property
+    def stdin(self) -> int:
+        """The descriptor to write FFmpeg's standard input to."""
+        assert self._popen.stdin is not None
+        return self._popen.stdin.fileno()
+
+    @property
+    def stdout(self) -> int:
+        """The descriptor to read FFmpeg's standard output from."""
+        assert self._popen.stdout is not None
+        return self._popen.stdout.fileno()
+
+    def close_stdin(self) -> None:
+        """Tell FFmpeg that its input has ended."""
+        assert self._popen.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._popen.stdin.close()
+
+    def blocks(self, size: int = PIPE_SIZE) -> Iterator[bytes]:
+        """Yield what FFmpeg writes to its standard output, until it closes it."""
+        while block := os.read(self.stdout, size):
+            self._job.touch()
+            yield block
+
+    def _feel(self, reports: Iterable[bytes]) -> None:
+        """Take each change of the time that is done for a sign of life."""
+        last = b""
+        for line in reports:
+            if line.startswith(b"out_time_us=") and line != last:
+                last = line
+                self._job.touch()
+
+    def wait(self, *, expected: str = "") -> Log:
+        """Wait for the end and return what FFmpeg said.
+
+        A failure that says the words ``expected`` is none.
+        Raises what stopped the job, ``TransientError`` when it was ended by a signal (a
+        crash of ours, never the recording's fault), else the ``PermanentError`` that its
+        last words stand for.
+        """
+        status = self._popen.wait()
+        self._close()
+        if status and not (expected and self.log.says(expected)):
+            self._job.check()
+            raise self._error(status)
+        return self.log
+
+    def _error(self, status: int) -> Exception:
+        if status < 0:
+            return _killed(-status)
+        if self.log.says(_SIGNALLED):
+            return TransientError("FFmpeg was asked to end")
+        return TransientError(self.log.last_words()) if self._ours else self.log.error()
+
+    def kill(self) -> None:
+        """End the process at once, if it has not ended."""
+        with contextlib.suppress(ProcessLookupError):
+            self._popen.kill()
+
+    def reap(self) -> None:
+        """Kill, wait, and close every pipe. Idempotent."""
+        self.kill()
+        self._popen.wait()
+        self._close()
+
+    def _close(self) -> None:
+        """Read what is left, and close our ends of the pipes."""
+        for reader in self._readers:
+            reader.join()
+        for pipe in (self._popen.stdin, self._popen.stdout, self._lines, self._pulse):
+            if pipe:
+                with contextlib.suppress(BrokenPipeError):
+                    pipe.close()
+
+
+def _killed(number: int) -> Exception:
+    if number == signal.SIGXCPU:
+        return PermanentError(Code.TIMEOUT, "FFmpeg used up its processor time on this file")
+    return TransientError(f"FFmpeg was ended by {signal.Signals(number).name}")
+
+
+class Job:
+    """All FFmpeg processes of one piece of work; leaving its context ends every one.
+
+    A watchdog kills them when nothing has moved for ``limits.stall_s``, when the work
+    has lasted ``limits.wall_s``, or when ``cancelled`` says so.
+    """
+
+    def __init__(self, limits: Limits, cancelled: Callable[[], bool] = lambda: False) -> None:
+        self._limits = limits
+        self._cancelled = cancelled
+        self._processes: list[Process] = []
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+        self._started = self._moved = time.monotonic()
+        self.stopped: Exception | None = None
+        self._watchdog = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._watchdog.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._watchdog.join()
+        with self._lock:
+            processes = list(self._processes)
+        for process in processes:
+            process.reap()
+
+    def start(
+        self,
+        arguments: Sequence[str],
+        *,
+        stdin: bool = False,
+        stdout: bool = False,
+        fds: Iterable[int] = (),
+        ours: bool = False,
+        level: str = "verbose",
+        slot: int | None = None,
+        pulse: bool = False,
+    ) -> Process:
+        """Start FFmpeg.
+
+        ``stdin`` and ``stdout`` ask for pipes, ``fds`` are handed down, ``ours`` says that
+        its input is made by this program, so that a failure is not the recording's.
+        Counts are said at ``level`` verbose only, at which some filters print every packet.
+        ``slot`` keeps the process on one processor (``shared.media.ffmpeg.affinity``). ``pulse``
+        lets its own reports be a sign of life, where what it writes comes too seldom.
+        """
+        self.check()
+        command = [
+            executable(),
+            "-hide_banner",
+            "-nostats",
+            "-loglevel",
+            f"repeat+level+{level}",
+            "-y",
+        ]
+        if not stdin:
+            command.append("-nostdin")
+        with reporting(pulse) as (reports, fd), affinity.on_one_processor(slot):
+            popen = subprocess.Popen(
+                [*command, *(_reports_to(fd) if fd else ()), *arguments],
+                stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
+                stdout=subprocess.PIPE if stdout else subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                bufsize=0,
+                env={},
+                pass_fds=(*fds, *((fd,) if fd else ())),
+                start_new_session=True,  # Ctrl-C is ours to handle, in order
+            )
+        _limit(popen.pid, self._limits)
+        for pipe in (popen.stdin, popen.stdout):
+            grow(pipe)
+        process = Process(popen, self, ours=ours, pulse=reports)
+        with self._lock:
+            self._processes.append(process)
+        if self.stopped:
+            process.kill()
+        return process
+
+    def run(self, arguments: Sequence[str]) -> Log:
+        """Run FFmpeg from files of this program to files, and wait for its end.
+
+        It reports each second, since a long file gives no other sign of life.
+        """
+        process = self.start([*_reports_to(1), *arguments], stdout=True, ours=True)
+        for _ in process.blocks():
+            pass
+        return process.wait()
+
+    def forget(self, process: Process) -> None:
+        """Let go of a process that has ended and been waited for."""
+        with self._lock:
+            self._processes.remove(process)
+
+    def touch(self) -> None:
+        """Say that something has moved."""
+        self._moved = time.monotonic()
+
+    def check(self) -> None:
+        """Raise what stopped the job: ``CancelledError`` or ``PermanentError(timeout)``."""
+        if self.stopped:
+            raise self.stopped
+
+    def stop(self, reason: Exception) -> None:
+        """Kill every process; ``check`` raises ``reason`` from now on."""
+        with self._lock:
+            self.stopped = self.stopped or reason
+            processes = list(self._processes)
+        for process in processes:
+            process.kill()
+
+    def _watch(self) -> None:
+        while not self._over.wait(0.2):
+            reason = self._reason()
+            if reason:
+                self.stop(reason)
+                return
+
+    def _reason(self) -> Exception | None:
+        if self._cancelled():
+            return CancelledError("stopped on request")
+        now = time.monotonic()
+        if now - self._moved > self._limits.stall_s:
+            return PermanentError(
+                Code.TIMEOUT, f"FFmpeg made no progress for {self._limits.stall_s:.0f} s"
+            )
+        if now - self._started > self._limits.wall_s:
+            return PermanentError(
+                Code.TIMEOUT, f"the work took longer than {self._limits.wall_s:.0f} s"
+            )
+        return None
+
+
+def _reports_to(fd: int) -> tuple[str, ...]:
+    return "-progress", f"pipe:{fd}", "-stats_period", "0.2"
+
+
+def _limit(pid: int, limits: Limits) -> None:
+    """Bound what a hostile file can make FFmpeg use."""
+    if sys.platform != "linux":
+        return
+    import resource  # noqa: PLC0415
+
+    cpu = int(limits.wall_s * (os.cpu_count() or 1))
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        resource.prlimit(pid, resource.RLIMIT_DATA, (limits.memory_bytes, limits.memory_bytes))
+        resource.prlimit(pid, resource.RLIMIT_CPU, (cpu, cpu + 10))
+        resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0))

@@ -1,0 +1,1 @@
+"""How FFmpeg reads a recording: a descriptor, a pipe, or a loopback HTTP server."""

@@ -1,0 +1,162 @@
+"""How FFmpeg is let at an untrusted file: one descriptor or one loopback address, no more.
+
+A local file is handed over as an open descriptor, so that FFmpeg needs no right to open
+anything by name, and no name, however odd, ever reaches its command line. Any other is read
+by range from a loopback address, or from a pipe where it is read in order.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from shared.core.errors import CancelledError, Code, PermanentError, TransientError
+from shared.core.ports import ByteSource
+from shared.media.ffmpeg.process import Job, Process
+from shared.media.formats.wave_chunks import is_one_run
+from shared.media.formats.wave_repair import MendedSource, find_patches
+from shared.media.source import range_server, stdin
+from shared.media.source.stdin import PIECE_BYTES, Feeders
+
+#: Containers that hold recordings or sound. No playlist, manifest, script, picture or
+#: device is among them: those are what can make FFmpeg read other files or addresses.
+DEMUXERS = (
+    "aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,dts,dv,eac3,flac,flv,matroska,webm,"
+    "mov,mp4,m4a,3gp,3g2,mj2,mp3,mpc,mpc8,mpeg,mpegts,nut,ogg,opus,rm,tak,tta,voc,w64,wav,wv"
+)
+
+#: Decoders of sound; whatever else a file holds is never decoded.
+DECODERS = (
+    "aac,aac_fixed,aac_latm,ac3,ac3_fixed,adpcm_ima_qt,adpcm_ima_wav,adpcm_ms,adpcm_swf,"
+    "adpcm_yamaha,alac,als,amrnb,amrwb,ape,cook,dca,dolby_e,eac3,flac,g722,g723_1,g726,g726le,g729,gsm,gsm_ms,"
+    "ilbc,libgsm,libgsm_ms,libopencore_amrnb,libopencore_amrwb,libopus,libspeex,libvorbis,mlp,"
+    "mp1,mp1float,mp2,mp2float,mp3,mp3float,mpc7,mpc8,nellymoser,opus,pcm_alaw,pcm_dvd,"
+    "pcm_bluray,pcm_f32be,pcm_f32le,pcm_f64be,pcm_f64le,pcm_mulaw,pcm_s16be,pcm_s16be_planar,"
+    "pcm_s16le,pcm_s16le_planar,pcm_s24be,pcm_s24le,pcm_s24le_planar,pcm_s32be,pcm_s32le,"
+    "pcm_s32le_planar,pcm_s64be,pcm_s64le,pcm_s8,pcm_s8_planar,pcm_u16be,pcm_u16le,pcm_u24be,"
+    "pcm_u24le,pcm_u32be,pcm_u32le,pcm_u8,pcm_vidc,qdm2,qdmc,ra_144,ra_288,sipr,sonic,speex,tak,"
+    "truehd,tta,vorbis,wavpack,wmalossless,wmapro,wmav1,wmav2,wmavoice"
+)
+
+_WHITELISTS = ("-format_whitelist", DEMUXERS, "-codec_whitelist", DECODERS)
+_PIPE = ("-protocol_whitelist", "pipe", "-blocksize", str(PIECE_BYTES), "-i", "pipe:0")
+
+
+@dataclass(frozen=True)
+class Input:
+    """A source that FFmpeg processes can be started on, one after another or side by side."""
+
+    source: ByteSource
+    server: range_server.RangeServer | None = None
+    feeders: Feeders | None = None
+
+    def start(
+        self,
+        job: Job,
+        options: Sequence[str],
+        outputs: Sequence[str],
+        *,
+        in_order: bool = False,
+        fds: Iterable[int] = (),
+        stdout: bool = False,
+        slot: int | None = None,
+        pulse: bool = False,
+    ) -> Process:
+        """Start FFmpeg on the source, with ``options`` before it and ``outputs`` behind.
+
+        ``in_order`` says that its sound is read from front to back; the rest is as in
+        ``Job.start``.
+        Raises ``PermanentError`` when the local file cannot be opened any more.
+        """
+        piped = in_order and self.feeders is not None and is_one_run(self.source)
+        with self._opened(piped=piped) as (source, own):
+            process = job.start(
+                [*options, *_WHITELISTS, *source, *outputs],
+                stdin=piped,
+                stdout=stdout,
+                fds=(*fds, *own),
+                slot=slot,
+                pulse=pulse,
+            )
+        if piped:
+            self._feed(process)
+        return process
+
+    @contextmanager
+    def _opened(self, *, piped: bool) -> Iterator[tuple[Sequence[str], tuple[int, ...]]]:
+        """Yield the arguments that open the source, and the descriptors to hand down."""
+        if piped:
+            yield _PIPE, ()
+        elif self.server:
+            yield [*range_server.HTTP_INPUT_OPTIONS, "-i", self.server.url], ()
+        else:
+            assert self.source.local_path is not None
+            # One for each process, since the position belongs to it.
+            fd = _open(self.source.local_path)
+            try:
+                yield ["-protocol_whitelist", "fd", "-fd", str(fd), "-i", "fd:"], (fd,)
+            finally:
+                os.close(fd)
+
+    def _feed(self, process: Process) -> None:
+        assert self.feeders
+        assert self.server
+        self.feeders.start(self.server.source, process)
+
+    def check(self) -> None:
+        """Raise what the source itself met: it explains whatever FFmpeg then said."""
+        for one in (self.server, self.feeders):
+            if one and one.failure:
+                raise one.failure
+
+    @contextmanager
+    def blamed(self) -> Iterator[None]:
+        """Raise the source's own failure instead of what came of it.
+
+        A standstill while FFmpeg waits for bytes of the source is the source's, too:
+        it may pass by itself, while one of FFmpeg's own would come back.
+        """
+        try:
+            yield
+        except CancelledError:
+            raise
+        except Exception as error:
+            self.check()
+            stalled = isinstance(error, PermanentError) and error.code is Code.TIMEOUT
+            if stalled and self.server and self.server.waits_for_source:
+                raise TransientError("the source did not answer in time") from error
+            raise
+        else:
+            self.check()  # a connection that broke can look like the end of the file
+
+
+@contextmanager
+def reachable(source: ByteSource, name: str = "") -> Iterator[Input]:
+    """Make ``source`` reachable for FFmpeg: a local file directly, others by range requests.
+
+    A WAV whose header is wrong about its length is served with that put right.
+    The ending of ``name`` helps to tell bare sound formats apart.
+    """
+    if source.local_path and not find_patches(source):
+        yield Input(source)
+        return
+    with stdin.feeders() as feeders, range_server.serve(MendedSource(source), name=name) as server:
+        # What looks at the bytes itself goes through the same cache as FFmpeg.
+        yield Input(server.source, server, feeders)
+
+
+def own_file(path: Path) -> list[str]:
+    """Return the arguments that open a file which this program has made."""
+    return ["-protocol_whitelist", "file", "-i", f"file:{path}"]
+
+
+def _open(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError as error:
+        raise PermanentError(Code.GONE, "the file is no longer there") from error
+    except PermissionError as error:
+        raise PermanentError(Code.FORBIDDEN, "the file may not be read") from error

@@ -1,0 +1,1 @@
+"""The tracker: claims, leases and requeues, over any document database."""

@@ -1,0 +1,124 @@
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from cli.inspection.reconcile import missing_audio, stale, tally
+from shared.adapters.memory import MemoryStorage
+from shared.core.message import SourceFile
+from shared.core.records import Audio, Chunk, Recording, Status
+
+NOW = datetime(2025, 4, 7, tzinfo=UTC)
+NAME = "dev/2025/04/a_audio.mp3"
+
+
+def item(number: int = 1, revision: str = "1-1") -> SourceFile:
+    return SourceFile(
+        source="local",
+        source_id=f"/{number}.mp4",
+        revision=revision,
+        name=f"{number}.mp4",
+        mime_type="video/mp4",
+        size_bytes=1,
+        created_at=NOW,
+    )
+
+
+def recording(status: Status, number: int = 1) -> Recording:
+    return Recording.from_source_file(item(number), now=NOW).evolve(status=status)
+
+
+@pytest.fixture
+def storage() -> MemoryStorage:
+    return MemoryStorage()
+
+
+@pytest.fixture
+def done(storage: MemoryStorage) -> Recording:
+    one = recording(Status.DONE)
+    metadata = {"key": one.key, "source_id": one.source_id}
+    stored = storage.put(NAME, b"audio", content_type="audio/mpeg", metadata=metadata)
+    audio = Audio(
+        object=NAME,
+        bytes=stored.bytes,
+        crc32c=stored.crc32c,
+        duration_s=1,
+        start_offset_s=0,
+        codec="mp3",
+        bitrate_kbps=128,
+        preset="mp3",
+    )
+    return one.evolve(audio=audio)
+
+
+def test_what_was_seen_is_done_skipped_failed_or_in_flight() -> None:
+    known = {
+        one.key: one for number, status in enumerate(Status) for one in [recording(status, number)]
+    }
+
+    result = tally([item(number) for number in range(len(Status))], known)
+
+    assert result.seen == 5
+    assert (result.by_status[Status.DONE], result.in_flight) == (1, 2)
+    assert result.problems == []
+
+
+def test_a_revision_that_the_tracker_does_not_know_is_a_problem() -> None:
+    one = recording(Status.DONE)
+
+    result = tally([item(), item(revision="2-2"), item(2)], {one.key: one})
+
+    assert [problem.name for problem in result.problems] == ["1.mp4", "2.mp4"]
+
+
+def test_a_lease_that_nobody_took_up_is_a_problem() -> None:
+    fresh = recording(Status.PROCESSING, 1).evolve(lease_expires_at=NOW - timedelta(minutes=1))
+    old = recording(Status.PROCESSING, 2).evolve(lease_expires_at=NOW - timedelta(minutes=3))
+
+    assert [problem.recording for problem in stale([fresh, old], NOW)] == [old]
+
+
+def test_audio_that_is_as_it_was_made_is_no_problem(
+    storage: MemoryStorage, done: Recording
+) -> None:
+    assert list(missing_audio([done, recording(Status.FAILED, 2)], storage)) == []
+
+
+def test_audio_that_is_gone(storage: MemoryStorage, done: Recording) -> None:
+    storage.delete(NAME)
+
+    assert "gone" in next(missing_audio([done], storage)).what
+
+
+def test_audio_that_changed(storage: MemoryStorage, done: Recording) -> None:
+    storage.put(NAME, b"oidua", content_type="audio/mpeg", metadata={"key": done.key})
+
+    assert "not the one that was verified" in next(missing_audio([done], storage)).what
+
+
+def test_audio_of_another_recording(storage: MemoryStorage, done: Recording) -> None:
+    metadata = {"key": "local-other", "source_id": "/other.mp4"}
+    storage.put(NAME, b"audio", content_type="audio/mpeg", metadata=metadata)
+
+    assert "another recording" in next(missing_audio([done], storage)).what
+
+
+def test_audio_that_a_newer_revision_replaced(storage: MemoryStorage, done: Recording) -> None:
+    metadata = {"key": "local-newer", "source_id": done.source_id}
+    storage.put(NAME, b"newer", content_type="audio/mpeg", metadata=metadata)
+
+    assert list(missing_audio([done], storage)) == []
+
+
+def test_a_chunk_that_is_gone(storage: MemoryStorage, done: Recording) -> None:
+    chunk = Chunk(object="dev/2025/04/a_audio.chunks/000.mp3", start_s=0, end_s=1, bytes=3)
+    storage.put(chunk.object, b"abc", content_type="audio/mpeg")
+    done = done.evolve(chunks=(chunk,))
+    assert list(missing_audio([done], storage)) == []
+
+    storage.delete(chunk.object)
+
+    assert "chunk" in next(missing_audio([done], storage)).what
+
+
+def test_done_without_audio_in_its_document(storage: MemoryStorage) -> None:
+    assert list(missing_audio([recording(Status.DONE)], storage))

@@ -1,0 +1,201 @@
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from cli.app import App
+from cli.local_runner import Extraction, worker_of
+from cli.stop import Stop
+from cli.watching.watcher import FIRST_WAIT_S, HEAL_EVERY_S, Watcher
+from shared.bootstrap import Services
+from shared.core.message import SourceFile
+from shared.core.records import Status
+from shared.tracking.lease import Outcome, Result
+from shared.tracking.tracker import utc_now
+from tests.recordings import claimed
+
+
+class Rig:
+    """A folder, a tracker, a clock, and an extraction whose outcomes the test chooses."""
+
+    def __init__(self, tmp_path: Path) -> None:
+        self.root = tmp_path / "recordings"
+        self.root.mkdir()
+        environ = {
+            "STORAGE_URL": str(self.root / "audio"),
+            "TRACKER_URL": f"sqlite:///{tmp_path}/tracker.db",
+        }
+        self.app = App(Services.from_environment(environ))
+        self.now = 1000.0
+        self.extracted: list[str] = []
+        self.outcomes: list[Outcome] = []
+
+    def watcher(self, settle_s: float = 0) -> Watcher:
+        extraction = Extraction(self.app, worker_of(self.app), Stop())
+        return Watcher(self.root, extraction, self.extract, settle_s, clock=lambda: self.now)
+
+    def extract(self, item: SourceFile) -> Result:
+        self.extracted.append(item.name)
+        outcome = self.outcomes.pop(0) if self.outcomes else Outcome.DONE
+        claim = claimed(self.app.tracker.claim(item))
+        if outcome is Outcome.DONE:
+            claim.finish(Status.DONE)
+        else:
+            claim.release()
+        return Result(outcome)
+
+    def write(self, name: str, content: bytes = b"x") -> Path:
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        return path
+
+    def statuses(self) -> list[Status]:
+        return [recording.status for recording in self.app.tracker.all()]
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Rig:
+    return Rig(tmp_path)
+
+
+def test_what_appears_is_extracted_once(rig: Rig) -> None:
+    watcher = rig.watcher()
+    rig.write("a.mp4")
+    rig.write("below/b.webm")
+
+    watcher.look()
+    watcher.look()
+
+    assert rig.extracted == ["a.mp4", "b.webm"]
+    assert watcher.is_idle
+
+
+def test_hidden_unfinished_and_own_files_are_left_alone(rig: Rig) -> None:
+    for name in (".a.mp4", ".hidden/a.mp4", "a.mp4.part", "a.tmp", "audio/dev/a.mp3", "a.txt"):
+        rig.write(name)
+
+    rig.watcher().look()
+
+    assert rig.extracted == []
+
+
+def test_a_restart_does_nothing_again(rig: Rig) -> None:
+    rig.write("a.mp4")
+    rig.watcher().look()
+
+    rig.watcher().look()
+
+    assert rig.extracted == ["a.mp4"]
+
+
+def test_a_changed_file_is_another_recording(rig: Rig) -> None:
+    watcher = rig.watcher()
+    rig.write("a.mp4")
+    watcher.look()
+    rig.write("a.mp4", b"longer")
+
+    watcher.look()
+
+    assert rig.extracted == ["a.mp4", "a.mp4"]
+    assert rig.statuses() == [Status.DONE, Status.DONE]
+
+
+def test_a_file_that_settles_is_queued_not_before(rig: Rig) -> None:
+    watcher = rig.watcher(settle_s=5)
+    rig.write("a.mp4")
+    watcher.look()
+    assert rig.statuses() == []
+    assert not watcher.is_idle
+
+    rig.now += 5
+    watcher.look()
+
+    assert rig.statuses() == [Status.DONE]
+
+
+def test_a_file_held_open_to_write_is_not_taken(rig: Rig) -> None:
+    watcher = rig.watcher()
+    with rig.write("a.mp4").open("ab"):
+        watcher.look()
+        assert rig.extracted == []
+        assert not watcher.is_idle
+
+    watcher.look()
+
+    assert rig.extracted == ["a.mp4"]
+
+
+def test_what_failed_for_now_is_tried_again_later_each_time(rig: Rig) -> None:
+    watcher = rig.watcher()
+    rig.outcomes = [Outcome.RETRY, Outcome.RETRY]
+    rig.write("a.mp4")
+    watcher.look()
+    assert not watcher.is_idle
+
+    rig.now += FIRST_WAIT_S
+    watcher.look()
+    rig.now += FIRST_WAIT_S
+    watcher.look()
+    assert len(rig.extracted) == 2  # the second wait is twice the first
+    rig.now += FIRST_WAIT_S
+    watcher.look()
+
+    assert len(rig.extracted) == 3
+    assert rig.statuses() == [Status.DONE]
+    assert watcher.is_idle
+
+
+def test_what_a_killed_process_left_is_done_though_its_file_is_gone(rig: Rig) -> None:
+    path = rig.write("a.mp4")
+    _crash(rig, path)
+    path.unlink()
+
+    rig.watcher().look()
+
+    assert rig.extracted == ["a.mp4"]
+    assert rig.statuses() == [Status.DONE]
+
+
+def test_what_was_left_of_another_folder_is_not_ours_to_do(rig: Rig, tmp_path: Path) -> None:
+    other = tmp_path / "recordings of others"
+    other.mkdir()
+    (other / "a.mp4").write_bytes(b"x")
+    _crash(rig, other / "a.mp4")
+
+    rig.watcher().look()
+
+    assert rig.extracted == []
+    assert rig.statuses() == [Status.QUEUED]
+
+
+def test_leases_are_looked_at_only_now_and_then(rig: Rig) -> None:
+    watcher = rig.watcher()
+    watcher.look()
+    path = rig.write("a.mp4")
+    _crash(rig, path)
+    path.unlink()
+
+    watcher.look()
+    assert rig.extracted == []
+    rig.now += HEAL_EVERY_S
+    watcher.look()
+
+    assert rig.extracted == ["a.mp4"]
+
+
+def test_a_folder_that_is_gone_is_told(rig: Rig) -> None:
+    watcher = rig.watcher()
+    rig.root.rmdir()
+
+    with pytest.raises(FileNotFoundError):
+        watcher.look()
+
+
+def _crash(rig: Rig, path: Path) -> None:
+    """Leave the document of a recording as a process does that is killed at work."""
+    tracker = rig.app.tracker
+    item = rig.app.services.local_sources.describe(path)
+    tracker.claim(item)
+    expired = utc_now() - timedelta(seconds=1)
+    tracker.change(item.key, lambda current: current.evolve(lease_expires_at=expired))
