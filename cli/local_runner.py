@@ -9,7 +9,7 @@ from typing import Protocol
 
 from cli.app import App
 from cli.stop import Stop
-from functions.extract_audio.worker import Worker
+from functions.extract_audio.worker import ExtractionWorker
 from shared.core.errors import Code
 from shared.core.message import Source, SourceFile
 from shared.core.ports import OnProgress, Sources
@@ -26,13 +26,13 @@ _LOOK_S = 0.5
 OnWait = Callable[[str], None]
 
 
-def worker_of(app: App, *kinds: str) -> Worker:
+def worker_of(app: App, *kinds: str) -> ExtractionWorker:
     """Return the worker for recordings of these sources; local files if none is named."""
     services = app.services
     sources: dict[str, Sources] = {Source.LOCAL: services.local_sources}
     if Source.DRIVE in kinds:
         sources[Source.DRIVE] = services.drive_sources
-    return Worker(
+    return ExtractionWorker(
         tracker=app.tracker, storage=services.storage, sources=sources, settings=app.settings
     )
 

@@ -11,7 +11,7 @@ from shared.core.errors import ConflictError, TransientError
 from shared.core.message import SourceFile
 from shared.core.records import Recording
 from shared.tracking.claim import Claim
-from shared.tracking.tracker import Refusal, Tracker
+from shared.tracking.tracker import ClaimRefusal, Tracker
 
 T0 = datetime(2025, 4, 7, 16, 52, tzinfo=UTC)
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
@@ -46,7 +46,7 @@ def source_file(number: int = 0, **changes: Any) -> SourceFile:
     return SourceFile(**fields | changes)
 
 
-def claimed(outcome: Claim | Refusal) -> Claim:
+def claimed(outcome: Claim | ClaimRefusal) -> Claim:
     """Return the claim; fails the test for a refusal."""
     assert isinstance(outcome, Claim), outcome
     return outcome

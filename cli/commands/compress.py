@@ -22,7 +22,7 @@ from cli.ui.console import screen
 from cli.ui.progress import bar
 from cli.ui.text import shown
 from functions.sftp_compress.nightly import Nightly
-from functions.sftp_compress.worker import Worker
+from functions.sftp_compress.worker import CompressionWorker
 from shared.core.errors import ConfigurationError
 from shared.core.message import SourceFile
 from shared.tracking.lease import Result
@@ -130,7 +130,7 @@ def _run(app: App, stop: Stop, *, quiet: bool, retry_failed: bool) -> tuple[int,
             f"{summary['found']} found, {summary['queued']} to do, {summary['known']} known, "
             f"{summary['unsettled']} still changing"
         )
-    extraction = Extraction(app, Worker.of(app.services), stop)
+    extraction = Extraction(app, CompressionWorker.of(app.services), stop)
     status, results = exits.OK, []
     for item in app.services.local_queue.items:
         if stop.requested():

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Mapping
 
-from functions.extract_audio.worker import Worker
+from functions.extract_audio.worker import ExtractionWorker
 from shared.bootstrap import Services
 from shared.core.errors import ConfigurationError
 from shared.core.message import Source
@@ -46,7 +46,7 @@ def _extract(services: Services, key: str) -> int:
     if recording is None:
         log.error("no recording of the key that %s names", KEY_VARIABLE, extra={"key": key})
         return 2
-    worker = Worker(
+    worker = ExtractionWorker(
         tracker=services.tracker,
         storage=services.storage,
         sources={Source.DRIVE: services.drive_sources},

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from functions.extract_audio.worker import Worker
+from functions.extract_audio.worker import ExtractionWorker
 from shared.bootstrap import Services
 from shared.core.message import Source
 from shared.media.ffmpeg.process import check_executable
@@ -54,7 +54,7 @@ class Service:
 
     def _work(self, delivery: Push) -> Result:
         services, settings = self.services, self.services.settings
-        worker = Worker(
+        worker = ExtractionWorker(
             tracker=services.tracker,
             storage=services.storage,
             sources={Source.DRIVE: services.drive_sources},

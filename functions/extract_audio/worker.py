@@ -17,19 +17,19 @@ from shared.core.errors import MessageError
 from shared.core.message import SourceFile
 from shared.core.ports import ByteSource, OnProgress, Sources, Storage
 from shared.media import chunks, encode, presets, probe, verify, waveform
-from shared.media.encode import Encoded, Work
+from shared.media.encode import EncodeContext, Encoded
 from shared.media.source import inputs
 from shared.runtime.stopwatch import Stages
 from shared.runtime.workdir import work_directory
-from shared.service.object_writer import Publication
+from shared.service.object_writer import ObjectWriter
 from shared.tracking import lease
 from shared.tracking.claim import Claim
-from shared.tracking.lease import Leash, Result
+from shared.tracking.lease import Result, WorkControl
 from shared.tracking.tracker import Tracker
 
 
 @dataclass(frozen=True, kw_only=True)
-class Worker:
+class ExtractionWorker:
     """Extracts recordings. ``sources`` are by the name of their source: ``drive``, ``local``."""
 
     tracker: Tracker
@@ -57,7 +57,7 @@ class Worker:
         return lease.run(
             self.tracker,
             item,
-            lambda claim, leash: self._extract(item, claim, leash),
+            lambda claim, control: self._extract(item, claim, control),
             published_at=published_at,
             runner=runner,
             cancelled=cancelled,
@@ -65,28 +65,30 @@ class Worker:
             on_progress=on_progress,
         )
 
-    def _extract(self, item: SourceFile, claim: Claim, leash: Leash) -> dict[str, Any]:
+    def _extract(self, item: SourceFile, claim: Claim, control: WorkControl) -> dict[str, Any]:
         stages = Stages()
         with (
             closing(self.sources[item.source].open(item)) as source,
             work_directory() as directory,
         ):
-            work = self._work(directory, leash)
+            work = self._work(directory, control)
             encoded = self._encode(source, item.name, work, stages)
             source.check_unchanged()
-            return self._publish(encoded, claim, leash, work, stages)
+            return self._publish(encoded, claim, control, work, stages)
 
-    def _work(self, directory: Path, leash: Leash) -> Work:
-        return Work(
+    def _work(self, directory: Path, control: WorkControl) -> EncodeContext:
+        return EncodeContext(
             directory=directory,
             workers=self.settings.encode_workers,
             max_duration_s=self.settings.max_duration_hours * 3600,
             stall_s=self.stall_s,
-            cancelled=leash.pulled,
-            on_progress=leash.progress,
+            cancelled=control.should_stop,
+            on_progress=control.progress,
         )
 
-    def _encode(self, source: ByteSource, name: str, work: Work, stages: Stages) -> Encoded:
+    def _encode(
+        self, source: ByteSource, name: str, work: EncodeContext, stages: Stages
+    ) -> Encoded:
         with inputs.reachable(source, name) as input_:
             with stages.timed("probe"), work.job(None) as job:
                 found = probe.probe(input_, job)
@@ -97,7 +99,12 @@ class Worker:
                 return encode.encode(input_, found, recipe, work)
 
     def _publish(
-        self, encoded: Encoded, claim: Claim, leash: Leash, work: Work, stages: Stages
+        self,
+        encoded: Encoded,
+        claim: Claim,
+        control: WorkControl,
+        work: EncodeContext,
+        stages: Stages,
     ) -> dict[str, Any]:
         with work.job(encoded.duration_s) as job:
             with stages.timed("verify"):
@@ -107,10 +114,10 @@ class Worker:
             with stages.timed("chunks"):
                 limit = int(self.settings.chunk_max_mb * 1_000_000)
                 pieces = chunks.cut(encoded, limit, work.directory, job) if limit else []
-        publication = Publication(self.storage, claim, leash, self.settings.pipeline_env)
+        writer = ObjectWriter(self.storage, claim, control, self.settings.pipeline_env)
         with stages.timed("publish"):
-            stored, published = publication.publish(encoded.path, encoded.recipe, picture, pieces)
+            stored, published = writer.publish(encoded.path, encoded.recipe, picture, pieces)
         now = self.tracker.clock()
-        fields = publication.done(encoded, verified, stored, now) | {"chunks": published}
-        publication.log(now, fields, encoded.recipe, stages.seconds)
+        fields = writer.done(encoded, verified, stored, now) | {"chunks": published}
+        writer.log(now, fields, encoded.recipe, stages.seconds)
         return fields

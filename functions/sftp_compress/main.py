@@ -79,7 +79,7 @@ def _receive(body: bytes) -> Answer:
 
 
 def _build() -> Receiver:
-    from functions.sftp_compress.worker import Worker  # noqa: PLC0415 - most of a cold start
+    from functions.sftp_compress.worker import CompressionWorker  # noqa: PLC0415 - most of a cold start
     from shared.core.message import Source  # noqa: PLC0415
     from shared.service.receiver import Receiver  # noqa: PLC0415
 
@@ -89,7 +89,7 @@ def _build() -> Receiver:
         source=Source.SFTP,
         tracker=_services.tracker,
         # Only now: without a server there is no worker, but poison is still told from the rest.
-        work=lambda delivery: Worker.of(_services).process(
+        work=lambda delivery: CompressionWorker.of(_services).process(
             delivery.item, published_at=delivery.published_at, cancelled=cancelled
         ),
         cancelled=cancelled,

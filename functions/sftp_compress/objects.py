@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from shared.core import naming
 from shared.core.ports import StoredObject
-from shared.service.object_writer import Publication
+from shared.service.object_writer import ObjectWriter
 
 
 @dataclass(frozen=True)
-class CompressedPublication(Publication):
+class CompressedObjectWriter(ObjectWriter):
     """Objects named by the source's path; a changed source replaces what it left before."""
 
     output_dir: str
@@ -38,5 +38,5 @@ class CompressedPublication(Publication):
         """Remove an object that this source left under another name."""
         there = self.storage.stat(name)
         if there and self._is_ours(there):
-            self.leash.renew()
+            self.control.renew()
             self.storage.delete(name, if_generation=there.generation)

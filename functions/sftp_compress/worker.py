@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from functions.sftp_compress.manifest import Entry, Manifest
-from functions.sftp_compress.objects import CompressedPublication
+from functions.sftp_compress.objects import CompressedObjectWriter
 from shared.bootstrap import Services
 from shared.config.settings import Settings
 from shared.core import naming
@@ -22,7 +22,7 @@ from shared.core.errors import MessageError
 from shared.core.message import Source, SourceFile
 from shared.core.ports import ByteSource, Mirror, OnProgress, Sources, Storage, StoredObject
 from shared.media import encode, presets, probe, verify
-from shared.media.encode import Encoded, Work
+from shared.media.encode import EncodeContext, Encoded
 from shared.media.presets import Recipe
 from shared.media.source import inputs
 from shared.media.verify import Verified
@@ -30,12 +30,12 @@ from shared.runtime.stopwatch import Stages
 from shared.runtime.workdir import work_directory
 from shared.tracking import lease
 from shared.tracking.claim import Claim
-from shared.tracking.lease import Leash, Result
+from shared.tracking.lease import Result, WorkControl
 from shared.tracking.tracker import Tracker
 
 
 @dataclass(frozen=True, kw_only=True)
-class Worker:
+class CompressionWorker:
     """Compresses files. ``mirror``, if any, gets a copy of each object and the manifest."""
 
     tracker: Tracker
@@ -74,7 +74,7 @@ class Worker:
         return lease.run(
             self.tracker,
             item,
-            lambda claim, leash: self._compress(item, claim, leash),
+            lambda claim, control: self._compress(item, claim, control),
             published_at=published_at,
             runner=runner,
             cancelled=cancelled,
@@ -95,33 +95,35 @@ class Worker:
         name = naming.manifest_object(self.settings.pipeline_env, self.settings.output_dir)
         return Manifest(storage=self.storage, name=name, clock=self.tracker.clock)
 
-    def _compress(self, item: SourceFile, claim: Claim, leash: Leash) -> dict[str, Any]:
+    def _compress(self, item: SourceFile, claim: Claim, control: WorkControl) -> dict[str, Any]:
         stages = Stages()
         with (
             closing(self.sources.open(item)) as source,
             work_directory() as directory,
         ):
-            work = self._work(directory, leash)
+            work = self._work(directory, control)
             encoded = self._encode(source, item.name, work, stages)
             with stages.timed("verify"), work.job(encoded.duration_s) as job:
                 verified = verify.verify(encoded, job)
             source.check_unchanged()
-            publication = CompressedPublication(
-                self.storage, claim, leash, self.settings.pipeline_env, self.settings.output_dir
+            writer = CompressedObjectWriter(
+                self.storage, claim, control, self.settings.pipeline_env, self.settings.output_dir
             )
-            return self._publish(item, encoded, verified, publication, stages)
+            return self._publish(item, encoded, verified, writer, stages)
 
-    def _work(self, directory: Path, leash: Leash) -> Work:
-        return Work(
+    def _work(self, directory: Path, control: WorkControl) -> EncodeContext:
+        return EncodeContext(
             directory=directory,
             workers=self.settings.encode_workers,
             max_duration_s=self.settings.max_duration_hours * 3600,
             stall_s=self.stall_s,
-            cancelled=leash.pulled,
-            on_progress=leash.progress,
+            cancelled=control.should_stop,
+            on_progress=control.progress,
         )
 
-    def _encode(self, source: ByteSource, name: str, work: Work, stages: Stages) -> Encoded:
+    def _encode(
+        self, source: ByteSource, name: str, work: EncodeContext, stages: Stages
+    ) -> Encoded:
         with inputs.reachable(source, name) as input_:
             with stages.timed("probe"), work.job(None) as job:
                 found = probe.probe(input_, job)
@@ -133,19 +135,19 @@ class Worker:
         item: SourceFile,
         encoded: Encoded,
         verified: Verified,
-        publication: CompressedPublication,
+        writer: CompressedObjectWriter,
         stages: Stages,
     ) -> dict[str, Any]:
         with stages.timed("publish"):
-            stored = publication.audio(encoded.path, encoded.recipe)
+            stored = writer.audio(encoded.path, encoded.recipe)
         with stages.timed("manifest"):
-            self._list(item, encoded, stored, publication)
+            self._list(item, encoded, stored, writer)
         if self.mirror:
             with stages.timed("mirror"):
                 self._copy(self.mirror, stored, encoded.path)
         now = self.tracker.clock()
-        fields = publication.done(encoded, verified, stored, now)
-        publication.log(now, fields, encoded.recipe, stages.seconds)
+        fields = writer.done(encoded, verified, stored, now)
+        writer.log(now, fields, encoded.recipe, stages.seconds)
         return fields
 
     def _list(
@@ -153,14 +155,14 @@ class Worker:
         item: SourceFile,
         encoded: Encoded,
         stored: StoredObject,
-        publication: CompressedPublication,
+        writer: CompressedObjectWriter,
     ) -> None:
         entry = Entry.of(
             item, stored, _sha256(encoded.path), encoded.duration_s, self.tracker.clock()
         )
-        earlier = self.manifest.add(entry, check=publication.leash.renew)
+        earlier = self.manifest.add(entry, check=writer.control.renew)
         if earlier and earlier["object"] != stored.name:
-            publication.remove(earlier["object"])
+            writer.remove(earlier["object"])
 
     def _copy(self, mirror: Mirror, stored: StoredObject, path: Path) -> None:
         name = self.manifest.name

@@ -49,7 +49,7 @@ class Encoded:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Work:
+class EncodeContext:
     """What an encoding needs to know beside its input and recipe; durations in seconds."""
 
     directory: Path
@@ -65,7 +65,7 @@ class Work:
         return Job(Limits(wall_s=wall_s, stall_s=self.stall_s), self.cancelled)
 
 
-def encode(input_: Input, found: Probe, recipe: Recipe, work: Work) -> Encoded:
+def encode(input_: Input, found: Probe, recipe: Recipe, work: EncodeContext) -> Encoded:
     """Write the chosen track of ``input_`` into ``work.directory``.
 
     Raises ``PermanentError`` for what is wrong with the source (``no_audio``,
@@ -80,7 +80,7 @@ def encode(input_: Input, found: Probe, recipe: Recipe, work: Work) -> Encoded:
     return encoded
 
 
-def _by_codec(input_: Input, found: Probe, recipe: Recipe, work: Work) -> Encoded:
+def _by_codec(input_: Input, found: Probe, recipe: Recipe, work: EncodeContext) -> Encoded:
     if recipe.codec is Codec.COPY:
         return _copy(input_, found, recipe, work)
     if recipe.codec is not Codec.MP3:
@@ -92,7 +92,7 @@ def _by_codec(input_: Input, found: Probe, recipe: Recipe, work: Work) -> Encode
         return _mp3(input_, found, recipe, work, 1)
 
 
-def _refuse_long(duration_s: float, work: Work) -> None:
+def _refuse_long(duration_s: float, work: EncodeContext) -> None:
     if duration_s > work.max_duration_s:
         hours = work.max_duration_s / 3600
         raise PermanentError(
@@ -120,7 +120,7 @@ def _refuse_truncated(input_: Input, track: AudioTrack, duration_s: float) -> No
 # MP3: a reader that decodes, encoders side by side, one file of joined frames.
 
 
-def _mp3(input_: Input, found: Probe, recipe: Recipe, work: Work, workers: int) -> Encoded:
+def _mp3(input_: Input, found: Probe, recipe: Recipe, work: EncodeContext, workers: int) -> Encoded:
     path = work.directory / f"audio.{recipe.extension}"
     track, total = found.track, (found.duration_s or 0.0) * recipe.sample_rate
     sample_format = presets.raw_sample_format(track)
@@ -189,7 +189,7 @@ class _Mp3Writer:
 # One FFmpeg process: everything but MP3.
 
 
-def _one_process(input_: Input, found: Probe, recipe: Recipe, work: Work) -> Encoded:
+def _one_process(input_: Input, found: Probe, recipe: Recipe, work: EncodeContext) -> Encoded:
     path = work.directory / f"audio.{recipe.extension}"
     track = found.track
     # A second over the limit is enough to tell that it is too long.
@@ -212,7 +212,7 @@ def _one_process(input_: Input, found: Probe, recipe: Recipe, work: Work) -> Enc
     )
 
 
-def _copy(input_: Input, found: Probe, recipe: Recipe, work: Work) -> Encoded:
+def _copy(input_: Input, found: Probe, recipe: Recipe, work: EncodeContext) -> Encoded:
     path = work.directory / f"audio.{recipe.extension}"
     track = found.track
     table = packets.arguments(track.index)
@@ -240,7 +240,7 @@ def _copy(input_: Input, found: Probe, recipe: Recipe, work: Work) -> Encoded:
     )
 
 
-def _reporter(found: Probe, work: Work) -> OnProgress:
+def _reporter(found: Probe, work: EncodeContext) -> OnProgress:
     def report(done_s: float) -> None:
         _refuse_long(done_s, work)
         if found.duration_s:
@@ -249,7 +249,7 @@ def _reporter(found: Probe, work: Work) -> OnProgress:
     return report
 
 
-def _follow(process: Process, job: Job, found: Probe, work: Work) -> None:
+def _follow(process: Process, job: Job, found: Probe, work: EncodeContext) -> None:
     """Read ``-progress`` until the end; a line that changes is a sign of life."""
     report, last, rest = _reporter(found, work), b"", b""
     for block in process.blocks():

@@ -17,7 +17,7 @@ T = TypeVar("T")
 _LOOK_EVERY_S = 0.2
 
 
-def sheltered(work: Callable[[], T], stop: Callable[[], object], grace_s: float) -> T:
+def run_interruptible(work: Callable[[], T], stop: Callable[[], object], grace_s: float) -> T:
     """Do ``work`` in a thread of its own, and return or raise what it does.
 
     An interrupt meanwhile calls ``stop``, waits ``grace_s`` seconds at most for the work to

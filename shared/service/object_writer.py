@@ -23,16 +23,16 @@ from shared.media.encode import Encoded
 from shared.media.presets import Recipe
 from shared.media.verify import Verified
 from shared.tracking.claim import Claim
-from shared.tracking.lease import Leash
+from shared.tracking.lease import WorkControl
 
 
 @dataclass(frozen=True)
-class Publication:
+class ObjectWriter:
     """The objects of one claimed recording. Every write renews the lease first."""
 
     storage: Storage
     claim: Claim
-    leash: Leash
+    control: WorkControl
     env: str
     _written: set[str] = field(init=False, repr=False, default_factory=set)
 
@@ -132,7 +132,7 @@ class Publication:
                     self._delete(there)
 
     def _delete(self, there: StoredObject) -> None:
-        self.leash.renew()
+        self.control.renew()
         self.storage.delete(there.name, if_generation=there.generation)
 
     def chunks(self, audio: str, pieces: Sequence[Piece], recipe: Recipe) -> tuple[Chunk, ...]:
@@ -206,7 +206,7 @@ class Publication:
         content_type: str,
         if_generation: int | None = None,
     ) -> StoredObject:
-        self.leash.renew()
+        self.control.renew()
         self._written.add(name)
         return self.storage.put(
             name,

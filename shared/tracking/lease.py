@@ -21,9 +21,9 @@ from shared.core.errors import CancelledError, LeaseLostError, PermanentError, i
 from shared.core.message import SourceFile
 from shared.core.ports import OnProgress
 from shared.core.records import Recording, Status
-from shared.runtime.interrupts import sheltered
+from shared.runtime.interrupts import run_interruptible
 from shared.tracking.claim import Claim
-from shared.tracking.tracker import Refusal, Tracker
+from shared.tracking.tracker import ClaimRefusal, Tracker
 
 log = logging.getLogger(__name__)
 
@@ -53,9 +53,9 @@ class Outcome(Enum):
 
 
 _REFUSED = {
-    Refusal.FINISHED: Outcome.DUPLICATE,
-    Refusal.BUSY: Outcome.BUSY,
-    Refusal.JOB: Outcome.HANDED_OVER,
+    ClaimRefusal.FINISHED: Outcome.DUPLICATE,
+    ClaimRefusal.BUSY: Outcome.BUSY,
+    ClaimRefusal.JOB: Outcome.HANDED_OVER,
 }
 _ENDED = {
     Status.DONE: Outcome.DONE,
@@ -81,7 +81,7 @@ STOP_GRACE_S = 3.0
 _LOOK_EVERY_S = 0.5
 
 
-class Leash:
+class WorkControl:
     """What holds a worker back: the lease, a request to stop, a limit of time.
 
     As a context it keeps the lease alive from a thread of its own.
@@ -118,7 +118,7 @@ class Leash:
         """Whether the work has lasted longer than it may here."""
         return self._deadline is not None and time.monotonic() > self._deadline
 
-    def pulled(self) -> bool:
+    def should_stop(self) -> bool:
         """Tell whether the work must stop now."""
         return self._interrupted or self.lost is not None or self.out_of_time or self._cancelled()
 
@@ -130,7 +130,7 @@ class Leash:
         """Raise ``LeaseLostError`` or ``CancelledError`` when the work must stop now."""
         if self.lost:
             raise self.lost
-        if self.pulled():
+        if self.should_stop():
             raise CancelledError("stopped on request")
 
     def renew(self) -> None:
@@ -176,13 +176,13 @@ class Leash:
 
 
 #: Does the work and returns the fields that its DONE document gets.
-Work = Callable[[Claim, Leash], dict[str, Any]]
+WorkFunction = Callable[[Claim, WorkControl], dict[str, Any]]
 
 
 def run(
     tracker: Tracker,
     item: SourceFile,
-    work: Work,
+    work: WorkFunction,
     *,
     published_at: datetime | None = None,
     runner: str = "push",
@@ -197,15 +197,17 @@ def run(
     passes, after the recording was given back.
     """
     claim = tracker.claim(item, published_at=published_at, runner=runner)
-    if isinstance(claim, Refusal):
+    if isinstance(claim, ClaimRefusal):
         return Result(_REFUSED[claim], tracker.get(item.key))
-    leash = Leash(claim, cancelled, limit_s, on_progress)
+    control = WorkControl(claim, cancelled, limit_s, on_progress)
     try:
-        with leash:
-            fields = sheltered(lambda: work(claim, leash), leash.interrupt, STOP_GRACE_S)
+        with control:
+            fields = run_interruptible(
+                lambda: work(claim, control), control.interrupt, STOP_GRACE_S
+            )
         recording = claim.finish(Status.DONE, **fields)
     except Exception as error:
-        return _ended(claim, leash, error)
+        return _ended(claim, control, error)
     except BaseException:
         with suppress(Exception):  # what is not given back now, the requeue heals
             claim.release()
@@ -213,9 +215,9 @@ def run(
     return Result(Outcome.DONE, recording)
 
 
-def _ended(claim: Claim, leash: Leash, error: Exception) -> Result:
+def _ended(claim: Claim, control: WorkControl, error: Exception) -> Result:
     try:
-        return _end(claim, leash, error)
+        return _end(claim, control, error)
     except LeaseLostError as lost:
         return Result(Outcome.LOST, error=lost)
     except Exception as second:
@@ -224,23 +226,23 @@ def _ended(claim: Claim, leash: Leash, error: Exception) -> Result:
         return Result(Outcome.RETRY, claim.recording, error)
 
 
-def _end(claim: Claim, leash: Leash, error: Exception) -> Result:
-    if leash.given_back:
+def _end(claim: Claim, control: WorkControl, error: Exception) -> Result:
+    if control.given_back:
         return Result(Outcome.CANCELLED, claim.recording, error)
-    if leash.lost or isinstance(error, LeaseLostError):
-        return Result(Outcome.LOST, error=leash.lost or error)
+    if control.lost or isinstance(error, LeaseLostError):
+        return Result(Outcome.LOST, error=control.lost or error)
     if isinstance(error, PermanentError):
         recording = claim.fail(error)
         return Result(_ENDED[recording.status], recording, error)
     if isinstance(error, CancelledError):
-        return _stopped(claim, leash, error)
+        return _stopped(claim, control, error)
     if not is_transient(error):
         log.error("unexpected: %s", error, exc_info=error, extra=claim.recording.log_context())
     recording = claim.release(error)
     return Result(_ENDED[recording.status], recording, error)
 
 
-def _stopped(claim: Claim, leash: Leash, error: CancelledError) -> Result:
-    if leash.out_of_time:
+def _stopped(claim: Claim, control: WorkControl, error: CancelledError) -> Result:
+    if control.out_of_time:
         return Result(Outcome.HANDED_OVER, claim.release(runner="job"), error)
     return Result(Outcome.CANCELLED, claim.release(), error)

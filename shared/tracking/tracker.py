@@ -31,7 +31,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class Refusal(Enum):
+class ClaimRefusal(Enum):
     """Why a recording is not ours to work on now; each is an answered message."""
 
     FINISHED = auto()  # DONE, SKIPPED or FAILED already
@@ -68,7 +68,7 @@ class Tracker:
 
     def claim(
         self, item: SourceFile, *, published_at: datetime | None = None, runner: str = "push"
-    ) -> Claim | Refusal:
+    ) -> Claim | ClaimRefusal:
         """Take the recording for ``lease``, or tell why it is not to be had.
 
         ``published_at`` is when the message was: a forced message that is older than
@@ -95,19 +95,21 @@ class Tracker:
 
     def _refusal(
         self, current: Recording, item: SourceFile, published_at: datetime | None, runner: str
-    ) -> Refusal | None:
+    ) -> ClaimRefusal | None:
         if current.status.is_final:
-            return None if item.force and _is_newer(published_at, current) else Refusal.FINISHED
+            return (
+                None if item.force and _is_newer(published_at, current) else ClaimRefusal.FINISHED
+            )
         if current.status is Status.PROCESSING and not self.has_expired(current):
-            return Refusal.BUSY
+            return ClaimRefusal.BUSY
         belongs_to_job = current.runner == "job" and runner != "job"
         if current.status is Status.PROCESSING and (
             belongs_to_job or current.crashes + 1 >= MAX_CRASHES
         ):
             counted = self.count_crash(current.key)
             if counted and counted.status.is_final:
-                return Refusal.FINISHED
-        return Refusal.JOB if belongs_to_job else None
+                return ClaimRefusal.FINISHED
+        return ClaimRefusal.JOB if belongs_to_job else None
 
     def has_expired(self, recording: Recording) -> bool:
         """Tell whether the lease has run out, so that another may claim the recording."""

@@ -24,7 +24,7 @@ from shared.core.ports import Documents
 from shared.core.records import COLLECTION, Status
 from shared.tracking import lease
 from shared.tracking.claim import Claim
-from shared.tracking.lease import Leash, Outcome, Result
+from shared.tracking.lease import Outcome, Result, WorkControl
 from shared.tracking.requeue import Requeue
 from shared.tracking.tracker import Tracker
 from tests.recordings import (
@@ -62,14 +62,14 @@ def no_heart_beats_on() -> Iterator[None]:
     assert [one.name for one in threading.enumerate() if one.name == "heartbeat"] == []
 
 
-def raising(error: BaseException) -> lease.Work:
-    def work(claim: Claim, leash: Leash) -> dict[str, Any]:
+def raising(error: BaseException) -> lease.WorkFunction:
+    def work(claim: Claim, control: WorkControl) -> dict[str, Any]:
         raise error
 
     return work
 
 
-def done(claim: Claim, leash: Leash) -> dict[str, Any]:
+def done(claim: Claim, control: WorkControl) -> dict[str, Any]:
     return {"gcs_path": "dev/a.mp3"}
 
 
@@ -157,7 +157,7 @@ def test_what_ends_the_process_passes_though_the_tracker_is_down(
 ) -> None:
     faults = Faults(MemoryDocuments())
 
-    def work(claim: Claim, leash: Leash) -> dict[str, Any]:
+    def work(claim: Claim, control: WorkControl) -> dict[str, Any]:
         faults.down = True
         raise kind
 
@@ -185,7 +185,7 @@ def test_a_thread_that_cannot_start_gives_back(
 # ── what is not ours ──
 
 
-def never(claim: Claim, leash: Leash) -> dict[str, Any]:
+def never(claim: Claim, control: WorkControl) -> dict[str, Any]:
     raise AssertionError("this is not to be worked on")
 
 
@@ -227,7 +227,7 @@ def test_a_tracker_that_is_down_at_the_claim_is_the_callers(clock: SettableClock
         lease.run(Tracker(faults, clock=clock), ITEM, never)
 
 
-ENDS: dict[str, lease.Work] = {
+ENDS: dict[str, lease.WorkFunction] = {
     "done": done,
     "failed": raising(PermanentError(Code.CORRUPT, "x")),
     "transient": raising(TransientError("x")),
@@ -242,9 +242,9 @@ def test_a_tracker_that_goes_down_meanwhile_is_healed_by_the_requeue(
 ) -> None:
     faults = Faults(documents)
 
-    def work(claim: Claim, leash: Leash) -> dict[str, Any]:
+    def work(claim: Claim, control: WorkControl) -> dict[str, Any]:
         faults.down = True
-        return ENDS[end](claim, leash)
+        return ENDS[end](claim, control)
 
     tracker = Tracker(faults, clock=clock)
     result = lease.run(tracker, ITEM, work)
@@ -307,9 +307,9 @@ def test_the_lease_is_renewed_while_work_goes_on(
     tracker = Tracker(noticed, clock=clock, lease=SHORT)
     seen: list[float] = []
 
-    def work(claim: Claim, leash: Leash) -> dict[str, Any]:
+    def work(claim: Claim, control: WorkControl) -> dict[str, Any]:
         clock.tick(MINUTE)
-        leash.progress(0.5)
+        control.progress(0.5)
         wait()
         recording = existing(tracker, KEY)
         assert recording.lease_expires_at == clock.now + SHORT
@@ -326,14 +326,14 @@ def test_a_lease_that_another_took_stops_the_work(
     tracker = Tracker(documents, clock=clock, lease=SHORT)
     others: list[Claim] = []
 
-    def work(claim: Claim, leash: Leash) -> dict[str, Any]:
+    def work(claim: Claim, control: WorkControl) -> dict[str, Any]:
         with claim._lock:  # or a heartbeat comes between
             clock.tick(MINUTE)
             others.append(claimed(tracker.claim(ITEM)))
-        leash._thread.join(PATIENCE_S)
-        assert leash.pulled()
+        control._thread.join(PATIENCE_S)
+        assert control.should_stop()
         with pytest.raises(LeaseLostError):
-            leash.renew()
+            control.renew()
         # The engine knows only that it was told to stop.
         raise CancelledError("stopped on request")
 
@@ -351,7 +351,7 @@ def test_who_lost_the_lease_unawares_writes_nothing(
 ) -> None:
     others: list[Claim] = []
 
-    def work(claim: Claim, leash: Leash) -> dict[str, Any]:
+    def work(claim: Claim, control: WorkControl) -> dict[str, Any]:
         clock.tick(EXPIRED)
         others.append(claimed(tracker.claim(ITEM)))
         if error:
@@ -369,9 +369,9 @@ def test_a_heartbeat_that_fails_is_no_reason_to_stop(clock: SettableClock) -> No
     noticed, wait = waiting(Faults(MemoryDocuments(), at=2, counter=counter), 3)
     tracker = Tracker(noticed, clock=clock, lease=SHORT)
 
-    def work(claim: Claim, leash: Leash) -> dict[str, Any]:
+    def work(claim: Claim, control: WorkControl) -> dict[str, Any]:
         wait()
-        assert not leash.pulled()
+        assert not control.should_stop()
         return {}
 
     assert lease.run(tracker, ITEM, work).outcome is Outcome.DONE
@@ -381,9 +381,9 @@ def test_a_heartbeat_that_fails_is_no_reason_to_stop(clock: SettableClock) -> No
 # ── asked to stop, out of time ──
 
 
-def checking(claim: Claim, leash: Leash) -> dict[str, Any]:
-    leash.check()
-    raise AssertionError("the leash was to be pulled")
+def checking(claim: Claim, control: WorkControl) -> dict[str, Any]:
+    control.check()
+    raise AssertionError("the control was to be should_stop")
 
 
 def test_a_request_to_stop_gives_back(tracker: Tracker) -> None:
@@ -413,8 +413,8 @@ def test_work_that_is_done_is_not_thrown_away(tracker: Tracker, stop: dict[str, 
 
 
 def test_what_listens_to_the_progress_may_stop_the_work(tracker: Tracker) -> None:
-    def work(claim: Claim, leash: Leash) -> dict[str, Any]:
-        leash.progress(0.1)
+    def work(claim: Claim, control: WorkControl) -> dict[str, Any]:
+        control.progress(0.1)
         raise AssertionError("the listener was to stop this")
 
     def listen(_: float) -> None:
@@ -424,7 +424,7 @@ def test_what_listens_to_the_progress_may_stop_the_work(tracker: Tracker) -> Non
 
 
 def test_a_deleted_document_ends_the_work(tracker: Tracker) -> None:
-    def work(claim: Claim, leash: Leash) -> dict[str, Any]:
+    def work(claim: Claim, control: WorkControl) -> dict[str, Any]:
         read = tracker.documents.get(COLLECTION, KEY)
         assert read is not None
         tracker.documents.delete(COLLECTION, read)

@@ -18,10 +18,10 @@ from shared.core.ports import Documents, Storage
 from shared.core.records import Audio, Status
 from shared.media.chunks import Piece
 from shared.media.presets import Codec, Recipe
-from shared.service.object_writer import Publication
+from shared.service.object_writer import ObjectWriter
 from shared.tracking import lease
 from shared.tracking.claim import Claim
-from shared.tracking.lease import Leash, Outcome
+from shared.tracking.lease import Outcome, WorkControl
 from shared.tracking.requeue import Requeue
 from shared.tracking.tracker import Tracker
 from tests.recordings import (
@@ -78,13 +78,13 @@ class Content:
         path.write_bytes(content)
         return path
 
-    def publish(self, storage: Storage, claim: Claim, leash: Leash) -> dict[str, Any]:
+    def publish(self, storage: Storage, claim: Claim, control: WorkControl) -> dict[str, Any]:
         pieces = [
             Piece(path=self.file(f"{n}", data), start_s=n, end_s=n + 1.0)
             for n, data in enumerate(self.chunks)
         ]
-        publication = Publication(storage, claim, leash, "dev")
-        stored, chunks = publication.publish(
+        writer = ObjectWriter(storage, claim, control, "dev")
+        stored, chunks = writer.publish(
             self.file("audio", self.audio), self.recipe, self.file("picture", b"png"), pieces
         )
         audio = Audio(
@@ -98,14 +98,14 @@ class Content:
             preset=self.extension,
         )
         fields = {"audio": audio, "chunks": chunks, "gcs_path": stored.name}
-        publication.log(T0, fields, self.recipe, {"encode": 1.0})
+        writer.log(T0, fields, self.recipe, {"encode": 1.0})
         return fields
 
     def run(self, tracker: Tracker, storage: Storage, **options: Any) -> lease.Result:
         return lease.run(
             tracker,
             ITEM,
-            lambda claim, leash: self.publish(storage, claim, leash),
+            lambda claim, control: self.publish(storage, claim, control),
             **options,
         )
 

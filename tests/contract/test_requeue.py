@@ -17,7 +17,7 @@ from shared.core.ports import Documents
 from shared.core.records import COLLECTION, Audio, Recording, Status
 from shared.tracking import requeue
 from shared.tracking.requeue import Requeue
-from shared.tracking.tracker import MAX_CRASHES, Refusal, Tracker
+from shared.tracking.tracker import MAX_CRASHES, ClaimRefusal, Tracker
 from tests.recordings import (
     HOUR,
     MINUTE,
@@ -166,7 +166,7 @@ def test_one_that_waits_for_the_job_is_published_again(
     claimed(tracker.claim(ITEM)).release(runner="job")
     clock.tick(10 * MINUTE)
     assert healer.run() == 1
-    assert tracker.claim(ITEM) is Refusal.JOB
+    assert tracker.claim(ITEM) is ClaimRefusal.JOB
 
 
 # ── given up ──
@@ -261,7 +261,7 @@ def test_an_outage_of_a_day_needs_no_hand(clock: SettableClock) -> None:
             messages.remove(message)
             _, attempt, item = message
             claim = tracker.claim(item)
-            if isinstance(claim, Refusal):
+            if isinstance(claim, ClaimRefusal):
                 continue
             if clock.now >= end:
                 claim.finish(Status.DONE)

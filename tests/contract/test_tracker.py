@@ -16,7 +16,7 @@ from shared.core.errors import Code, LeaseLostError, PermanentError, TransientEr
 from shared.core.ports import Documents
 from shared.core.records import COLLECTION, Audio, Recording, Status
 from shared.tracking.claim import GIVE_UP_AFTER, Claim
-from shared.tracking.tracker import MAX_CRASHES, Refusal, Tracker
+from shared.tracking.tracker import MAX_CRASHES, ClaimRefusal, Tracker
 from tests.recordings import (
     HOUR,
     SECOND,
@@ -120,19 +120,19 @@ def test_a_waiting_recording_is_claimed(
 @pytest.mark.parametrize("status", [Status.DONE, Status.FAILED, Status.SKIPPED])
 def test_a_finished_recording_is_refused(tracker: Tracker, status: Status) -> None:
     before = claimed(tracker.claim(ITEM)).finish(status)
-    assert tracker.claim(ITEM) is Refusal.FINISHED
+    assert tracker.claim(ITEM) is ClaimRefusal.FINISHED
     assert existing(tracker, KEY) == before
 
 
 def test_a_live_lease_is_refused_to_its_last_moment(tracker: Tracker, clock: SettableClock) -> None:
     claim = claimed(tracker.claim(ITEM))
     clock.tick(timedelta(seconds=60) - timedelta(microseconds=1))
-    assert tracker.claim(ITEM) is Refusal.BUSY
-    assert tracker.claim(source_file(force=True)) is Refusal.BUSY
-    assert tracker.claim(ITEM, runner="job") is Refusal.BUSY
+    assert tracker.claim(ITEM) is ClaimRefusal.BUSY
+    assert tracker.claim(source_file(force=True)) is ClaimRefusal.BUSY
+    assert tracker.claim(ITEM, runner="job") is ClaimRefusal.BUSY
     claim.renew()
     clock.tick(timedelta(microseconds=1))
-    assert tracker.claim(ITEM) is Refusal.BUSY
+    assert tracker.claim(ITEM) is ClaimRefusal.BUSY
 
 
 def test_an_expired_lease_is_claimed_and_counts_as_a_crash(
@@ -162,7 +162,7 @@ def test_one_that_another_claims_meanwhile_is_refused(tracker: Tracker, known: b
         tracker.enqueue(ITEM)
     others = []
     late = over(Interleaved(tracker.documents, lambda: others.append(tracker.claim(ITEM))), tracker)
-    assert late.claim(ITEM) is Refusal.BUSY
+    assert late.claim(ITEM) is ClaimRefusal.BUSY
     claimed(others[0]).finish(Status.DONE)
 
 
@@ -182,8 +182,8 @@ def test_force_takes_a_finished_one_only_if_it_was_asked_after_its_end(
 ) -> None:
     finished(tracker, error=None)
     again = source_file(force=True)
-    assert tracker.claim(again, published_at=T0 - SECOND) is Refusal.FINISHED
-    assert tracker.claim(again, published_at=T0) is Refusal.FINISHED
+    assert tracker.claim(again, published_at=T0 - SECOND) is ClaimRefusal.FINISHED
+    assert tracker.claim(again, published_at=T0) is ClaimRefusal.FINISHED
     clock.tick()
     claim = claimed(tracker.claim(again, published_at=T0 + SECOND))
     assert (claim.recording.attempts, claim.recording.finished_at) == (1, None)
@@ -216,12 +216,12 @@ def test_a_claim_ends_the_wait_for_the_queue(tracker: Tracker) -> None:
 def test_what_belongs_to_the_job_is_left_to_it(tracker: Tracker, clock: SettableClock) -> None:
     claimed(tracker.claim(ITEM)).release(runner="job")
     before = existing(tracker, KEY)
-    assert tracker.claim(ITEM) is Refusal.JOB
+    assert tracker.claim(ITEM) is ClaimRefusal.JOB
     assert existing(tracker, KEY) == before
     job = claimed(tracker.claim(ITEM, runner="job"))
-    assert tracker.claim(ITEM) is Refusal.BUSY
+    assert tracker.claim(ITEM) is ClaimRefusal.BUSY
     clock.tick(EXPIRED)
-    assert tracker.claim(ITEM) is Refusal.JOB
+    assert tracker.claim(ITEM) is ClaimRefusal.JOB
     assert existing(tracker, KEY).crashes == 1
     with pytest.raises(LeaseLostError):
         job.renew()
@@ -232,10 +232,10 @@ def test_the_fifth_crash_of_the_job_ends_it(tracker: Tracker, clock: SettableClo
     for _ in range(MAX_CRASHES - 1):
         claimed(tracker.claim(ITEM, runner="job"))
         clock.tick(EXPIRED)
-        assert tracker.claim(ITEM) is Refusal.JOB
+        assert tracker.claim(ITEM) is ClaimRefusal.JOB
     claimed(tracker.claim(ITEM, runner="job"))
     clock.tick(EXPIRED)
-    assert tracker.claim(ITEM) is Refusal.FINISHED
+    assert tracker.claim(ITEM) is ClaimRefusal.FINISHED
     assert code_of(existing(tracker, KEY)) == "gave_up"
 
 
@@ -251,13 +251,13 @@ def test_a_retry_goes_back_to_a_push(tracker: Tracker) -> None:
 def test_of_twenty_threads_one_wins(tracker: Tracker) -> None:
     barrier = threading.Barrier(20)
 
-    def contend(_: int) -> Claim | Refusal:
+    def contend(_: int) -> Claim | ClaimRefusal:
         barrier.wait()
         return tracker.claim(ITEM)
 
     with ThreadPoolExecutor(20) as pool:
         results = list(pool.map(contend, range(20)))
-    assert [one for one in results if isinstance(one, Refusal)] == [Refusal.BUSY] * 19
+    assert [one for one in results if isinstance(one, ClaimRefusal)] == [ClaimRefusal.BUSY] * 19
     [winner] = [result for result in results if isinstance(result, Claim)]
     assert winner.finish(Status.DONE).attempts == 1
 
@@ -277,7 +277,7 @@ def _contend(opened: tuple[str, str], barrier: Any) -> str:
     documents.get(COLLECTION, "warm")
     barrier.wait()
     result = Tracker(documents).claim(ITEM)
-    return result.name if isinstance(result, Refusal) else "won"
+    return result.name if isinstance(result, ClaimRefusal) else "won"
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "firestore"])
@@ -511,7 +511,7 @@ def test_the_fifth_crash_ends_it_by_the_requeue(tracker: Tracker, clock: Settabl
 def test_the_fifth_crash_ends_it_by_a_claim(tracker: Tracker, clock: SettableClock) -> None:
     for _ in range(MAX_CRASHES):
         crash(tracker, clock)
-    assert tracker.claim(ITEM) is Refusal.FINISHED
+    assert tracker.claim(ITEM) is ClaimRefusal.FINISHED
     recording = existing(tracker, KEY)
     assert (recording.status, code_of(recording)) == (Status.FAILED, "gave_up")
     assert (recording.crashes, recording.attempts) == (MAX_CRASHES, MAX_CRASHES)
@@ -522,7 +522,7 @@ def test_crashes_counted_here_and_there_add_up(tracker: Tracker, clock: Settable
         crash(tracker, clock)
         if number % 2:
             tracker.count_crash(KEY)
-    assert tracker.claim(ITEM) is Refusal.FINISHED
+    assert tracker.claim(ITEM) is ClaimRefusal.FINISHED
 
 
 def test_only_a_lease_that_ran_out_is_a_crash(tracker: Tracker, clock: SettableClock) -> None:
@@ -618,7 +618,7 @@ def test_a_retry_leaves_a_worker_alone(tracker: Tracker, clock: SettableClock) -
 
 def test_a_change_is_decided_on_what_is_there(tracker: Tracker) -> None:
     tracker.enqueue(ITEM)
-    taken: list[Claim | Refusal] = []
+    taken: list[Claim | ClaimRefusal] = []
     late = over(Interleaved(tracker.documents, lambda: taken.append(tracker.claim(ITEM))), tracker)
     assert late.retry(KEY) is None
     claimed(taken[0]).finish(Status.DONE)

@@ -18,7 +18,7 @@ import pytest
 
 from functions.sftp_compress.manifest import Manifest
 from functions.sftp_compress.nightly import Nightly
-from functions.sftp_compress.worker import Worker
+from functions.sftp_compress.worker import CompressionWorker
 from shared.adapters.memory import MemoryQueue, MemoryStorage
 from shared.bootstrap import Services
 from shared.core.errors import ConflictError, TransientError
@@ -63,7 +63,7 @@ class Nights:
         queue = MemoryQueue()
         self.services.__dict__["sftp_queue"] = queue
         summary = Nightly.of(self.services).run()
-        worker = Worker.of(self.services)
+        worker = CompressionWorker.of(self.services)
         return summary, [worker.process(item) for item in queue.items]
 
     def recording(self, path: str) -> Recording:
@@ -334,7 +334,7 @@ def test_a_file_that_changes_on_the_way_is_left_to_the_next_night(
     Nightly.of(nights.services).run()
     nights.put("a.wav", wav, LONG_AGO + 50)
     (item,) = queue.items
-    assert Worker.of(nights.services).process(item).outcome is Outcome.SKIPPED
+    assert CompressionWorker.of(nights.services).process(item).outcome is Outcome.SKIPPED
     assert codes(nights)["a.wav"] == "superseded"
     assert not nights.objects
     _, results = nights.night()
@@ -375,7 +375,7 @@ def test_a_kill_between_object_and_manifest_is_repaired(
     assert set(nights.objects) == {"a_compressed.wav"}
     item = nights.recording("a.wav").to_source_file()
 
-    assert Worker.of(nights.services).process(item).outcome is Outcome.DONE
+    assert CompressionWorker.of(nights.services).process(item).outcome is Outcome.DONE
 
     assert nights.recording("a.wav").status is Status.DONE
     nights.check_manifest()

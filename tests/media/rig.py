@@ -9,7 +9,7 @@ from dataclasses import replace as evolve
 from pathlib import Path
 from typing import Any
 
-from functions.extract_audio.worker import Worker
+from functions.extract_audio.worker import ExtractionWorker
 from shared.adapters.local.sources import LocalSources
 from shared.adapters.memory import MemoryDocuments, MemoryStorage
 from shared.config.settings import Settings
@@ -106,7 +106,7 @@ class Rig:
         directory.mkdir()
         files = sources or self.sources()
         storage = MemoryStorage()
-        worker = Worker(
+        worker = ExtractionWorker(
             tracker=Tracker(MemoryDocuments()),
             storage=storage,
             sources={"local": files},

@@ -12,7 +12,7 @@ import pytest
 from shared.adapters.local.sources import LocalFile
 from shared.core.ports import ByteSource
 from shared.media import encode, presets, probe
-from shared.media.encode import Work
+from shared.media.encode import EncodeContext
 from shared.media.formats.wave_repair import MendedSource, find_patches
 from shared.media.source import inputs
 from tests.media.clips import decoded_samples, run, speech
@@ -99,7 +99,7 @@ def samples(source: ByteSource, directory: Path) -> int:
 
 def plain(source: ByteSource, directory: Path) -> Path:
     """Return the plain PCM that the engine makes of a source."""
-    work = Work(directory=directory)
+    work = EncodeContext(directory=directory)
     recipe = presets.for_compression("pcm", RATE, 1, 0)
     with inputs.reachable(source) as input_:
         with work.job(None) as job:

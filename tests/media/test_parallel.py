@@ -6,7 +6,7 @@ import pytest
 
 from shared.adapters.local.sources import LocalSources
 from shared.media import encode, parallel_mp3, presets, probe
-from shared.media.encode import Encoded, Work
+from shared.media.encode import EncodeContext, Encoded
 from shared.media.formats import mp3_frames
 from shared.media.source import inputs
 from tests.media import clips
@@ -15,7 +15,7 @@ from tests.media import clips
 def extract(path: Path, directory: Path, workers: int, bitrate: int = 128_000) -> Encoded:
     directory.mkdir()
     sources = LocalSources()
-    work = Work(directory=directory, workers=workers)
+    work = EncodeContext(directory=directory, workers=workers)
     source = sources.open(sources.describe(path))
     with inputs.reachable(source) as input_:
         with work.job(None) as job:

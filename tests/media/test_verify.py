@@ -11,7 +11,7 @@ import pytest
 from shared.adapters.local.sources import LocalSources
 from shared.core.errors import Code, PermanentError
 from shared.media import encode, presets, probe, verify
-from shared.media.encode import Encoded, Work
+from shared.media.encode import EncodeContext, Encoded
 from shared.media.formats import mp3_frames
 from shared.media.source import inputs
 from tests.media import clips
@@ -23,7 +23,7 @@ def make(clip: Path, preset: str, directory: Path, recipe: presets.Recipe | None
     directory.mkdir(exist_ok=True)
     sources = LocalSources()
     source = sources.open(sources.describe(clip))
-    work = Work(directory=directory)
+    work = EncodeContext(directory=directory)
     with inputs.reachable(source) as input_:
         with work.job(None) as job:
             found = probe.probe(input_, job)
@@ -34,7 +34,7 @@ def make(clip: Path, preset: str, directory: Path, recipe: presets.Recipe | None
 
 
 def check(made: Encoded) -> verify.Verified:
-    with Work(directory=made.path.parent).job(made.duration_s) as job:
+    with EncodeContext(directory=made.path.parent).job(made.duration_s) as job:
         return verify.verify(made, job)
 
 

@@ -28,7 +28,7 @@ from shared.core.message import Source
 from shared.service.receiver import Receiver
 from shared.tracking import lease
 from shared.tracking.claim import Claim
-from shared.tracking.lease import Leash
+from shared.tracking.lease import WorkControl
 from shared.tracking.requeue import Requeue
 from shared.tracking.tracker import MAX_CRASHES, Tracker
 from tests.drive.rig import Rig, receiving, rig_here
@@ -120,7 +120,7 @@ class Pipeline:
             work=lambda delivery: lease.run(self.tracker, delivery.item, self._work),
         )
 
-    def _work(self, claim: Claim, leash: Leash) -> dict[str, Any]:
+    def _work(self, claim: Claim, control: WorkControl) -> dict[str, Any]:
         self.clock.tick(timedelta(seconds=2.5))
         if self.error:
             raise self.error

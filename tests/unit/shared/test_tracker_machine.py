@@ -22,7 +22,7 @@ from shared.core.message import SourceFile
 from shared.core.records import Recording, Status
 from shared.tracking.claim import Claim
 from shared.tracking.requeue import RESURRECT_AFTER, Requeue
-from shared.tracking.tracker import MAX_CRASHES, Refusal, Tracker
+from shared.tracking.tracker import MAX_CRASHES, ClaimRefusal, Tracker
 from tests.recordings import HOUR, SettableClock, source_file
 
 FINAL = {Status.DONE, Status.FAILED, Status.SKIPPED}
@@ -80,7 +80,7 @@ class TrackerMachine(RuleBasedStateMachine):
         published_at = self.clock.now - timedelta(seconds=age)
         claim = self.tracker.claim(item, published_at=published_at, runner=runner)
         self.known.add(item.key)
-        if isinstance(claim, Refusal):
+        if isinstance(claim, ClaimRefusal):
             self.check_refusal(claim, item)
             self.forget_expired()
             return multiple()
@@ -90,12 +90,12 @@ class TrackerMachine(RuleBasedStateMachine):
         self.holders[item.key] = claim, claim.recording.lease_expires_at
         return claim
 
-    def check_refusal(self, refusal: Refusal, item: SourceFile) -> None:
+    def check_refusal(self, refusal: ClaimRefusal, item: SourceFile) -> None:
         recording = self.tracker.get(item.key)
         assert recording is not None
-        if refusal is Refusal.FINISHED:
+        if refusal is ClaimRefusal.FINISHED:
             assert recording.status in FINAL
-        elif refusal is Refusal.BUSY:
+        elif refusal is ClaimRefusal.BUSY:
             assert not self.tracker.has_expired(recording)
         else:
             assert (recording.status, recording.runner) == (Status.QUEUED, "job")
@@ -211,7 +211,7 @@ class TrackerMachine(RuleBasedStateMachine):
             self.healer.run()
             for item in self.queue.items:
                 claim = self.tracker.claim(item)
-                if claim is Refusal.JOB:
+                if claim is ClaimRefusal.JOB:
                     claim = self.tracker.claim(item, runner="job")
                 if isinstance(claim, Claim):
                     claim.finish(Status.DONE)

@@ -9,7 +9,7 @@ from contextvars import ContextVar
 
 import pytest
 
-from shared.runtime.interrupts import sheltered
+from shared.runtime.interrupts import run_interruptible
 
 _field: ContextVar[str] = ContextVar("field", default="")
 
@@ -19,7 +19,7 @@ def never() -> None:
 
 
 def test_what_the_work_returns_is_returned() -> None:
-    assert sheltered(lambda: 3, never, 0) == 3
+    assert run_interruptible(lambda: 3, never, 0) == 3
 
 
 @pytest.mark.parametrize("error", [ValueError("no"), SystemExit(2)])
@@ -28,7 +28,7 @@ def test_what_the_work_raises_is_raised(error: BaseException) -> None:
         raise error
 
     with pytest.raises(type(error)) as caught:
-        sheltered(work, lambda: None, 0)
+        run_interruptible(work, lambda: None, 0)
 
     assert caught.value is error
 
@@ -36,7 +36,7 @@ def test_what_the_work_raises_is_raised(error: BaseException) -> None:
 def test_the_work_keeps_the_fields_of_the_log() -> None:
     token = _field.set("recording")
     try:
-        assert sheltered(_field.get, never, 0) == "recording"
+        assert run_interruptible(_field.get, never, 0) == "recording"
     finally:
         _field.reset(token)
 
@@ -51,7 +51,7 @@ def test_an_interrupt_stops_the_work_and_waits_for_its_end() -> None:
         done.append("in order")
 
     with pytest.raises(KeyboardInterrupt):
-        sheltered(work, stopped.set, 20)
+        run_interruptible(work, stopped.set, 20)
 
     assert done == ["in order"]
 
@@ -66,7 +66,7 @@ def test_work_that_does_not_stop_is_not_waited_for() -> None:
 
     started = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        sheltered(work, lambda: None, 0.1)
+        run_interruptible(work, lambda: None, 0.1)
 
     assert time.monotonic() - started < 10
     end.set()

@@ -22,7 +22,7 @@ from shared.core.records import Status
 from shared.service.receiver import Receiver
 from shared.tracking import endings, lease
 from shared.tracking.claim import GIVE_UP_AFTER, Claim
-from shared.tracking.lease import Leash
+from shared.tracking.lease import WorkControl
 from shared.tracking.requeue import Requeue
 from shared.tracking.tracker import MAX_CRASHES, Tracker
 from tests.logs import Lines, captured
@@ -49,10 +49,10 @@ def tracker(clock: SettableClock) -> Tracker:
     return Tracker(MemoryDocuments(), clock=clock)
 
 
-def working(clock: SettableClock, error: BaseException | None = None) -> lease.Work:
+def working(clock: SettableClock, error: BaseException | None = None) -> lease.WorkFunction:
     """Work for two seconds and a half, and then end in ``error``, if any."""
 
-    def work(claim: Claim, leash: Leash) -> dict[str, Any]:
+    def work(claim: Claim, control: WorkControl) -> dict[str, Any]:
         clock.tick(timedelta(seconds=2.5))
         if error:
             raise error
@@ -116,7 +116,7 @@ def test_what_is_handed_back_has_not_ended(
 
 
 def test_what_is_handed_to_the_job_has_not_ended(tracker: Tracker, lines: Lines) -> None:
-    def work(claim: Claim, leash: Leash) -> dict[str, Any]:
+    def work(claim: Claim, control: WorkControl) -> dict[str, Any]:
         raise CancelledError("the push is over")
 
     lease.run(tracker, ITEM, work, limit_s=-1)
