@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from cli.cost import prices
+from cli.cost.bill import built_in_prices, price_text, read_prices
 from cli.cost.plan import Plan
 from cli.cost.usage import uses
 from shared.core.errors import ConfigurationError
@@ -13,7 +13,7 @@ EVERYTHING = Plan(hours=20, meeting_minutes=1200, sftp_hours=1, mirror=True, sta
 
 def edited(**changes: Any) -> str:
     """Return the built-in file with fields of one price changed; ``...`` removes one."""
-    data = json.loads(prices.text())
+    data = json.loads(price_text())
     entry = data["prices"]["pubsub"]
     for name, value in changes.items():
         if value is ...:
@@ -25,26 +25,26 @@ def edited(**changes: Any) -> str:
 
 def problems(content: str) -> list[str]:
     with pytest.raises(ConfigurationError) as caught:
-        prices.read(content)
+        read_prices(content)
     return list(caught.value.problems)
 
 
 def test_every_price_is_for_something_and_everything_has_its_price() -> None:
-    assert {use.price for use in uses(EVERYTHING, 12)} == set(prices.built_in())
+    assert {use.price for use in uses(EVERYTHING, 12)} == set(built_in_prices())
 
 
 def test_every_price_names_googles_page() -> None:
-    for name, price in prices.built_in().items():
+    for name, price in built_in_prices().items():
         assert price.page.startswith("https://cloud.google.com/"), name
         assert price.usd["1"] <= price.usd["2"], name
 
 
 def test_the_built_in_file_can_be_given_back() -> None:
-    assert prices.read(prices.text()) == prices.built_in()
+    assert read_prices(price_text()) == built_in_prices()
 
 
 def test_a_corrected_price_is_taken() -> None:
-    read = prices.read(edited(usd={"1": 1024, "2": 2048}, free=0))
+    read = read_prices(edited(usd={"1": 1024, "2": 2048}, free=0))
 
     assert read["pubsub"].each("1") == 1
     assert read["pubsub"].each("2") == 2
@@ -52,7 +52,7 @@ def test_a_corrected_price_is_taken() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "problem"),
     [
         ({"usd": {"1": -1, "2": 1}}, "pubsub: usd of tier 1 must be a number, at least 0"),
         ({"usd": {"1": 1}}, "pubsub: '2' is missing"),
@@ -66,12 +66,12 @@ def test_a_corrected_price_is_taken() -> None:
         ({"unit": ...}, "pubsub: 'unit' is missing"),
     ],
 )
-def test_a_wrong_price_is_told_by_its_name(changes: dict[str, Any], told: str) -> None:
-    assert problems(edited(**changes)) == [told]
+def test_a_wrong_price_is_named(changes: dict[str, Any], problem: str) -> None:
+    assert problems(edited(**changes)) == [problem]
 
 
-def test_every_problem_is_told_at_once() -> None:
-    data = json.loads(prices.text())
+def test_every_problem_is_reported_at_once() -> None:
+    data = json.loads(price_text())
     data["prices"]["gold"] = data["prices"].pop("pubsub")
     data["prices"]["logging"]["unit"] = "kB"
 
@@ -88,6 +88,6 @@ def test_every_problem_is_told_at_once() -> None:
      '{"prices": {}, "currency": "EUR"}'],
 )  # fmt: skip
 def test_another_shape_is_refused_in_words(content: str) -> None:
-    for told in problems(content):
-        assert told
-        assert "Traceback" not in told
+    for problem in problems(content):
+        assert problem
+        assert "Traceback" not in problem
