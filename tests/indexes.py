@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shared.core.ports import Documents, Op, Versioned, Where
+from shared.core.ports import Cursor, Documents, Op, Versioned, Where
 
 _EQUALITIES = (Op.EQ, Op.IN)
 
@@ -78,11 +78,12 @@ class RecordingDocuments:
         order_by: str | None = None,
         descending: bool = False,
         limit: int | None = None,
+        after: Cursor | None = None,
     ) -> Iterator[Versioned]:
         """Note the query and run it."""
         caller = inspect.stack()[1]
         self.callers.add((Path(caller.filename).resolve(), caller.function))
         self.queries.append(Query(collection, where, order_by, descending))
         return self._documents.find(
-            collection, *where, order_by=order_by, descending=descending, limit=limit
+            collection, *where, order_by=order_by, descending=descending, limit=limit, after=after
         )

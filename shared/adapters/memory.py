@@ -14,7 +14,7 @@ from urllib.parse import quote
 from shared.adapters.objects import check_lifetime, check_name, crc32c_of
 from shared.core.errors import ConflictError, ObjectExistsError
 from shared.core.message import SourceFile
-from shared.core.ports import Document, Op, StoredObject, Versioned, Where
+from shared.core.ports import Cursor, Document, Op, StoredObject, Versioned, Where
 
 _MISSING = object()
 
@@ -59,18 +59,40 @@ class MemoryDocuments:
         order_by: str | None = None,
         descending: bool = False,
         limit: int | None = None,
+        after: Cursor | None = None,
     ) -> Iterator[Versioned]:
         """Yield the documents that meet all of ``where``, as they are at this moment."""
+        found = self._matching(collection, where)
+        found.sort(key=lambda item: item.id)
+        if order_by is not None:
+            found = _ordered(found, order_by, descending, after)
+        return map(_copy, found[:limit])
+
+    def search(
+        self, collection: str, prefix: str, *, limit: int, after: Cursor | None = None
+    ) -> Iterator[Versioned]:
+        """Yield the documents with a word that starts with ``prefix``, latest first."""
+        found = [
+            item
+            for item in self._matching(collection, ())
+            if any(word.startswith(prefix) for word in item.document.get("words") or ())
+        ]
+        return map(_copy, _ordered(found, "updated_at", True, after)[:limit])
+
+    def count(self, collection: str, *where: Where) -> int:
+        """Return how many documents meet all of ``where``."""
+        return len(self._matching(collection, where))
+
+    def total(self, collection: str, field: str, *where: Where) -> float:
+        """Return the sum of a numeric field over the documents that meet all of ``where``."""
+        values = (_field(item.document, field) for item in self._matching(collection, where))
+        return float(sum(value for value in values if _kind(value) == _NUMBER))
+
+    def _matching(self, collection: str, where: Sequence[Where]) -> list[Versioned]:
         conditions = [(field, operator, _plain(value)) for field, operator, value in where]
         with self._lock:
             inside = [item for (name, _), item in self._stored.items() if name == collection]
-        found = [item for item in inside if _meets(item.document, conditions)]
-        found.sort(key=lambda item: item.id)
-        if order_by is not None:
-            field = order_by
-            found = [item for item in found if _field(item.document, field) is not _MISSING]
-            found.sort(key=lambda item: _rank(_field(item.document, field)), reverse=descending)
-        return map(_copy, found[:limit])
+        return [item for item in inside if _meets(item.document, conditions)]
 
     def check(self) -> None:
         """Do nothing: memory is always there."""
@@ -141,6 +163,23 @@ def _kind(value: Any) -> int:
     kinds: tuple[type | tuple[type, ...], ...] = (type(None), bool, (int, float), datetime, str)
     matches = (place for place, kind in enumerate(kinds) if isinstance(value, kind))
     return next(matches, len(kinds))
+
+
+_NUMBER = _kind(0)
+
+
+def _ordered(
+    found: list[Versioned], field: str, descending: bool, after: Cursor | None
+) -> list[Versioned]:
+    def place(item: Versioned) -> tuple[Any, str]:
+        return _rank(_field(item.document, field)), item.id
+
+    found = [item for item in found if _field(item.document, field) is not _MISSING]
+    found.sort(key=place, reverse=descending)
+    if after is None:
+        return found
+    end = _rank(_plain(after[0])), after[1]
+    return [item for item in found if (place(item) < end if descending else place(item) > end)]
 
 
 def _rank(value: Any) -> tuple[int, Any]:

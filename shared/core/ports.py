@@ -155,6 +155,9 @@ class Op:
 #: A field (``error.code`` for one inside another), a comparison, a value.
 Where: TypeAlias = tuple[str, str, Any]
 
+#: Where a page ended: the last document's value of the ordering field, and its id.
+Cursor: TypeAlias = tuple[Any, str]
+
 
 class Documents(Protocol):
     """A document database with optimistic concurrency: collections of documents by id.
@@ -182,10 +185,31 @@ class Documents(Protocol):
         order_by: str | None = None,
         descending: bool = False,
         limit: int | None = None,
+        after: Cursor | None = None,
     ) -> Iterator[Versioned]:
         """Yield the documents that meet all of ``where``; one that lacks the field does not.
 
-        ``order_by`` leaves out documents that lack that field, as Firestore does.
+        ``order_by`` leaves out documents that lack that field, as Firestore does. Equal
+        values are ordered by id, in the same direction. ``after`` starts behind a cursor
+        (needs ``order_by``, and a field whose values are all of one type).
+        """
+
+    def search(
+        self, collection: str, prefix: str, *, limit: int, after: Cursor | None = None
+    ) -> Iterator[Versioned]:
+        """Yield the documents with a word in ``words`` that starts with ``prefix``.
+
+        The latest ``updated_at`` first, then by id, descending; ``after`` is a cursor of
+        that order. ``prefix`` is not empty and at most ``words.MAX_WORD`` characters long.
+        """
+
+    def count(self, collection: str, *where: Where) -> int:
+        """Return how many documents meet all of ``where``, without reading them."""
+
+    def total(self, collection: str, field: str, *where: Where) -> float:
+        """Return the sum of a numeric field over the documents that meet all of ``where``.
+
+        Documents without a number in that field count as 0. They are not read either.
         """
 
     def check(self) -> None:

@@ -10,6 +10,8 @@ from enum import StrEnum
 from typing import Any, Self
 
 from shared.core.message import SourceFile
+from shared.core.naming import read_title
+from shared.core.words import index_words
 
 COLLECTION = "recordings"
 
@@ -72,6 +74,7 @@ class Recording:
     ``progress`` is the fraction done, 0 to 1. ``attempts`` counts claims, ``crashes``
     leases that ran out, ``republished`` how often the requeue has sent it again since a
     worker last had it, ``requeues`` how often it was started afresh after it had failed.
+    ``silent`` means that no sample of the audio is above -60 dBFS.
     """
 
     key: str
@@ -104,6 +107,17 @@ class Recording:
     finished_at: datetime | None = None
     updated_at: datetime | None = None
     processing_s: float | None = None
+    silent: bool | None = None
+
+    @property
+    def recorded_at(self) -> datetime:
+        """When it was recorded: local time as its name gives it, else ``created_at``."""
+        return read_title(self.name).time or self.created_at
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The words that find it: of its name, its date and the account that can read it."""
+        return index_words(self.recorded_at.date().isoformat(), self.name, self.account)
 
     @classmethod
     def from_source_file(cls, item: SourceFile, *, now: datetime) -> Self:
@@ -145,6 +159,7 @@ class Recording:
         return dataclasses.asdict(self) | {
             "status": self.status.value,
             "chunks": [dataclasses.asdict(chunk) for chunk in self.chunks],
+            "words": list(self.words),
         }
 
     @classmethod

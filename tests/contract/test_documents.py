@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from shared.core.errors import ConflictError
-from shared.core.ports import Document, Documents, Op, Versioned
+from shared.core.ports import Cursor, Document, Documents, Op, Versioned
 from shared.core.records import Audio, Chunk, ErrorInfo, Recording, Status
 
 T0 = datetime(2025, 4, 7, 16, 52, 0, 123456, tzinfo=UTC)
@@ -379,6 +379,144 @@ def test_equal_values_are_ordered_by_id(documents: Documents) -> None:
     for doc_id in "cab":
         documents.create(C, doc_id, {"n": 1})
     assert ids(documents.find(C, order_by="n")) == ["a", "b", "c"]
+
+
+def test_equal_values_are_ordered_by_id_in_the_same_direction(documents: Documents) -> None:
+    for doc_id in "cab":
+        documents.create(C, doc_id, {"n": 1})
+    assert ids(documents.find(C, order_by="n", descending=True)) == ["c", "b", "a"]
+
+
+@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_pages_follow_one_another_without_gap_or_repeat(
+    documents: Documents, descending: bool, size: int
+) -> None:
+    for doc_id, seconds in {"d": 1, "a": 2, "b": 2, "c": 2, "e": 3}.items():
+        changed = T0 + timedelta(seconds=seconds)
+        documents.create(C, doc_id, {"updated_at": changed, "kind": "x"})
+    documents.create(C, "other", {"updated_at": T0 + timedelta(seconds=2), "kind": "y"})
+    seen: list[str] = []
+    after: Cursor | None = None
+    while page := list(
+        documents.find(
+            C,
+            ("kind", Op.EQ, "x"),
+            order_by="updated_at",
+            descending=descending,
+            limit=size,
+            after=after,
+        )
+    ):
+        assert len(page) <= size
+        seen += ids(page)
+        after = as_time(page[-1].document["updated_at"]), page[-1].id
+    assert seen == (["e", "c", "b", "a", "d"] if descending else ["d", "a", "b", "c", "e"])
+
+
+def test_a_cursor_works_though_its_document_is_gone(documents: Documents) -> None:
+    for number in range(3):
+        documents.create(C, str(number), {"n": number})
+    gone = documents.get(C, "1")
+    assert gone is not None
+    documents.delete(C, gone)
+    assert ids(documents.find(C, order_by="n", after=(1, "1"))) == ["2"]
+    assert ids(documents.find(C, order_by="n", after=(0.5, "x"))) == ["2"]
+
+
+# ── counting ──
+
+
+def test_count_is_of_what_meets_the_conditions(filled: Documents) -> None:
+    everything = list(filled.find(C))
+    failed = [read for read in everything if read.document.get("status") == "FAILED"]
+    assert filled.count(C) == len(everything)
+    assert filled.count(C, ("status", Op.EQ, "FAILED")) == len(failed) > 0
+    assert filled.count(C, ("status", Op.EQ, "NONE")) == 0
+    assert filled.count("nowhere") == 0
+
+
+def test_text_that_looks_like_a_list_is_not_one(documents: Documents) -> None:
+    documents.create(C, "list", {"x": ["a"]})
+    documents.create(C, "text", {"x": '["a"]'})
+    documents.create(C, "object", {"x": {"a": 1}})
+    documents.create(C, "number", {"x": 1})
+    documents.create(C, "digit", {"x": "1"})
+    assert documents.count(C, ("x", Op.EQ, '["a"]')) == 1
+    assert documents.count(C, ("x", Op.EQ, '{"a":1}')) == 0
+    assert documents.count(C, ("x", Op.EQ, "1")) == 1
+
+
+def test_total_adds_up_numbers_only(documents: Documents) -> None:
+    for doc_id, value in {"a": 1, "b": 2.5, "c": None, "d": "9", "e": True}.items():
+        documents.create(C, doc_id, {"n": value, "kind": "x"})
+    documents.create(C, "f", {"kind": "x"})
+    documents.create(C, "g", {"n": 100, "kind": "y"})
+    assert documents.total(C, "n", ("kind", Op.EQ, "x")) == 3.5
+    assert documents.total(C, "n") == 103.5
+    assert documents.total("nowhere", "n") == 0
+
+
+# ── search ──
+
+
+def found(documents: Documents, prefix: str, limit: int = 10) -> list[str]:
+    return ids(documents.search(C, prefix, limit=limit))
+
+
+def test_search_finds_words_by_their_start_latest_first(documents: Documents) -> None:
+    for seconds, words in enumerate([["weekly", "sync"], ["wedding"], ["sync", "weeks"], []]):
+        changed = T0 + timedelta(seconds=seconds)
+        documents.create(C, str(seconds), {"words": words, "updated_at": changed})
+    documents.create("other", "9", {"words": ["weekly"], "updated_at": T0})
+    documents.create(C, "without", {"updated_at": T0})
+    assert found(documents, "week") == ["2", "0"]
+    assert found(documents, "we") == ["2", "1", "0"]
+    assert found(documents, "weekly") == ["0"]
+    assert found(documents, "eekly") == []
+    assert found(documents, "we", limit=2) == ["2", "1"]
+    assert found(documents, "Week") == []
+
+
+def test_a_document_with_two_words_of_one_start_is_found_once(documents: Documents) -> None:
+    documents.create(C, "a", {"words": ["weekly", "weeks", "week"], "updated_at": T0})
+    assert found(documents, "week") == ["a"]
+
+
+@pytest.mark.parametrize("word", ["会議", "ça", "naïve", "🎧", "a%b_c", "it's", "x" * 32])
+def test_words_are_any_text(documents: Documents, word: str) -> None:
+    documents.create(C, "a", {"words": [word], "updated_at": T0})
+    assert found(documents, word[0]) == found(documents, word) == ["a"]
+    assert found(documents, word[:-1] + "?") == []
+
+
+def test_search_follows_every_change(documents: Documents) -> None:
+    read = documents.create(C, "a", {"words": ["old", "same"], "updated_at": T0})
+    documents.create(C, "b", {"words": ["same"], "updated_at": T0 + timedelta(seconds=1)})
+    later = T0 + timedelta(seconds=2)
+    read = documents.replace(C, read, {"words": ["new", "same"], "updated_at": later})
+    assert (found(documents, "old"), found(documents, "new")) == ([], ["a"])
+    assert found(documents, "same") == ["a", "b"]
+    read = documents.replace(C, read, {"updated_at": later})
+    assert found(documents, "new") == []
+    read = documents.replace(C, read, {"words": ["back"], "updated_at": later})
+    again = documents.get(C, "a")
+    assert again is not None
+    assert set(again.document) == {"words", "updated_at"}
+    documents.delete(C, again)
+    assert found(documents, "back") == []
+
+
+def test_pages_of_a_search_follow_one_another(documents: Documents) -> None:
+    for doc_id, seconds in {"a": 1, "b": 2, "c": 2, "d": 3}.items():
+        changed = T0 + timedelta(seconds=seconds)
+        documents.create(C, doc_id, {"words": ["sync"], "updated_at": changed})
+    seen: list[str] = []
+    after: Cursor | None = None
+    while page := list(documents.search(C, "sy", limit=1, after=after)):
+        seen += ids(page)
+        after = as_time(page[-1].document["updated_at"]), page[-1].id
+    assert seen == ["d", "c", "b", "a"]
 
 
 def test_limit_takes_the_first(documents: Documents) -> None:

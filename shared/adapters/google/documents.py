@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,7 +16,8 @@ from google.cloud.firestore import DocumentReference, DocumentSnapshot, FieldFil
 
 from shared.adapters.google.retry import within
 from shared.core.errors import ConflictError
-from shared.core.ports import Document, Versioned, Where
+from shared.core.ports import Cursor, Document, Versioned, Where
+from shared.core.words import prefixes
 from shared.runtime.per_process import PerProcess
 
 #: Documents read by one call, so that a long list is neither one long call nor all in memory.
@@ -25,6 +26,10 @@ PAGE = 300
 # A field of its own for each write: one that changes nothing would keep its update time
 # (WriteResult.update_time), and a second writer with the same precondition would win too.
 _MARK = "_write"
+
+# Firestore finds whole elements of an array only, so each prefix of each word is one. The
+# field is not indexed by itself, only together with the time: "Index exemptions".
+PREFIXES = "_prefixes"
 
 _CHECK_S = 4.0
 
@@ -75,14 +80,15 @@ class FirestoreDocuments:
     def create(self, collection: str, doc_id: str, document: Document) -> Versioned:
         """Create a document; raises ``ConflictError`` when there is one."""
         with _conflicts(f"{collection}/{doc_id} exists already"):
-            result = self._document(collection, doc_id).create(_marked(document), **self._limits())
+            stored = self._document(collection, doc_id)
+            result = stored.create(_with_hidden_fields(document), **self._limits())
         return Versioned(doc_id, document, _Version(result.update_time, frozenset(document)))
 
     def replace(self, collection: str, read: Versioned, document: Document) -> Versioned:
         """Replace the whole document; raises ``ConflictError`` unless it is still ``read``."""
         with _conflicts(f"{collection}/{read.id} has changed"):
             result = self._document(collection, read.id).update(
-                _replacement(read.version.fields, _marked(document)),
+                _replacement(read.version.fields, _with_hidden_fields(document)),
                 option=self._unchanged(read),
                 **self._limits(),
             )
@@ -102,14 +108,41 @@ class FirestoreDocuments:
         order_by: str | None = None,
         descending: bool = False,
         limit: int | None = None,
+        after: Cursor | None = None,
     ) -> Iterator[Versioned]:
         """Yield the documents that meet all of ``where``, in pages of ``PAGE`` a call."""
+        query = self._query(collection, where)
+        if order_by:
+            query = _ordered(query, order_by, descending, after)
+        return self._pages(query, limit)
+
+    def search(
+        self, collection: str, prefix: str, *, limit: int, after: Cursor | None = None
+    ) -> Iterator[Versioned]:
+        """Yield the documents with a word that starts with ``prefix``, latest first."""
+        query = self._query(collection, [(PREFIXES, "array_contains", prefix)])
+        return self._pages(_ordered(query, "updated_at", True, after), limit)
+
+    def count(self, collection: str, *where: Where) -> int:
+        """Return how many documents meet all of ``where``; costs a read per 1,000 of them."""
+        return int(self._aggregate(self._query(collection, where).count()))
+
+    def total(self, collection: str, field: str, *where: Where) -> float:
+        """Return the sum of a numeric field over the documents that meet all of ``where``."""
+        return float(self._aggregate(self._query(collection, where).sum(field)))
+
+    def _query(self, collection: str, where: Sequence[Where]) -> Any:
         query: Any = self._client().collection(collection)
         for path, op, value in where:
             query = query.where(filter=FieldFilter(path, op, value))
-        if order_by:
-            query = query.order_by(order_by, direction="DESCENDING" if descending else "ASCENDING")
-        return self._pages(query, limit)
+        return query
+
+    def _aggregate(self, aggregation: Any) -> Any:
+        def read() -> Any:
+            return aggregation.get(retry=_NEVER, timeout=self._deadline_s)
+
+        ((result,),) = within(self._deadline_s)(read)()
+        return result.value
 
     def _pages(self, query: Any, limit: int | None) -> Iterator[Versioned]:
         left = limit
@@ -147,12 +180,27 @@ class FirestoreDocuments:
         return {"retry": within(self._deadline_s), "timeout": self._deadline_s}
 
 
-def _marked(document: Document) -> Document:
-    return {**document, _MARK: uuid.uuid4().hex}
+def _ordered(query: Any, field: str, descending: bool, after: Cursor | None) -> Any:
+    way = "DESCENDING" if descending else "ASCENDING"
+    query = query.order_by(field, direction=way)
+    if after is None:
+        return query  # Firestore orders by name last, in the same direction ("Order and limit")
+    value, doc_id = after
+    query = query.order_by("__name__", direction=way)
+    return query.start_after({field: value, "__name__": doc_id})
+
+
+def _with_hidden_fields(document: Document) -> Document:
+    hidden: Document = {_MARK: uuid.uuid4().hex}
+    if "words" in document:
+        hidden[PREFIXES] = prefixes(document["words"])
+    return {**document, **hidden}
 
 
 def _replacement(fields: frozenset[str], new: Document) -> dict[str, Any]:
     """Return the update after which a document that now has ``fields`` is ``new``."""
+    if "words" in fields:
+        fields |= {PREFIXES}
     removed = dict.fromkeys(fields - new.keys(), firestore.DELETE_FIELD)
     # update() takes its keys for paths: quoted, a dot in a name is only a dot.
     return {_quoted(name): value for name, value in {**new, **removed}.items()}
@@ -175,7 +223,8 @@ def _versioned(snapshot: _Snapshot) -> Versioned | None:
     if not snapshot.exists:
         return None
     document = _plain(snapshot.to_dict())
-    document.pop(_MARK, None)
+    for hidden in (_MARK, PREFIXES):
+        document.pop(hidden, None)
     return Versioned(snapshot.id, document, _Version(snapshot.update_time, frozenset(document)))
 
 

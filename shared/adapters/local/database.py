@@ -48,6 +48,64 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )
         """,
     ),
+    (
+        # Which document has which of its ``words``, and when that document changed.
+        """
+        CREATE TABLE document_words (
+            collection TEXT NOT NULL,
+            word       TEXT NOT NULL,
+            id         TEXT NOT NULL,
+            updated_at TEXT,
+            PRIMARY KEY (collection, word, id)
+        ) WITHOUT ROWID
+        """,
+        """
+        CREATE TRIGGER document_words_insert AFTER INSERT ON documents BEGIN
+            INSERT OR IGNORE INTO document_words
+            SELECT NEW.collection, value, NEW.id, json_extract(NEW.body, '$.updated_at')
+            FROM json_each(NEW.body, '$.words') WHERE type = 'text'
+                AND json_type(NEW.body, '$.updated_at') IS NOT NULL;
+        END
+        """,
+        """
+        CREATE TRIGGER document_words_update AFTER UPDATE ON documents BEGIN
+            DELETE FROM document_words WHERE collection = OLD.collection AND id = OLD.id
+                AND word IN (SELECT value FROM json_each(OLD.body, '$.words'));
+            INSERT OR IGNORE INTO document_words
+            SELECT NEW.collection, value, NEW.id, json_extract(NEW.body, '$.updated_at')
+            FROM json_each(NEW.body, '$.words') WHERE type = 'text'
+                AND json_type(NEW.body, '$.updated_at') IS NOT NULL;
+        END
+        """,
+        """
+        CREATE TRIGGER document_words_delete AFTER DELETE ON documents BEGIN
+            DELETE FROM document_words WHERE collection = OLD.collection AND id = OLD.id
+                AND word IN (SELECT value FROM json_each(OLD.body, '$.words'));
+        END
+        """,
+        """
+        CREATE INDEX documents_source_updated_at ON documents (
+            collection, json_extract(body, '$.source'), json_extract(body, '$.updated_at')
+        )
+        """,
+        """
+        CREATE INDEX documents_source_status_updated_at ON documents (
+            collection, json_extract(body, '$.source'), json_extract(body, '$.status'),
+            json_extract(body, '$.updated_at')
+        )
+        """,
+        """
+        CREATE INDEX documents_error_code_status_updated_at ON documents (
+            collection, json_extract(body, '$.error.code'), json_extract(body, '$.status'),
+            json_extract(body, '$.updated_at')
+        )
+        """,
+        """
+        CREATE INDEX documents_status_finished_at ON documents (
+            collection, json_extract(body, '$.status'), json_extract(body, '$.finished_at')
+        )
+        """,
+    ),
 )
 
 #: How long a call waits for other processes' writes, which take milliseconds.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
@@ -14,7 +15,7 @@ from typing import Any, TypeAlias
 
 from shared.adapters.local.database import Session, open_database, translated
 from shared.core.errors import ConflictError
-from shared.core.ports import Document, Op, Versioned, Where
+from shared.core.ports import Cursor, Document, Op, Versioned, Where
 from shared.runtime.per_process import PerProcess
 
 _FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*", re.ASCII)
@@ -83,24 +84,62 @@ class SQLiteDocuments:
         order_by: str | None = None,
         descending: bool = False,
         limit: int | None = None,
+        after: Cursor | None = None,
     ) -> Iterator[Versioned]:
         """Yield the documents that meet all of ``where``, as they are at this moment."""
         conditions = [_condition(*one) for one in where]
+        order = "id"
         if order_by is not None:
             conditions.append((f"{_kind(order_by)} IS NOT NULL", []))
-        order = f"{_value(order_by)}{' DESC' if descending else ''}, id" if order_by else "id"
+            way = " DESC" if descending else ""
+            order = f"{_value(order_by)}{way}, id{way}"
+            if after is not None:
+                conditions.append(_behind(_value(order_by), after, descending))
+        matching, values = _all_of(collection, conditions)
         rows = self._read(
             # Fields pass _checked(), values are parameters.
-            "SELECT id, version, body FROM documents WHERE "  # noqa: S608
-            + " AND ".join(["collection = ?", *(sql for sql, _ in conditions)])
-            + f" ORDER BY {order} LIMIT ?",
-            [
-                collection,
-                *(value for _, values in conditions for value in values),
-                -1 if limit is None else limit,
-            ],
+            f"SELECT id, version, body FROM documents WHERE {matching}"  # noqa: S608
+            f" ORDER BY {order} LIMIT ?",
+            [*values, -1 if limit is None else limit],
         )
         return iter(rows)
+
+    def search(
+        self, collection: str, prefix: str, *, limit: int, after: Cursor | None = None
+    ) -> Iterator[Versioned]:
+        """Yield the documents with a word that starts with ``prefix``, latest first."""
+        conditions = [("word >= ? AND word < ?", [prefix, prefix + chr(sys.maxunicode)])]
+        if after is not None:
+            conditions.append(_behind("updated_at", after, descending=True))
+        matching, values = _all_of(collection, conditions)
+        # The words have the time beside them: only what is on the page is read whole.
+        rows = self._read(
+            "SELECT id, version, body FROM documents JOIN ("  # noqa: S608
+            f"SELECT DISTINCT updated_at, id FROM document_words WHERE {matching}"
+            " ORDER BY updated_at DESC, id DESC LIMIT ?) AS page USING (id)"
+            " WHERE collection = ? ORDER BY page.updated_at DESC, id DESC",
+            [*values, limit, collection],
+        )
+        return iter(rows)
+
+    def count(self, collection: str, *where: Where) -> int:
+        """Return how many documents meet all of ``where``."""
+        return int(self._aggregate("count(*)", collection, where))
+
+    def total(self, collection: str, field: str, *where: Where) -> float:
+        """Return the sum of a numeric field over the documents that meet all of ``where``."""
+        number = f"{_kind(field)} IN ('integer', 'real')"
+        return float(
+            self._aggregate(f"total({_value(field)}) FILTER (WHERE {number})", collection, where)
+        )
+
+    def _aggregate(self, function: str, collection: str, where: Sequence[Where]) -> Any:
+        matching, values = _all_of(collection, [_condition(*one) for one in where])
+        with self._session().use() as connection:
+            return connection.execute(
+                f"SELECT {function} FROM documents WHERE {matching}",  # noqa: S608
+                values,
+            ).fetchone()[0]
 
     def check(self) -> None:
         """Raise unless the file can be written now."""
@@ -167,6 +206,19 @@ def _condition(field: str, operator: str, wanted: Any) -> _Condition:
     return _compared(field, operator, wanted)
 
 
+def _all_of(collection: str, conditions: Sequence[_Condition]) -> _Condition:
+    sql = " AND ".join(["collection = ?", *(sql for sql, _ in conditions)])
+    return sql, [collection, *(value for _, values in conditions for value in values)]
+
+
+def _behind(value: str, after: Cursor, descending: bool) -> _Condition:
+    # The first comparison can use an index, a row value of an expression and a column cannot.
+    last, doc_id = after
+    last = _as_text(last) if isinstance(last, datetime) else last
+    compare = "<" if descending else ">"
+    return f"{value} {compare}= ? AND ({value} <> ? OR id {compare} ?)", [last, last, doc_id]
+
+
 def _any_of(conditions: list[_Condition]) -> _Condition:
     sql = " OR ".join(sql for sql, _ in conditions) or "FALSE"
     return f"({sql})", [value for _, values in conditions for value in values]
@@ -174,7 +226,10 @@ def _any_of(conditions: list[_Condition]) -> _Condition:
 
 def _equal(field: str, wanted: Any) -> _Condition:
     if wanted is None or isinstance(wanted, bool):
-        return f"{_kind(field)} = ?", [json.dumps(wanted)]  # json_type() says null, true, false
+        return f"{_kind(field)} = ?", [json.dumps(wanted)]  # json_type() gives null, true, false
+    if isinstance(wanted, str) and not wanted.startswith(("[", "{")):
+        # Only a text can equal it, so that counting needs the index alone, not each body.
+        return f"{_value(field)} = ?", [wanted]
     return _compared(field, "=", wanted)
 
 

@@ -24,7 +24,7 @@ DOCUMENTED = set(
     key source source_id revision name mime_type size_bytes created_at status account runner
     progress attempts crashes republished requeues first_claimed_at lease_owner lease_expires_at
     error audio chunks gcs_path gcs_url upload_timestamp queued_at started_at finished_at
-    updated_at processing_s
+    updated_at processing_s silent words
     """.split()  # noqa: SIM905
 )
 
@@ -51,7 +51,7 @@ recordings = st.builds(
     audio=st.none() | audio, chunks=st.lists(chunks, max_size=3).map(tuple),
     gcs_path=st.none() | text, gcs_url=st.none() | text, upload_timestamp=maybe_time,
     queued_at=maybe_time, started_at=maybe_time, finished_at=maybe_time, updated_at=maybe_time,
-    processing_s=st.none() | numbers,
+    processing_s=st.none() | numbers, silent=st.none() | st.booleans(),
 )  # fmt: skip
 
 
@@ -71,7 +71,7 @@ def test_the_fields_of_a_document_are_the_documented_ones() -> None:
     document = Recording.from_source_file(item(), now=NOW).to_document()
 
     assert set(document) == DOCUMENTED
-    assert {f.name for f in dataclasses.fields(Recording)} == DOCUMENTED
+    assert {f.name for f in dataclasses.fields(Recording)} | {"words"} == DOCUMENTED
 
 
 def test_the_golden_document_is_read_and_written_as_it_is() -> None:

@@ -1,0 +1,1 @@
+"""The dashboard: pages and an API over the tracker and the bucket."""
