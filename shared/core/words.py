@@ -50,8 +50,9 @@ def prefixes(words: Iterable[str]) -> list[str]:
 
 
 def _words(text: str) -> list[str]:
-    # Compatibility forms first, then the marks go; composing again keeps Hangul whole.
-    apart = unicodedata.normalize("NFKD", text.casefold())
+    # Compatibility forms first, since only then all capitals show; composing again keeps
+    # Hangul whole.
+    apart = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
     bare = "".join(char for char in apart if unicodedata.category(char) != "Mn")
     dated = _DATE.sub(_as_date, unicodedata.normalize("NFC", bare))
     return [word[:MAX_WORD] for word in _WORD.findall(dated)]
