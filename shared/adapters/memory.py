@@ -1,4 +1,4 @@
-"""Documents, storage and a queue that live in this process, with the semantics of the real ones."""
+"""In-memory documents, storage and queue, with the semantics of the real adapters."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import quote
 
-from shared.adapters.objects import check_lifetime, check_name, crc32c_of
+from shared.adapters.objects import (
+    check_generation,
+    check_lifetime,
+    check_name,
+    crc32c_of,
+    is_replay,
+)
 from shared.core.errors import ConflictError, ObjectExistsError
 from shared.core.message import SourceFile
 from shared.core.ports import Cursor, Document, Op, StoredObject, Versioned, Where
@@ -20,7 +26,7 @@ _MISSING = object()
 
 
 class MemoryDocuments:
-    """``ports.Documents`` in a dictionary; times come back as ``datetime`` in UTC."""
+    """``ports.Documents`` in a dictionary; times are returned as ``datetime`` in UTC."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
@@ -34,7 +40,7 @@ class MemoryDocuments:
         return _copy(stored) if stored else None
 
     def create(self, collection: str, doc_id: str, document: Document) -> Versioned:
-        """Create a document; raises ``ConflictError`` when there is one."""
+        """Create a document; raises ``ConflictError`` if it exists."""
         with self._lock:
             if (collection, doc_id) in self._stored:
                 raise ConflictError(f"{collection}/{doc_id} exists already")
@@ -61,7 +67,7 @@ class MemoryDocuments:
         limit: int | None = None,
         after: Cursor | None = None,
     ) -> Iterator[Versioned]:
-        """Yield the documents that meet all of ``where``, as they are at this moment."""
+        """Yield the documents that match all of ``where``, as a snapshot."""
         found = self._matching(collection, where)
         found.sort(key=lambda item: item.id)
         if order_by is not None:
@@ -84,7 +90,7 @@ class MemoryDocuments:
         return len(self._matching(collection, where))
 
     def total(self, collection: str, field: str, *where: Where) -> float:
-        """Return the sum of a numeric field over the documents that meet all of ``where``."""
+        """Return the sum of a numeric field over the documents that match all of ``where``."""
         values = (_field(item.document, field) for item in self._matching(collection, where))
         return float(sum(value for value in values if _kind(value) == _NUMBER))
 
@@ -95,7 +101,7 @@ class MemoryDocuments:
         return [item for item in inside if _meets(item.document, conditions)]
 
     def check(self) -> None:
-        """Do nothing: memory is always there."""
+        """Do nothing: memory is always available."""
 
     def _write(self, collection: str, doc_id: str, document: Document) -> Versioned:
         stored = Versioned(doc_id, _plain(document), next(self._versions))
@@ -113,20 +119,20 @@ def _copy(item: Versioned) -> Versioned:
 
 
 def _plain(value: Any) -> Any:
-    # Copies, so that nobody holds what is stored, and lets through what JSON and a time are.
+    # Copies, so that callers cannot change what is stored; accepts JSON types and datetime.
     if isinstance(value, Mapping):
         if not all(isinstance(name, str) for name in value):
-            raise TypeError("the names of a document's fields are text")
+            raise TypeError("a document's field names must be text")
         return {str(name): _plain(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     if isinstance(value, datetime):
         if value.tzinfo is None:
-            raise ValueError("a time without a zone has no place in a document")
+            raise ValueError("a document cannot contain a datetime without a time zone")
         return value.astimezone(UTC)
     if value is None or isinstance(value, str | int | float):
         return value
-    raise TypeError(f"{type(value).__name__} has no place in a document")
+    raise TypeError(f"a document cannot contain {type(value).__name__}")
 
 
 def _field(document: Mapping[str, Any], path: str) -> Any:
@@ -155,7 +161,7 @@ def _compare(value: Any, operator: str, wanted: Any) -> bool:
     if operator not in comparisons:
         raise ValueError(f"unknown comparison {operator!r}")
     if operator != Op.EQ and wanted is None:
-        raise ValueError("nothing is less or more than null")
+        raise ValueError("null can only be compared for equality")
     return value is not _MISSING and _kind(value) == _kind(wanted) and comparisons[operator]()
 
 
@@ -183,13 +189,13 @@ def _ordered(
 
 
 def _rank(value: Any) -> tuple[int, Any]:
-    # Values of different kinds have an order too, the one that Firestore documents.
+    # Values of different types are ordered too, as Firestore documents it.
     kind = _kind(value)
     return (kind, 0) if value is None else (kind, value if kind <= 4 else repr(value))
 
 
 class MemoryStorage:
-    """``ports.Storage`` in a dictionary; content is held whole in memory."""
+    """``ports.Storage`` in a dictionary; whole objects are kept in memory."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
@@ -197,7 +203,7 @@ class MemoryStorage:
         self._stored: dict[str, tuple[StoredObject, bytes]] = {}
 
     def url(self, name: str) -> str:
-        """Return ``memory://name``, which only this process understands."""
+        """Return ``memory://name``, which is valid in this process only."""
         return "memory://" + quote(check_name(name))
 
     def put(
@@ -227,11 +233,11 @@ class MemoryStorage:
     def _commit(self, wanted: StoredObject, data: bytes, if_generation: int | None) -> StoredObject:
         there = self.stat(wanted.name)
         if there and if_generation == 0:
-            if _is_replay(there, wanted):
+            if is_replay(there, wanted.metadata, wanted.crc32c):
                 return there
             raise ObjectExistsError(wanted.name)
         if if_generation:
-            _check_generation(wanted.name, there, if_generation)
+            check_generation(wanted.name, there, if_generation)
         self._stored[wanted.name] = wanted, data
         return wanted
 
@@ -248,45 +254,33 @@ class MemoryStorage:
         return io.BytesIO(stored[1])
 
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
-        """Yield the objects whose names start with ``prefix``, as they are at this moment."""
+        """Yield the objects whose names start with ``prefix``, as a snapshot."""
         with self._lock:
             stored = [item for item, _ in self._stored.values() if item.name.startswith(prefix)]
         return iter(sorted(stored, key=lambda item: item.name))
 
     def delete(self, name: str, *, if_generation: int | None = None) -> None:
-        """Remove an object; one that is not there is success. Raises ``ConflictError``."""
+        """Remove an object; succeeds if there is none. Raises ``ConflictError``."""
         with self._lock:
             there = self.stat(name)
             if there and if_generation is not None:
-                _check_generation(name, there, if_generation)
+                check_generation(name, there, if_generation)
             self._stored.pop(name, None)
 
     def signed_url(self, name: str, lifetime: timedelta) -> str:
-        """Return the object's address; nothing outside this process can play it."""
+        """Return the object's address, which nothing outside this process can play."""
         check_lifetime(lifetime)
         return self.url(name)
 
     def check(self) -> None:
-        """Do nothing: memory is always there."""
-
-
-def _is_replay(there: StoredObject, wanted: StoredObject) -> bool:
-    # Without a key nothing tells our own lost answer from somebody else's object.
-    key = wanted.metadata.get("key")
-    same_bytes = (there.bytes, there.crc32c) == (wanted.bytes, wanted.crc32c)
-    return same_bytes and key is not None and there.metadata.get("key") == key
-
-
-def _check_generation(name: str, there: StoredObject | None, generation: int) -> None:
-    if there is None or there.generation != generation:
-        raise ConflictError(f"{name} is not generation {generation} any more")
+        """Do nothing: memory is always available."""
 
 
 class MemoryQueue:
-    """``ports.Queue`` that hands each message over in the publisher's own thread.
+    """``ports.Queue`` that delivers each message in the publisher's own thread.
 
-    ``deliver`` is called with each message as a consumer would decode it; what it raises
-    reaches the publisher. Without it messages gather in ``items``.
+    ``deliver`` is called with each message as a consumer would decode it; its exceptions
+    reach the publisher. Without ``deliver``, messages are appended to ``items``.
     """
 
     def __init__(self, deliver: Callable[[SourceFile], object] | None = None) -> None:
@@ -299,4 +293,4 @@ class MemoryQueue:
             self._deliver(SourceFile.decode(item.encode()))
 
     def check(self) -> None:
-        """Do nothing: the process is always there."""
+        """Do nothing: the process is always available."""

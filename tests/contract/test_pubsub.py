@@ -8,6 +8,7 @@ import sys
 from datetime import UTC, datetime
 
 import pytest
+from google.pubsub_v1 import PubsubMessage
 
 from shared.adapters.google import queue as pubsub
 from shared.adapters.google.queue import PubSubQueue
@@ -44,9 +45,12 @@ def test_more_bytes_than_one_request_may_hold_arrive(pubsub_project: str) -> Non
 
 
 def test_requests_keep_both_limits() -> None:
-    long = [pubsub._message(make_item(number, "x" * 2_000_000)) for number in range(5)]
+    def message(number: int, padding: str = "Weekly sync") -> PubsubMessage:
+        return PubsubMessage(data=make_item(number, padding).encode())
+
+    long = [message(number, "x" * 2_000_000) for number in range(5)]
     assert [len(batch) for batch in pubsub._batches(long)] == [2, 2, 1]
-    many = [pubsub._message(make_item(number)) for number in range(2 * pubsub.MAX_MESSAGES + 1)]
+    many = [message(number) for number in range(2 * pubsub.MAX_MESSAGES + 1)]
     assert [len(batch) for batch in pubsub._batches(many)] == [500, 500, 1]
 
 

@@ -250,7 +250,7 @@ class TestWhatCannotBeRead:
 
     def test_abusive(self, sources: DriveSources, world: World) -> None:
         wanted = recording(world, abusive=True)
-        with pytest.raises(PermanentError, match=r"Drive takes .* for malware") as caught:
+        with pytest.raises(PermanentError, match=r"Drive flags .* as malware") as caught:
             sources.open(wanted).read(0, 10)
         assert caught.value.code == Code.FORBIDDEN
 

@@ -475,7 +475,7 @@ def test_a_mirror_without_extensions_is_written_too(tmp_path: Path) -> None:
     from cli.demo import sftp_standin
     from shared.adapters.sftp.mirror import SftpMirror
     from shared.adapters.sftp.server import SftpServer
-    from shared.adapters.sftp.session import Session
+    from shared.adapters.sftp.session import SftpSession
     from shared.config.parsers import SftpCredentials
     from shared.config.secret import Secret
 
@@ -485,7 +485,7 @@ def test_a_mirror_without_extensions_is_written_too(tmp_path: Path) -> None:
         )
         server = SftpServer("127.0.0.1", at.port, credentials, retry_s=1)
 
-        def forget_extensions(session: Session) -> None:
+        def forget_extensions(session: SftpSession) -> None:
             session.extensions.clear()
 
         server.call(forget_extensions, b"/")

@@ -1,4 +1,4 @@
-"""Documents in Firestore: preconditions instead of transactions, a deadline on each call."""
+"""Documents in Firestore: preconditions instead of transactions, and a deadline per call."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from shared.core.ports import Cursor, Document, Versioned, Where
 from shared.core.words import prefixes
 from shared.runtime.per_process import PerProcess
 
-#: Documents read by one call, so that a long list is neither one long call nor all in memory.
+#: Documents per query call; bounds both the call's duration and its memory.
 PAGE = 300
 
-# A field of its own for each write: one that changes nothing would keep its update time
-# (WriteResult.update_time), and a second writer with the same precondition would win too.
+# A fresh value for each write: a write that changes nothing keeps its update time
+# (WriteResult.update_time), so a second writer with the same precondition would win too.
 _MARK = "_write"
 
 # Firestore finds whole elements of an array only, so each prefix of each word is one. The
@@ -33,8 +33,7 @@ PREFIXES = "_prefixes"
 
 _CHECK_S = 4.0
 
-# What a write answers when its precondition does not hold; ABORTED when it lost to another
-# write that was under way.
+# Answers to a write whose precondition failed; ABORTED if it lost to a concurrent write.
 _CONFLICTS = (
     exceptions.AlreadyExists,
     exceptions.FailedPrecondition,
@@ -44,14 +43,14 @@ _CONFLICTS = (
 
 _Snapshot = DocumentSnapshot[DocumentReference]
 
-# The client goes on with a broken stream for as long as its own retry likes the error, and
-# knows no deadline there: pages are tried again as a whole instead.
+# The client resumes a broken stream without a deadline for as long as its retry accepts
+# the error, so retries are off and a page is retried as a whole instead.
 _NEVER = Retry(predicate=lambda _: False)
 
 
 @dataclass(frozen=True)
 class _Version:
-    """When a document was written, and which fields it had, whatever became of our copy."""
+    """When a document was written, and its field names at that time."""
 
     time: datetime
     fields: frozenset[str]
@@ -60,9 +59,9 @@ class _Version:
 class FirestoreDocuments:
     """The documents of one Firestore database (``ports.Documents``).
 
-    A call gives up after ``deadline_s`` seconds. A write whose answer was lost is tried
-    again and may then raise ``ConflictError`` although it was carried out: whoever must
-    know reads the document and looks for a mark of its own in it. The account needs
+    A call gives up after ``deadline_s`` seconds. A write whose response was lost is
+    retried and may then raise ``ConflictError`` although it was applied; a caller that
+    must know reads the document and looks for its own mark. The account needs
     ``roles/datastore.user``.
 
     Queries with an equality and a range or an order need a composite index, listed in
@@ -74,11 +73,11 @@ class FirestoreDocuments:
         self._deadline_s = deadline_s
 
     def get(self, collection: str, doc_id: str) -> Versioned | None:
-        """Return the document as the last finished write left it, or ``None``."""
+        """Return the document, or ``None``; reads are strongly consistent."""
         return _versioned(self._document(collection, doc_id).get(**self._limits()))
 
     def create(self, collection: str, doc_id: str, document: Document) -> Versioned:
-        """Create a document; raises ``ConflictError`` when there is one."""
+        """Create a document; raises ``ConflictError`` if it exists."""
         with _conflicts(f"{collection}/{doc_id} exists already"):
             stored = self._document(collection, doc_id)
             result = stored.create(_with_hidden_fields(document), **self._limits())
@@ -110,7 +109,7 @@ class FirestoreDocuments:
         limit: int | None = None,
         after: Cursor | None = None,
     ) -> Iterator[Versioned]:
-        """Yield the documents that meet all of ``where``, in pages of ``PAGE`` a call."""
+        """Yield the documents that match all of ``where``, ``PAGE`` per call."""
         query = self._query(collection, where)
         if order_by:
             query = _ordered(query, order_by, descending, after)
@@ -128,7 +127,7 @@ class FirestoreDocuments:
         return int(self._aggregate(self._query(collection, where).count()))
 
     def total(self, collection: str, field: str, *where: Where) -> float:
-        """Return the sum of a numeric field over the documents that meet all of ``where``."""
+        """Return the sum of a numeric field over the documents that match all of ``where``."""
         return float(self._aggregate(self._query(collection, where).sum(field)))
 
     def _query(self, collection: str, where: Sequence[Where]) -> Any:
@@ -162,10 +161,10 @@ class FirestoreDocuments:
         return within(self._deadline_s)(read)()
 
     def check(self) -> None:
-        """Raise when the database cannot be reached; takes at most 5 seconds.
+        """Raise if the database cannot be reached; takes at most 5 seconds.
 
-        Reads a document that need not exist, so that it asks for no other permission
-        than the work itself does.
+        Reads a document that need not exist, so that it needs no other permission than
+        the work itself.
         """
         self._document("health", "check").get(retry=_NEVER, timeout=_CHECK_S)
 
@@ -176,7 +175,7 @@ class FirestoreDocuments:
         return self._client().write_option(last_update_time=read.version.time)
 
     def _limits(self) -> dict[str, Any]:
-        # The clients count ``timeout`` over all tries of a call.
+        # The clients apply ``timeout`` to all attempts of a call together.
         return {"retry": within(self._deadline_s), "timeout": self._deadline_s}
 
 
@@ -198,11 +197,11 @@ def _with_hidden_fields(document: Document) -> Document:
 
 
 def _replacement(fields: frozenset[str], new: Document) -> dict[str, Any]:
-    """Return the update after which a document that now has ``fields`` is ``new``."""
+    """Return an update that turns a document with ``fields`` into exactly ``new``."""
     if "words" in fields:
         fields |= {PREFIXES}
     removed = dict.fromkeys(fields - new.keys(), firestore.DELETE_FIELD)
-    # update() takes its keys for paths: quoted, a dot in a name is only a dot.
+    # update() parses its keys as paths; quoting keeps a dot in a name a dot.
     return {_quoted(name): value for name, value in {**new, **removed}.items()}
 
 

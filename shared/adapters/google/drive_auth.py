@@ -10,7 +10,7 @@ from google.auth.transport.requests import Request
 
 from shared.core.errors import ConfigurationError
 
-#: The one scope that is ever asked of Drive.
+#: The only scope ever requested for Drive.
 DRIVE_READONLY = "https://www.googleapis.com/auth/drive.readonly"
 CLOUD_PLATFORM = "https://www.googleapis.com/auth/cloud-platform"
 
@@ -18,20 +18,26 @@ CLOUD_PLATFORM = "https://www.googleapis.com/auth/cloud-platform"
 def drive_credentials(service_account: str = "", subject: str = "") -> Credentials:
     """Return new credentials with exactly the scope ``drive.readonly``.
 
-    ``service_account`` is impersonated without keys, which takes the role Service Account
-    Token Creator on it; ``subject`` is the user whose Drive is read, by domain-wide
-    delegation. With neither these are the Application Default Credentials. Cloud Run's
-    default token cannot read Drive and ``build()`` adds no scope to credentials that were
-    refreshed before, so these are made anew and asked for the scope at once.
+    ``service_account`` is impersonated without keys; the caller needs the role Service
+    Account Token Creator on it. ``subject`` is the user whose Drive is read, by domain-wide
+    delegation. With neither, Application Default Credentials are used. Cloud Run's default
+    token cannot read Drive, and ``build()`` adds no scope to credentials that were already
+    refreshed, so each call creates new credentials with the scope set.
 
-    Raises ``ConfigurationError`` when there are no such credentials.
+    Raises ``ConfigurationError`` when no credentials are available.
     """
     if not service_account and not subject:
         return _default(DRIVE_READONLY)
     source = _default(CLOUD_PLATFORM)
     if subject and not service_account and hasattr(source, "with_subject"):
-        return _with_key(source, subject)
-    return _impersonated(source, service_account or _own_email(source), subject)
+        delegated: Credentials = source.with_subject(subject).with_scopes([DRIVE_READONLY])
+        return delegated
+    return impersonated_credentials.Credentials(  # type: ignore[no-untyped-call]
+        source_credentials=source,
+        target_principal=service_account or _own_email(source),
+        target_scopes=[DRIVE_READONLY],
+        subject=subject or None,
+    )
 
 
 def _default(scope: str) -> Credentials:
@@ -42,22 +48,8 @@ def _default(scope: str) -> Credentials:
     return credentials
 
 
-def _with_key(source: Credentials, subject: str) -> Credentials:
-    delegated: Credentials = source.with_subject(subject).with_scopes([DRIVE_READONLY])  # type: ignore[attr-defined]
-    return delegated
-
-
-def _impersonated(source: Credentials, account: str, subject: str) -> Credentials:
-    return impersonated_credentials.Credentials(  # type: ignore[no-untyped-call]
-        source_credentials=source,
-        target_principal=account,
-        target_scopes=[DRIVE_READONLY],
-        subject=subject or None,
-    )
-
-
 def _own_email(source: Credentials) -> str:
-    # Only the metadata server knows the account of an instance, and it is asked by a refresh.
+    # On an instance only the metadata server knows the account; a refresh asks it.
     email = getattr(source, "service_account_email", "")
     if email == "default":
         source.refresh(Request())  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""The Drive v3 API for one account, through the discovery document that its client carries."""
+"""The Drive v3 API for one account, built from the client's bundled discovery document."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from shared.adapters.google.drive_http import (
     RETRY_SECONDS,
     ClientHttp,
-    Refusal,
-    Sessions,
+    DriveErrorResponse,
+    HttpSessions,
     http_error,
     worth_retrying,
 )
@@ -36,7 +36,7 @@ _CHANGE_FIELDS = (
     "nextPageToken,newStartPageToken,"
     f"changes(changeType,fileId,driveId,removed,file({ITEM_FIELDS}))"
 )
-#: Bytes taken from the socket at a time; what a cut connection loses is less than that.
+#: Bytes read from the socket at a time; a cut connection loses less than this.
 _PIECE = 1 << 18
 
 
@@ -44,10 +44,10 @@ class DriveClient:
     """``ports.DriveApi`` over HTTP. Threads may share it; each has its own connection.
 
     Args:
-        account: The user who is read for (domain-wide delegation), or empty.
+        account: The impersonated user (domain-wide delegation), or empty.
         credentials: Makes the credentials; called once in each process, at first use.
         endpoint: Another base address, with ``/drive/v3/`` at its end, or empty.
-        retry_s: For how long a failing request is tried again.
+        retry_s: How long a failing request is retried; ``RETRY_SECONDS`` by default.
     """
 
     def __init__(
@@ -61,11 +61,11 @@ class DriveClient:
         self.account = account
         self._endpoint = endpoint
         self._retry_s = retry_s
-        self._sessions = PerProcess(lambda: Sessions(credentials(), account))
+        self._sessions = PerProcess(lambda: HttpSessions(credentials(), account))
         self._service = PerProcess(self._build)
 
     def get(self, file_id: str) -> DriveItem:
-        """Return a file's metadata; raises ``PermanentError`` when it cannot be seen."""
+        """Return a file's metadata; raises ``PermanentError`` if it is not visible."""
         call = self._files().get(fileId=file_id, fields=ITEM_FIELDS, supportsAllDrives=True)
         return DriveItem.from_api(self._execute(call, f"the file {file_id}"))
 
@@ -85,13 +85,13 @@ class DriveClient:
         return FilePage(items=items, next_token=answer.get("nextPageToken", ""))
 
     def start_token(self, drive_id: str = "") -> str:
-        """Return the page token of the present."""
+        """Return the page token for changes from now on."""
         drive = {"driveId": drive_id} if drive_id else {}
         call = self._service().changes().getStartPageToken(supportsAllDrives=True, **drive)
         return str(self._execute(call, f"the changes {drive_id}")["startPageToken"])
 
     def changes(self, token: str, drive_id: str = "", *, page_size: int = 1000) -> ChangePage:
-        """Return one page of changes from ``token`` on; raises ``PageTokenError``."""
+        """Return one page of changes since ``token``; raises ``PageTokenError``."""
         call = (
             self._service()
             .changes()
@@ -117,8 +117,8 @@ class DriveClient:
     ) -> WatchChannel:
         """Open a channel that notifies ``address``; ``sync`` may come before this returns.
 
-        An answer that was lost leaves a channel open under this id, so a request that
-        failed is not sent again: take a new id. Raises ``PageTokenError``.
+        A lost response leaves a channel open under this id, so a failed request is not
+        retried; use a new id. Raises ``PageTokenError``.
         """
         body = {
             "id": channel_id,
@@ -128,7 +128,7 @@ class DriveClient:
             "expiration": str(int(expires_at.timestamp() * 1000)),
         }
         call = self._service().changes().watch(pageToken=token, body=body, **_flags(drive_id))
-        answer = self._execute(call, f"the changes {drive_id}", _token_error, again=False)
+        answer = self._execute(call, f"the changes {drive_id}", _token_error, retry=False)
         return WatchChannel(
             id=answer["id"],
             resource_id=answer["resourceId"],
@@ -136,7 +136,7 @@ class DriveClient:
         )
 
     def stop(self, channel_id: str, resource_id: str) -> None:
-        """Close a channel; one that is not there any more is success."""
+        """Close a channel; succeeds if it is already closed."""
         body = {"id": channel_id, "resourceId": resource_id}
         call = self._service().channels().stop(body=body)
         try:
@@ -146,16 +146,16 @@ class DriveClient:
                 raise
 
     def fetch(self, file_id: str, start: int, end: int, *, size: int, name: str) -> bytes:
-        """Return bytes from ``start`` to less than ``end``: one at least, fewer after a cut.
+        """Return bytes from ``start`` up to ``end``: at least one, fewer after a cut.
 
-        Tries again until the first byte has come. Raises ``PermanentError`` when the file
-        of ``size`` bytes is gone, forbidden, or has another size now.
+        Retries until the first byte arrives. Raises ``PermanentError`` if the file is gone
+        or forbidden, or no longer has ``size`` bytes.
         """
         url = self._files().get_media(fileId=file_id, supportsAllDrives=True).uri
         return self._retried(lambda: self._fetch(url, start, end, size, name))
 
     def check(self) -> None:
-        """Raise when Drive cannot be reached or does not know the account."""
+        """Raise if Drive cannot be reached or does not accept the account."""
         self._execute(self._service().about().get(fields="user(emailAddress)"), "the account")
 
     def close(self) -> None:
@@ -163,11 +163,11 @@ class DriveClient:
         self._sessions().close()
 
     def _fetch(self, url: str, start: int, end: int, size: int, name: str) -> bytes:
-        # A body that is compressed on the way has other offsets than the file.
+        # Ranges of a compressed body would not match the file's offsets.
         headers = {"Range": f"bytes={start}-{end - 1}", "Accept-Encoding": "identity"}
         with self._sessions().get("GET", url, headers=headers) as response:
             if response.status_code >= 400 and response.status_code != 416:
-                raise Refusal.read(http_error(response)).to_error(name, self.account)
+                raise DriveErrorResponse.parse(http_error(response)).to_error(name, self.account)
             _check_range(response, start, end, size, name)
             return _body(response, end - start)
 
@@ -192,9 +192,9 @@ class DriveClient:
         self,
         call: Any,
         what: str,
-        special: Callable[[Refusal], PipelineError | None] = lambda _: None,
+        special: Callable[[DriveErrorResponse], PipelineError | None] = lambda _: None,
         *,
-        again: bool = True,
+        retry: bool = True,
     ) -> Any:
         def once() -> Any:
             from googleapiclient.errors import HttpError  # noqa: PLC0415
@@ -202,10 +202,10 @@ class DriveClient:
             try:
                 return call.execute()
             except HttpError as error:
-                refusal = Refusal.read(error)
-                raise special(refusal) or refusal.to_error(what, self.account) from error
+                response = DriveErrorResponse.parse(error)
+                raise special(response) or response.to_error(what, self.account) from error
 
-        return self._retried(once) if again else once()
+        return self._retried(once) if retry else once()
 
     def _retried(self, function: Callable[[], T]) -> T:
         deadline_s = RETRY_SECONDS if self._retry_s is None else self._retry_s
@@ -223,10 +223,10 @@ def _corpus(drive_id: str) -> dict[str, Any]:
     return _flags(drive_id) | ({"corpora": "drive"} if drive_id else {"corpora": "user"})
 
 
-def _token_error(refusal: Refusal) -> PipelineError | None:
-    # 404 is also what a shared drive gets that the account has lost.
-    if refusal.status in (400, 404, 410) and refusal.location in ("pageToken", ""):
-        return PageTokenError(f"Drive no longer takes the page token: {refusal.message}")
+def _token_error(response: DriveErrorResponse) -> PipelineError | None:
+    # Drive also answers 404 for a shared drive that the account can no longer see.
+    if response.status in (400, 404, 410) and response.location in ("pageToken", ""):
+        return PageTokenError(f"Drive no longer accepts the page token: {response.message}")
     return None
 
 
@@ -249,11 +249,11 @@ def _check_range(response: Any, start: int, end: int, size: int, name: str) -> N
     given = response.headers.get("Content-Range", "")
     total = given.rpartition("/")[2]
     if response.status_code == 416 or (total.isdigit() and int(total) != size):
-        message = f"{name} was replaced while it was read: it has {total or 'other'} bytes now"
+        message = f"{name} was replaced while it was read: its size is {total or 'different'} now"
         raise PermanentError(Code.SUPERSEDED, message)
     whole = response.status_code == 200 and (start, end) == (0, size)
     if not whole and (response.status_code, given) != (206, f"bytes {start}-{end - 1}/{size}"):
-        raise TransientError(f"Drive answered {response.status_code} {given} to a range")
+        raise TransientError(f"Drive answered {response.status_code} {given} to a range request")
 
 
 def _body(response: Any, length: int) -> bytes:
@@ -261,7 +261,7 @@ def _body(response: Any, length: int) -> bytes:
     got = 0
     try:
         while got < length:
-            # read1() gives what has come so far; read() would lose it to a reset.
+            # read1() returns what has arrived; read() would lose it to a reset.
             piece = response.raw.read1(min(_PIECE, length - got), decode_content=False)
             if not piece:
                 break

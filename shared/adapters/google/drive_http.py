@@ -1,4 +1,4 @@
-"""One HTTP transport for all that is asked of Drive, and what its refusals mean."""
+"""The HTTP transport for all Drive requests, and the meaning of Drive's error responses."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ if TYPE_CHECKING:
     from google.auth.credentials import Credentials
     from googleapiclient.errors import HttpError
 
-#: Seconds to connect, and seconds of silence. With the retries' deadline they keep every
-#: call under a minute.
+#: Seconds to connect, and seconds without data. Together with the retry deadline they keep
+#: every call under a minute.
 TIMEOUTS = (5.0, 20.0)
 RETRY_SECONDS = 30.0
 
 
 class SetupError(TransientError):
-    """Our own access to Drive is wrong or used up: not this recording's fault, nor soon over.
+    """Our credentials or quota failed, not this recording.
 
-    Another try within the call is of no use; one after somebody has mended it is.
+    Retrying within the call does not help; it succeeds once the setup is fixed.
     """
 
 
 def worth_retrying(error: Exception) -> bool:
-    """Tell whether the same request may succeed within seconds."""
+    """Return whether the same request may succeed within seconds."""
     return is_transient(error) and not isinstance(error, SetupError)
 
 
-class Sessions:
-    """HTTP sessions with one account's credentials; no two threads ever have the same one.
+class HttpSessions:
+    """A pool of HTTP sessions with one account's credentials; threads never share a session.
 
-    ``account`` is the user who is read for, or empty, and serves messages only. Threads
-    that come and go leave no sessions behind, since they borrow them.
+    ``account`` is the impersonated user, or empty; it is used in error messages only.
+    Threads borrow sessions and return them, so a finished thread leaves none behind.
     """
 
     def __init__(self, credentials: Credentials, account: str) -> None:
@@ -56,14 +56,14 @@ class Sessions:
     def get(self, method: str, url: str, **options: Any) -> Iterator[requests.Response]:
         """Send a request; the response's body may be read until the context ends.
 
-        Raises transient errors for a broken connection, and what ``_refused`` says for
-        credentials that are of no use.
+        Raises transient errors for a broken connection, and for credentials that do not
+        work ``SetupError`` or ``PermanentError`` (``_credentials_error``).
         """
         with self._borrowed() as session:
             response = self._send(session, method, url, **options)
             if response.status_code == 401:
-                # A token may end before its time. The session would try again by itself,
-                # but it leaves a streamed answer open.
+                # A token may expire early. The session could retry by itself, but it would
+                # leave the streamed response open.
                 response.close()
                 self._refresh()
                 response = self._send(session, method, url, **options)
@@ -78,7 +78,7 @@ class Sessions:
                 method, url, timeout=TIMEOUTS, stream=True, **options
             )
         except auth_errors.GoogleAuthError as error:
-            raise _refused(error, self._account) from error
+            raise _credentials_error(error, self._account) from error
         return response
 
     def _refresh(self) -> None:
@@ -87,10 +87,10 @@ class Sessions:
                 request = functools.partial(Request(session), timeout=TIMEOUTS)
                 self._credentials.refresh(request)  # type: ignore[no-untyped-call]
             except auth_errors.GoogleAuthError as error:
-                raise _refused(error, self._account) from error
+                raise _credentials_error(error, self._account) from error
 
     def close(self) -> None:
-        """Close what is not in use."""
+        """Close all idle sessions."""
         with self._lock:
             sessions, self._idle = self._idle, []
         for session in sessions:
@@ -111,9 +111,9 @@ class Sessions:
 
 
 class ClientHttp:
-    """What google-api-python-client takes for ``httplib2.Http``, over ``Sessions``."""
+    """Stands in for ``httplib2.Http`` in google-api-python-client, over ``HttpSessions``."""
 
-    def __init__(self, sessions: Callable[[], Sessions]) -> None:
+    def __init__(self, sessions: Callable[[], HttpSessions]) -> None:
         self._sessions = sessions
 
     def request(
@@ -124,7 +124,7 @@ class ClientHttp:
         headers: Mapping[str, str] | None = None,
         **_: Any,
     ) -> tuple[httplib2.Response, bytes]:
-        """Send a request and return its whole answer."""
+        """Send a request and return its whole response."""
         with self._sessions().get(method, uri, data=body, headers=headers) as response:
             return _head(response), response.content
 
@@ -132,9 +132,9 @@ class ClientHttp:
         """Do nothing: the sessions are closed by their owner."""
 
 
-def _refused(error: auth_errors.GoogleAuthError, account: str) -> PipelineError:
+def _credentials_error(error: auth_errors.GoogleAuthError, account: str) -> PipelineError:
     if account and "invalid_grant" in str(error):
-        who = f"{account} cannot be read for: the account is suspended, deleted or unknown"
+        who = f"cannot read Drive as {account}: the account is suspended, deleted or unknown"
         return PermanentError(Code.FORBIDDEN, who)
     if isinstance(error, auth_errors.TransportError) or error.retryable:
         return TransientError(f"no token for Drive: {error}")
@@ -149,46 +149,46 @@ def _head(response: requests.Response) -> httplib2.Response:
 
 
 def http_error(response: requests.Response) -> HttpError:
-    """Return a download's refusal as the error that the API client raises."""
+    """Return a download's error response as the error that the API client raises."""
     from googleapiclient.errors import HttpError  # noqa: PLC0415
 
     return HttpError(_head(response), response.content, uri=response.url)
 
 
 @dataclass(frozen=True)
-class Refusal:
-    """An answer that is an error: its status, Google's reason, message and location."""
+class DriveErrorResponse:
+    """An error response from Drive: HTTP status, Google's reason, message and location."""
 
     status: int
     reason: str
     message: str
     location: str
-    passing: bool
+    is_transient: bool
 
     @classmethod
-    def read(cls, error: HttpError) -> Refusal:
-        """Read Google's JSON, or make do with what a proxy on the way has said."""
-        status, passing = int(error.resp.status), is_transient(error)
+    def parse(cls, error: HttpError) -> DriveErrorResponse:
+        """Parse Google's JSON, or keep the start of a body that a proxy wrote instead."""
+        status, transient = int(error.resp.status), is_transient(error)
         try:
             body = json.loads(error.content)["error"]
             first = (body.get("errors") or [{}])[0]
             reason = first.get("reason") or body.get("status", "")
-            return cls(status, reason, body["message"], first.get("location", ""), passing)
+            return cls(status, reason, body["message"], first.get("location", ""), transient)
         except (ValueError, KeyError, TypeError, AttributeError):
-            return cls(status, "", error.content[:200].decode("utf-8", "replace"), "", passing)
+            return cls(status, "", error.content[:200].decode("utf-8", "replace"), "", transient)
 
     def to_error(self, what: str, account: str) -> PipelineError:
-        """Return the error that this is for ``what``, asked for as ``account``."""
+        """Return the pipeline's error for a request about ``what``, made as ``account``."""
         who = account or "the pipeline's account"
         if self.status == 401 or self.reason in _SETUP:
-            return SetupError(f"Drive does not serve {who} now: {self._words}")
-        if self.passing:
+            return SetupError(f"Drive does not accept requests from {who} now: {self._words}")
+        if self.is_transient:
             return TransientError(f"Drive answered {self._words}")
         if self.reason == "cannotDownloadAbusiveFile":
-            message = f"Drive takes {what} for malware or spam and does not give it out"
+            message = f"Drive flags {what} as malware or spam and blocks its download"
             return PermanentError(Code.FORBIDDEN, message)
         if self.status == 403:
-            message = f"{who} may not download {what}: {self._words}"
+            message = f"{who} is not allowed to download {what}: {self._words}"
             return PermanentError(Code.FORBIDDEN, message)
         if self.status in (404, 410):
             message = f"{what} was deleted, or is no longer shared with {who}"
@@ -200,8 +200,8 @@ class Refusal:
         return f"{self.status} {self.reason}: {self.message}"
 
 
-#: Reasons of a 403 that are about our project, scopes or quota of the day, not about a file
-#: (Drive's guide "Resolve errors"). PERMISSION_DENIED comes from Google's front end alone.
+#: Reasons for a 403 that concern our project, scopes or daily quota, not a file (Drive's
+#: guide "Resolve errors"). Only Google's front end sends PERMISSION_DENIED.
 _SETUP = frozenset(
     {
         "accessNotConfigured",

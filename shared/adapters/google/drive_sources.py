@@ -17,12 +17,12 @@ from shared.core.message import SourceFile
 
 
 class DriveClients:
-    """One ``DriveClient`` for each account, made when it is first asked for.
+    """One ``DriveClient`` per account, created at first use.
 
     Args:
         service_account: ``DRIVE_SERVICE_ACCOUNT``, or empty for our own credentials.
         endpoint: ``DRIVE_API_ENDPOINT``, or empty for Google's.
-        retry_s: For how long a failing request is tried again; half a minute unless given.
+        retry_s: How long a failing request is retried; 30 seconds by default.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class DriveClients:
         self._lock = threading.Lock()
 
     def __call__(self, account: str = "") -> DriveClient:
-        """Return the client that reads as ``account``: a subject, or empty for our own."""
+        """Return the client for ``account``: a subject, or empty for our own credentials."""
         with self._lock:
             if account not in self._clients:
                 self._clients[account] = DriveClient(
@@ -54,7 +54,7 @@ class DriveSources:
         clients: Gives the client of an account.
         subjects: ``DRIVE_SUBJECTS``; with none, what is shared with the service account.
         drive_ids: ``DRIVE_IDS``, read as the first subject.
-        folder_ids: ``DRIVE_FOLDER_IDS``; with none, whatever the accounts see is listed.
+        folder_ids: ``DRIVE_FOLDER_IDS``; with none, everything the accounts see is listed.
         since: ``BACKFILL_SINCE``; older recordings are not listed.
     """
 
@@ -81,20 +81,18 @@ class DriveSources:
         return DriveFile(client, item, now.size_bytes)
 
     def list(self) -> Iterator[SourceFile]:
-        """Yield every recording that is watched, each once, whoever sees it first."""
+        """Yield every watched recording once, however many accounts see it."""
         corpora = [(account, "") for account in self._accounts]
         corpora += [(self._accounts[0], drive_id) for drive_id in self._drive_ids]
         seen: set[str] = set()
         for account, drive_id in corpora:
-            for item in self._listing(account, drive_id):
+            listing = Listing(
+                self._clients(account), self._folder_ids, drive_id=drive_id, since=self._since
+            )
+            for item in listing:
                 if item.id not in seen:
                     seen.add(item.id)
                     yield item.to_source_file(account)
-
-    def _listing(self, account: str, drive_id: str) -> Listing:
-        return Listing(
-            self._clients(account), self._folder_ids, drive_id=drive_id, since=self._since
-        )
 
 
 class DriveFile:
@@ -109,11 +107,11 @@ class DriveFile:
 
     @property
     def size(self) -> int:
-        """Size in bytes, as Drive told it when the file was opened."""
+        """Size in bytes, as Drive reported it when the file was opened."""
         return self._size
 
     def read(self, offset: int, length: int) -> bytes:
-        """Return bytes by range, going on where a connection was cut."""
+        """Return a range of bytes, resuming where a connection was cut."""
         end = min(offset + length, self._size)
         pieces: list[bytes] = []
         while offset < end:
@@ -125,7 +123,7 @@ class DriveFile:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def check_unchanged(self) -> None:
-        """Raise ``PermanentError`` when Drive has another revision now, or none for us."""
+        """Raise ``PermanentError`` if Drive has another revision now, or the file is gone."""
         _check_readable(self._client.get(self._item.source_id), self._item)
 
     def close(self) -> None:
@@ -140,7 +138,7 @@ def _check_readable(now: DriveItem, item: SourceFile) -> None:
     if now.revision != item.revision:
         raise PermanentError(Code.SUPERSEDED, f"{called} was replaced by a newer version in Drive")
     if not now.can_download:
-        raise PermanentError(Code.FORBIDDEN, f"the owner of {called} has forbidden downloads")
+        raise PermanentError(Code.FORBIDDEN, f"the owner of {called} does not allow downloads")
 
 
 def _called(item: SourceFile) -> str:

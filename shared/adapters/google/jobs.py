@@ -1,4 +1,4 @@
-"""Starting a Cloud Run job for one recording, through the Cloud Run Admin API."""
+"""Starts a Cloud Run job for one recording, through the Cloud Run Admin API."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Any
 
 from shared.runtime.per_process import PerProcess
 
-#: How long the API may take to accept, in seconds.
+#: How long the API may take to accept a request, in seconds.
 TIMEOUT_S = 20.0
 
 
 class CloudRunJobs:
     """``ports.Jobs`` over ``projects.locations.jobs.run`` (Cloud Run Admin API v2).
 
-    ``job`` is the full name, ``projects/…/locations/…/jobs/…``. The key goes in an
-    override of the environment, for which the caller needs ``run.jobs.runWithOverrides``.
-    ``endpoint`` is another base address, for tests; the API client needs no network to be
-    built, since it carries its discovery document.
+    ``job`` is the full name, ``projects/…/locations/…/jobs/…``. The key is passed as an
+    environment override, for which the caller needs ``run.jobs.runWithOverrides``.
+    ``endpoint`` is another base address, for tests. Building the API client needs no
+    network, since it carries its discovery document.
     """
 
     def __init__(self, job: str, *, variable: str, endpoint: str = "") -> None:
@@ -28,7 +28,7 @@ class CloudRunJobs:
         self._lock = threading.Lock()  # httplib2 is not safe for threads
 
     def start(self, key: str) -> None:
-        """Ask for an execution and return when it is accepted."""
+        """Request an execution and return once it is accepted."""
         override = {"containerOverrides": [{"env": [{"name": self._variable, "value": key}]}]}
         request = (
             self._client().projects().locations().jobs().run(

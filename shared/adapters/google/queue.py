@@ -1,4 +1,4 @@
-"""Publishes ``SourceFile`` messages to a Pub/Sub topic, and answers when all are accepted."""
+"""Publishes ``SourceFile`` messages to a Pub/Sub topic and waits until all are accepted."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from shared.core.errors import TransientError
 from shared.core.message import SourceFile
 from shared.runtime.per_process import PerProcess
 
-#: Pub/Sub takes 1,000 messages and 10 MB in one request, names and framing included.
+#: Pub/Sub accepts 1,000 messages and 10 MB in one request, names and framing included.
 MAX_MESSAGES = 500
 MAX_BYTES = 5_000_000
 
@@ -25,11 +25,10 @@ _CHECK_S = 4.0
 class PubSubQueue:
     """A Pub/Sub topic (``ports.Queue``); ``publish`` takes at most ``deadline_s`` seconds.
 
-    It calls the API's ``Publish`` itself instead of the client's batching publisher: a
-    batch is at hand already, and there are no threads that a fork would lose and no
-    futures that outlive their deadline. No ordering keys: order carries no meaning here.
-    The account needs ``roles/pubsub.publisher``, and for ``check`` ``roles/pubsub.viewer``,
-    both on the topic alone.
+    It calls the API's ``Publish`` directly instead of the client's batching publisher: the
+    messages are already a batch, a fork loses no threads, and no future outlives its
+    deadline. It uses no ordering keys, since order has no meaning here. The account needs
+    ``roles/pubsub.publisher`` on the topic, and ``roles/pubsub.viewer`` for ``check``.
     """
 
     def __init__(self, project: str, topic: str, *, deadline_s: float = 30.0) -> None:
@@ -38,24 +37,23 @@ class PubSubQueue:
         self._deadline_s = deadline_s
 
     def publish(self, items: Sequence[SourceFile]) -> None:
-        """Return when every message is accepted; raises a transient error otherwise."""
+        """Return once every message is accepted; raises a transient error otherwise."""
         end = time.monotonic() + self._deadline_s
-        for batch in _batches(map(_message, items)):
-            self._publish(batch, end - time.monotonic())
-
-    def _publish(self, batch: list[PubsubMessage], left_s: float) -> None:
-        if left_s <= 0:
-            raise TransientError(f"not all was published to {self._topic} in time")
-        self._client().publish(
-            topic=self._topic, messages=batch, retry=within(left_s), timeout=left_s
-        )
+        messages = (PubsubMessage(data=i.encode(), attributes=i.attributes()) for i in items)
+        for batch in _batches(messages):
+            left_s = end - time.monotonic()
+            if left_s <= 0:
+                raise TransientError(f"publishing to {self._topic} timed out before its end")
+            self._client().publish(
+                topic=self._topic, messages=batch, retry=within(left_s), timeout=left_s
+            )
 
     def check(self) -> None:
-        """Raise when the topic cannot be reached; takes at most 5 seconds.
+        """Raise if the topic cannot be reached; takes at most 5 seconds.
 
         Needs ``pubsub.topics.get``, which ``roles/pubsub.publisher`` lacks.
-        ``testIamPermissions`` would need none, but it answers an empty list for a topic
-        that is not there, and the emulator does not know it.
+        ``testIamPermissions`` needs no permission, but it returns an empty list for a
+        missing topic, and the emulator does not implement it.
         """
         self._client().get_topic(topic=self._topic, retry=None, timeout=_CHECK_S)
 
@@ -64,14 +62,10 @@ def _connect() -> PublisherClient:
     emulator = os.environ.get("PUBSUB_EMULATOR_HOST")
     if not emulator:
         return PublisherClient()
-    # Only the batching publisher knows the emulator's variable.
+    # Only the client's batching publisher reads PUBSUB_EMULATOR_HOST.
     return PublisherClient(
         transport=PublisherGrpcTransport(channel=grpc.insecure_channel(emulator))
     )
-
-
-def _message(item: SourceFile) -> PubsubMessage:
-    return PubsubMessage(data=item.encode(), attributes=item.attributes())
 
 
 def _batches(messages: Iterable[PubsubMessage]) -> Iterator[list[PubsubMessage]]:

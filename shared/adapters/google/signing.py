@@ -1,4 +1,4 @@
-"""Signatures of a service account whose private key only Google has."""
+"""Signatures by a service account whose private key only Google has."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from google.auth.transport.requests import Request
 
 from shared.core.errors import ConfigurationError
 
-# For one try of three (google.auth.iam); the storage client's own call of signBlob goes
-# on for two minutes.
+# Per attempt, of three (google.auth.iam). The storage client's own signBlob call would
+# retry for two minutes.
 _TIMEOUT_S = 5.0
 
 
 def signing(credentials: Credentials) -> Signing:
     """Return credentials that can sign: these, or the same account's through IAM's signBlob.
 
-    That takes ``iam.serviceAccounts.signBlob``, in ``roles/iam.serviceAccountTokenCreator``,
-    on the account itself, and a token of the scope ``cloud-platform``. Raises
+    The account needs ``iam.serviceAccounts.signBlob`` on itself (part of
+    ``roles/iam.serviceAccountTokenCreator``) and a token with scope ``cloud-platform``. Raises
     ``ConfigurationError`` for a person's credentials, which cannot sign.
     """
     if isinstance(credentials, Signing):
         return credentials
     request = functools.partial(Request(), timeout=_TIMEOUT_S)
     if not credentials.valid:
-        # Only then does the metadata server say whose credentials these are.
+        # The account's name is known only after the metadata server was asked.
         credentials.refresh(request)  # type: ignore[no-untyped-call]
     email = getattr(credentials, "service_account_email", None)
     if not email:
-        raise ConfigurationError(["signed addresses need the credentials of a service account"])
+        raise ConfigurationError(["signed URLs need the credentials of a service account"])
     signer = iam.Signer(request, credentials, email)  # type: ignore[no-untyped-call]
     return _IamSigning(signer, email)
 

@@ -1,4 +1,4 @@
-"""Objects in Cloud Storage: create-only uploads that the bucket refuses when a bit is wrong."""
+"""Objects in Cloud Storage: create-only uploads, rejected by the bucket if a bit is wrong."""
 
 from __future__ import annotations
 
@@ -21,34 +21,40 @@ from tenacity import retry, retry_if_exception_type, stop_after_attempt
 
 from shared.adapters.google.retry import within
 from shared.adapters.google.signing import signing
-from shared.adapters.objects import check_lifetime, check_name, crc32c_of, encode_crc32c
+from shared.adapters.objects import (
+    check_lifetime,
+    check_name,
+    crc32c_of,
+    encode_crc32c,
+    is_replay,
+)
 from shared.core.errors import ConflictError, ObjectExistsError, TransientError
 from shared.core.ports import StoredObject
 from shared.runtime.per_process import PerProcess
 
-#: Bytes in one request of an upload; the API demands a multiple of 256 KiB.
+#: Bytes in one request of an upload; the API requires a multiple of 256 KiB.
 CHUNK = 8 * 1024 * 1024
 
-# The storage scopes that the client would ask for by itself do not cover signBlob.
+# The client's default storage scopes do not cover signBlob.
 _SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
 
-_CHECK_S = 2.0  # to connect, and as much again to answer
+_CHECK_S = 2.0  # to connect, and again to answer
 
 
 class _StartOverError(TransientError):
-    """The upload was finished unheard, is too old to resume, or has gone wrong on its way."""
+    """The upload must start again: its answer was lost, its session expired, or it is damaged."""
 
 
 class GCSStorage:
     """One Cloud Storage bucket (``ports.Storage``).
 
-    A call is tried again for ``deadline_s`` seconds, each try waiting ``timeout_s`` for an
-    answer; an upload has both for each chunk of 8 MiB, so that a large one is not given
-    up while it advances. The account needs ``roles/storage.objectUser`` on the bucket,
-    and ``roles/iam.serviceAccountTokenCreator`` on itself to sign addresses.
+    A call is retried for ``deadline_s`` seconds, and each attempt waits ``timeout_s`` for
+    an answer. For an upload both apply to each chunk of 8 MiB, so that a large upload does
+    not time out while it makes progress. The account needs ``roles/storage.objectUser`` on
+    the bucket, and ``roles/iam.serviceAccountTokenCreator`` on itself to sign URLs.
 
-    ``credentials`` default to the environment's; with ``STORAGE_EMULATOR_HOST`` there are
-    none.
+    ``credentials`` default to the environment's; with ``STORAGE_EMULATOR_HOST`` none are
+    used.
     """
 
     def __init__(
@@ -61,7 +67,7 @@ class GCSStorage:
     ) -> None:
         self.bucket = bucket
         self._credentials = PerProcess(lambda: credentials or _default_credentials())
-        # No project: nothing here is asked of one, and there may be none in sight.
+        # No project: no call here needs one, and the environment may not name one.
         self._client = PerProcess(
             lambda: storage.Client(project=None, credentials=self._credentials())
         )
@@ -84,8 +90,8 @@ class GCSStorage:
     ) -> StoredObject:
         """Write an object whole or not at all, as the port says.
 
-        The checksum is computed first and sent along: the bucket does not finish an
-        object that has another one ("Data validation and change detection").
+        The checksum is computed first and sent along: the bucket rejects an object with
+        another one ("Data validation and change detection").
         """
         blob = self._blob(name, chunk_size=CHUNK)
         blob.content_type = content_type
@@ -98,10 +104,10 @@ class GCSStorage:
             return self._ours(blob, crc32c, if_generation, error)
         if blob.crc32c != crc32c:
             self.delete(name, if_generation=blob.generation)
-            raise TransientError(f"{self.url(name)} became {blob.crc32c}, not {crc32c}")
+            raise TransientError(f"{self.url(name)} has checksum {blob.crc32c}, not {crc32c}")
         return _stored(blob)
 
-    # Once is enough: the second upload finds the object there, or writes it anew.
+    # One retry is enough: the second upload finds the object there, or writes it again.
     @retry(retry=retry_if_exception_type(_StartOverError), stop=stop_after_attempt(2), reraise=True)
     def _upload(
         self, blob: Blob, content: Path | bytes, crc32c: str, if_generation: int | None
@@ -115,27 +121,26 @@ class GCSStorage:
                     checksum="crc32c",
                     crc32c_checksum_value=crc32c,
                     timeout=self._timeout_s,
-                    # Whose last part was refused here is finished there: none to send again.
+                    # After DataCorruption the session is finished; there is nothing to resume.
                     retry=within(self._deadline_s, unless=DataCorruption),
                 )
         except DataCorruption as error:
-            raise _StartOverError(f"{blob.name} was damaged on its way") from error
+            raise _StartOverError(f"{blob.name} was damaged in transit") from error
         except GoogleAPICallError as error:
             if error.code in (404, 410) and "upload_id=" in _request_url(error):
-                raise _StartOverError(f"the upload of {blob.name} is no longer known") from error
+                raise _StartOverError(f"the upload session of {blob.name} has expired") from error
             raise
 
     def _ours(
         self, blob: Blob, crc32c: str, if_generation: int | None, error: PreconditionFailed
     ) -> StoredObject:
-        """Return the object in the way if it is this one: an earlier answer was lost."""
+        """Return the existing object if it is ours: an earlier response was lost."""
         if if_generation:
-            raise ConflictError(f"{blob.name} is not of generation {if_generation}") from error
+            raise ConflictError(f"{blob.name} is not generation {if_generation}") from error
         there = self.stat(blob.name)
         if there is None:
-            raise TransientError(f"{blob.name} was there, and is gone") from error
-        key = blob.metadata.get("key")
-        if key is None or there.metadata.get("key") != key or there.crc32c != crc32c:
+            raise TransientError(f"{blob.name} existed a moment ago and is gone") from error
+        if not is_replay(there, blob.metadata, crc32c):
             raise ObjectExistsError(blob.name) from error
         return there
 
@@ -147,18 +152,18 @@ class GCSStorage:
     def open(self, name: str) -> BinaryIO:
         """Open an object for reading; raises ``FileNotFoundError``.
 
-        A small one is read at once; a larger one by ranges of one generation, which raise
-        a transient error when it is replaced meanwhile.
+        A small object is read at once, a larger one by ranges of one generation; a read
+        raises a transient error if the object was replaced meanwhile.
         """
         blob = self._found(name)
         if blob is None:
             raise FileNotFoundError(self.url(name))
         if blob.size > CHUNK:
-            # A blob that is only named, or the client would go by the link in the answer.
+            # A new Blob: the fetched one carries a media link that ignores the generation.
             pinned = self._blob(name, generation=blob.generation)
             return io.BufferedReader(_Ranges(pinned, blob.size, self._limits()), CHUNK)
         try:
-            # Of whatever generation it is by now: one that was just replaced cannot be read.
+            # Reads the current generation: one that was just replaced cannot be read.
             return io.BytesIO(self._blob(name).download_as_bytes(**self._limits()))
         except NotFound as error:
             raise FileNotFoundError(self.url(name)) from error
@@ -169,23 +174,23 @@ class GCSStorage:
         return map(_stored, blobs)
 
     def delete(self, name: str, *, if_generation: int | None = None) -> None:
-        """Remove an object; one that is not there is success. Raises ``ConflictError``.
+        """Remove an object; succeeds if there is none. Raises ``ConflictError``.
 
-        With ``if_generation`` it is that generation which goes, for good, in a bucket
-        that keeps versions too.
+        With ``if_generation`` that generation is removed for good, even in a bucket that
+        keeps versions.
         """
         try:
             self._blob(name, generation=if_generation).delete(**self._limits())
         except NotFound as error:
             if if_generation is not None and self.stat(name) is not None:
-                raise ConflictError(f"{name} is not of generation {if_generation}") from error
+                raise ConflictError(f"{name} is not generation {if_generation}") from error
 
     def signed_url(self, name: str, lifetime: timedelta) -> str:
-        """Return an address that plays the object for anyone, for at most 7 days.
+        """Return a URL that anyone can play for at most 7 days.
 
-        Signed by IAM's ``signBlob`` when the credentials hold no private key, as on Cloud
-        Run. An emulator's objects are open to all: their plain address. Raises
-        ``ValueError`` for a longer life, ``ConfigurationError`` for a person's own
+        IAM's ``signBlob`` signs it when the credentials have no private key, as on Cloud
+        Run. An emulator's objects are public, so their plain URL is returned. Raises
+        ``ValueError`` for a longer lifetime, ``ConfigurationError`` for a person's own
         credentials, which cannot sign.
         """
         check_lifetime(lifetime)
@@ -196,9 +201,9 @@ class GCSStorage:
         return str(blob.generate_signed_url(expiration=lifetime, version="v4", credentials=signer))
 
     def check(self) -> None:
-        """Raise when the bucket cannot be reached; takes at most 5 seconds.
+        """Raise if the bucket cannot be reached; takes at most 5 seconds.
 
-        Lists one object: the account that works here need not see the bucket's settings.
+        Lists one object, since the account may lack permission to read bucket metadata.
         """
         client, limits = self._client(), {"retry": None, "timeout": (_CHECK_S, _CHECK_S)}
         next(
@@ -217,7 +222,7 @@ class GCSStorage:
 
 
 class _Ranges(io.RawIOBase):
-    """The bytes of one generation of an object, each read a request of its own."""
+    """The bytes of one generation of an object; each read is one request."""
 
     def __init__(self, blob: Blob, size: int, limits: dict[str, Any]) -> None:
         self._blob = blob
@@ -240,7 +245,7 @@ class _Ranges(io.RawIOBase):
         return self._position
 
     def readall(self) -> bytes:
-        # The inherited one reads 8 KiB a time.
+        # The inherited readall() reads 8 KiB at a time.
         return b"".join(iter(lambda: self._next(CHUNK), b""))
 
     def readinto(self, buffer: Any) -> int:

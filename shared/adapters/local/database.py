@@ -14,11 +14,11 @@ from typing import NoReturn
 
 from shared.core.errors import ConfigurationError, PipelineError, TransientError
 
-#: Tells our files from other programs' (SQLite, "PRAGMA application_id"): "audp" in ASCII.
+#: Marks our files (SQLite, "PRAGMA application_id"): "audp" in ASCII.
 APPLICATION_ID = 0x61756470
 
-#: What leads from each version of the schema (``PRAGMA user_version``) to the next. What
-#: has been released is never edited: a change is a further entry.
+#: The steps from each schema version (``PRAGMA user_version``) to the next. A released
+#: step is never edited; a change is a new step.
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
         """
@@ -108,12 +108,12 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     ),
 )
 
-#: How long a call waits for other processes' writes, which take milliseconds.
+#: How long a call waits for other processes' writes, which normally take milliseconds.
 BUSY_TIMEOUT_S = 30.0
 
 
-class Session:
-    """One process's connection; its threads take turns, as SQLite would have them do."""
+class DatabaseConnection:
+    """One process's connection, used by one thread at a time."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -123,13 +123,13 @@ class Session:
 
     @contextmanager
     def use(self) -> Iterator[sqlite3.Connection]:
-        """Lend the connection to one thread, for one statement."""
-        with self._lock, translated(self._path):
+        """Give one thread the connection, for one statement."""
+        with self._lock, translate_errors(self._path):
             yield self._current()
 
     def _current(self) -> sqlite3.Connection:
-        # Somebody may have removed or replaced the file; what is written to the old one
-        # would be lost without a word.
+        # The file may have been removed or replaced; writes to the old one would be
+        # silently lost.
         if self._connection is None or self._file != _identity(self._path):
             if self._connection is not None:
                 self._connection.close()
@@ -139,7 +139,7 @@ class Session:
         return self._connection
 
 
-#: Connections of a parent process: closing one here would disturb its locks.
+#: Connections of a parent process: closing one here would release its locks.
 _inherited: list[sqlite3.Connection] = []
 
 
@@ -159,7 +159,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def open_database(path: Path, timeout_s: float) -> sqlite3.Connection:
-    """Connect to the file, made if need be and brought to the newest schema.
+    """Connect to the file, creating it if needed and migrating it to the newest schema.
 
     A call on the connection waits up to ``timeout_s`` seconds for other processes.
     """
@@ -170,7 +170,7 @@ def open_database(path: Path, timeout_s: float) -> sqlite3.Connection:
     try:
         _migrate(connection, path)
         _use_wal(connection)
-        # In WAL mode only FULL keeps a finished write through a loss of power.
+        # In WAL mode only FULL makes a finished write survive a power loss.
         connection.execute("PRAGMA synchronous = FULL")
     except BaseException:
         connection.close()
@@ -184,8 +184,8 @@ def _use_wal(connection: sqlite3.Connection) -> None:
     try:
         connection.execute("PRAGMA journal_mode = WAL")
     except sqlite3.OperationalError as error:
-        # The change needs the file alone and does not wait for it. Whoever is there makes
-        # it too, or the next process does; till then writes are as safe, reads may wait.
+        # Switching needs exclusive access and does not wait for it. Another process makes
+        # the switch; until then writes are as safe, and reads may wait.
         if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
             raise
 
@@ -196,7 +196,7 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
     if version == len(MIGRATIONS):
         return
     with _transaction(connection, "BEGIN IMMEDIATE"):
-        # Asked again: another process may have done it while this one waited.
+        # Read again: another process may have migrated it while this one waited.
         for migration in MIGRATIONS[_version(connection, path) :]:
             for statement in migration:
                 connection.execute(statement)
@@ -220,12 +220,12 @@ def _version(connection: sqlite3.Connection, path: Path) -> int:
     owner = connection.execute("PRAGMA application_id").fetchone()[0]
     tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     if owner != APPLICATION_ID and (owner or version or tables):
-        raise ConfigurationError([f"{path} is the database of another program"])
+        raise ConfigurationError([f"{path} is a database of another program"])
     if version > len(MIGRATIONS):
         raise ConfigurationError(
             [
-                f"{path} was written by a newer audio-pipeline (schema {version},"
-                f" this one knows {len(MIGRATIONS)}): upgrade, or name another file"
+                f"{path} was written by a newer audio-pipeline (its schema is {version},"
+                f" this version supports {len(MIGRATIONS)}): upgrade, or use another file"
             ]
         )
     return version
@@ -236,27 +236,27 @@ def _version(connection: sqlite3.Connection, path: Path) -> int:
 _UNUSABLE = {
     sqlite3.SQLITE_NOTADB: "is not a database",
     sqlite3.SQLITE_CORRUPT: "is damaged",
-    sqlite3.SQLITE_READONLY: "may not be written",
-    sqlite3.SQLITE_PERM: "may not be opened",
+    sqlite3.SQLITE_READONLY: "cannot be written: it is read-only",
+    sqlite3.SQLITE_PERM: "cannot be opened: permission denied",
 }
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 @contextmanager
-def translated(path: Path) -> Iterator[None]:
-    """Turn what SQLite and the system raise into the pipeline's errors."""
+def translate_errors(path: Path) -> Iterator[None]:
+    """Raise the pipeline's errors for those of SQLite and the operating system."""
     try:
         yield
     except sqlite3.Error as error:
         _raise_for(error, path)
     except OSError as error:
         if error.errno in _FULL:
-            raise TransientError(f"{path} cannot be made: the disk is full") from error
-        raise ConfigurationError([f"{path} cannot be opened: {error.strerror}"]) from error
+            raise TransientError(f"cannot create {path}: the disk is full") from error
+        raise ConfigurationError([f"cannot open {path}: {error.strerror}"]) from error
 
 
 def _raise_for(error: sqlite3.Error, path: Path) -> NoReturn:
-    # The lower byte is the kind, the rest says more (SQLite, "Result and Error Codes").
+    # The lower byte is the primary code (SQLite, "Result and Error Codes").
     code = getattr(error, "sqlite_errorcode", None)
     kind = code & 0xFF if code is not None else None
     if kind is None:
@@ -264,15 +264,15 @@ def _raise_for(error: sqlite3.Error, path: Path) -> NoReturn:
     if kind in _UNUSABLE:
         raise ConfigurationError([f"{path} {_UNUSABLE[kind]}"]) from error
     if kind == sqlite3.SQLITE_CANTOPEN and not _may_be_opened(path):
-        raise ConfigurationError([f"{path} cannot be opened: it may not be written"]) from error
+        raise ConfigurationError([f"cannot open {path}: permission denied"]) from error
     raise _passing(error, kind, path) from error
 
 
 def _passing(error: sqlite3.Error, kind: int, path: Path) -> PipelineError | sqlite3.Error:
     if kind == sqlite3.SQLITE_FULL:
-        return TransientError(f"{path} cannot be written: the disk is full")
+        return TransientError(f"cannot write {path}: the disk is full")
     if kind in (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_MISUSE, sqlite3.SQLITE_RANGE):
-        return error  # a fault of ours
+        return error  # a bug of ours
     return TransientError(f"{path}: {error}")
 
 

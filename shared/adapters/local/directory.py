@@ -1,4 +1,4 @@
-"""What a directory must do for a bucket: its locks, its files, and what it says when it is full."""
+"""Locks, file access and error translation for object storage in a directory."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ import google_crc32c
 from shared.adapters.objects import encode_crc32c
 from shared.core.errors import ObjectExistsError, TransientError
 
-#: How long to wait for another writer in the same directory, which takes milliseconds.
+#: How long to wait for another writer's lock, which is normally held for milliseconds.
 LOCK_TIMEOUT_S = 30.0
 
-#: So much of a file is in memory at a time.
+#: Bytes of a file in memory at a time.
 BLOCK = 1024 * 1024
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -28,11 +28,11 @@ _UNSUPPORTED = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EBADF, errno.EN
 
 @contextmanager
 def exclusive(directory: Path) -> Iterator[bool]:
-    """Keep others on this machine from writing in ``directory``.
+    """Lock ``directory`` against other writers on this machine.
 
-    Yields whether that is so: network and mounted file systems may know no locks, or only
-    this machine's. The system takes the lock from a process that dies.
-    Raises ``TransientError`` when another holds it for 30 seconds.
+    Yields whether it is locked: network and mounted file systems may lack locks, or have
+    them for this machine only. The system releases the lock of a process that dies.
+    Raises ``TransientError`` if another process keeps it for 30 seconds.
     """
     opened = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -49,7 +49,7 @@ def _lock(opened: int, directory: Path) -> bool:
         except BlockingIOError as error:
             if time.monotonic() > deadline:
                 raise TransientError(f"another process keeps {directory} locked") from error
-            time.sleep(0.005)  # flock() knows no deadline, and its holder may be stopped
+            time.sleep(0.005)  # flock() has no timeout, and its holder may be stopped
         except OSError as error:
             if error.errno not in _UNSUPPORTED:
                 raise
@@ -59,10 +59,10 @@ def _lock(opened: int, directory: Path) -> bool:
 
 
 def sync(directory: Path) -> None:
-    """Make the names in ``directory`` last through a loss of power, where it can."""
+    """Make the names in ``directory`` survive a power loss, where the file system can."""
     try:
         opened = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    except PermissionError:  # one may write to a directory and yet not read it
+    except PermissionError:  # a directory may be writable but not readable
         return
     try:
         os.fsync(opened)
@@ -74,12 +74,12 @@ def sync(directory: Path) -> None:
 
 
 @contextmanager
-def translated(name: str, root: Path) -> Iterator[None]:
-    """Turn what the system says about writing the object ``name`` into the pipeline's errors."""
+def translate_errors(name: str, root: Path) -> Iterator[None]:
+    """Raise the pipeline's errors for system errors in writing the object ``name``."""
     try:
         yield
     except FileNotFoundError as error:
-        raise TransientError(f"somebody removed the directory of {name} meanwhile") from error
+        raise TransientError(f"the directory of {name} was removed meanwhile") from error
     except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
         # A file where the name wants a directory, or the other way round.
         raise ObjectExistsError(name) from error
@@ -90,23 +90,23 @@ def translated(name: str, root: Path) -> Iterator[None]:
                 " or set STORAGE_URL to another place"
             ) from error
         if error.errno == errno.ENAMETOOLONG:
-            raise ValueError(f"a name longer than {root} can hold: {name[:200]!r}…") from error
+            raise ValueError(f"a name that is too long for {root}: {name[:200]!r}…") from error
         raise
 
 
 def file_status(path: Path) -> os.stat_result | None:
-    """Return what the system knows of a plain file; ``None`` for anything else or nothing."""
+    """Return the status of a regular file; ``None`` for anything else or nothing."""
     try:
         status = path.lstat()
     except PermissionError:
         raise
-    except OSError:  # not there, below a file, or a name too long to be there
+    except OSError:  # missing, below a file, or a name that is too long
         return None
     return status if stat.S_ISREG(status.st_mode) else None
 
 
 def is_same(one: os.stat_result, other: os.stat_result | None) -> bool:
-    """Tell whether a file is the one that it was, unwritten."""
+    """Return whether both describe the same file, unchanged."""
     return other is not None and (one.st_ino, one.st_size, one.st_mtime_ns) == (
         other.st_ino,
         other.st_size,
@@ -115,7 +115,7 @@ def is_same(one: os.stat_result, other: os.stat_result | None) -> bool:
 
 
 def checksum(path: Path) -> str:
-    """Return a file's CRC32C in base64; empty for one that is gone."""
+    """Return a file's CRC32C in base64; empty if the file is gone."""
     crc = 0
     try:
         with path.open("rb", buffering=0) as file:
@@ -127,10 +127,10 @@ def checksum(path: Path) -> str:
 
 
 def entries(where: Path, hidden: str) -> list[str]:
-    """Return the names in a directory, sorted as the names of objects are.
+    """Return the names in a directory, sorted like object names.
 
-    A directory's ends with a slash, so that it sorts where the names below it do. Left out
-    are those that start with ``hidden``, and bytes that are not UTF-8.
+    The name of a directory ends with a slash, so that it sorts where the names below it
+    do. Names that start with ``hidden`` or are not UTF-8 are skipped.
     """
     try:
         with os.scandir(where) as found:
@@ -149,7 +149,7 @@ def _is_text(name: str) -> bool:
 
 
 def remove_older(path: Path, seconds: float) -> None:
-    """Remove a file that nobody has written to for so long; one that is gone is fine."""
+    """Remove a file that was not written to for ``seconds``, unless it is gone already."""
     try:
         if time.time() - path.stat().st_mtime > seconds:
             path.unlink()

@@ -1,4 +1,4 @@
-"""Documents in one SQLite file, for a machine of one's own: JSON with versions and migrations."""
+"""Documents in one SQLite file, for a single machine: JSON with versions and migrations."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from shared.adapters.local.database import Session, open_database, translated
+from shared.adapters.local.database import DatabaseConnection, open_database, translate_errors
 from shared.core.errors import ConflictError
 from shared.core.ports import Cursor, Document, Op, Versioned, Where
 from shared.runtime.per_process import PerProcess
@@ -27,18 +27,18 @@ _Condition: TypeAlias = tuple[str, list[Any]]
 class SQLiteDocuments:
     """``ports.Documents`` in the file ``path``, which many threads and processes may share.
 
-    The file and its directory are made at the first call, not before. Times come back as
-    RFC 3339 text. Beside the file lie SQLite's own ``-wal`` and ``-shm``, so it needs a
-    local disk: no network file system, and no mounted bucket.
+    The file and its directory are created at the first call. Times are returned as RFC
+    3339 text. SQLite keeps its ``-wal`` and ``-shm`` files beside it, so it needs a local
+    disk: no network file system, and no mounted bucket.
 
-    Every call raises ``ConfigurationError`` when the file is no database, another
-    program's, damaged or of a newer schema, or cannot be made or written, and
-    ``TransientError`` when it stays locked for 30 seconds or the disk is full.
+    Every call raises ``ConfigurationError`` if the file is not a database, belongs to
+    another program, is damaged, has a newer schema, or cannot be created or written, and
+    ``TransientError`` if it stays locked for 30 seconds or the disk is full.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path).absolute()
-        self._session = PerProcess(partial(Session, self.path))
+        self._connection = PerProcess(partial(DatabaseConnection, self.path))
 
     def get(self, collection: str, doc_id: str) -> Versioned | None:
         """Return the document, or ``None``."""
@@ -49,7 +49,7 @@ class SQLiteDocuments:
         return rows[0] if rows else None
 
     def create(self, collection: str, doc_id: str, document: Document) -> Versioned:
-        """Create a document; raises ``ConflictError`` when there is one."""
+        """Create a document; raises ``ConflictError`` if it exists."""
         made = _versioned(doc_id, document)
         sql = "INSERT INTO documents (collection, id, version, body) VALUES (?, ?, ?, ?)"
         if not self._write(
@@ -86,7 +86,7 @@ class SQLiteDocuments:
         limit: int | None = None,
         after: Cursor | None = None,
     ) -> Iterator[Versioned]:
-        """Yield the documents that meet all of ``where``, as they are at this moment."""
+        """Yield the documents that match all of ``where``, as a snapshot."""
         conditions = [_condition(*one) for one in where]
         order = "id"
         if order_by is not None:
@@ -127,7 +127,7 @@ class SQLiteDocuments:
         return int(self._aggregate("count(*)", collection, where))
 
     def total(self, collection: str, field: str, *where: Where) -> float:
-        """Return the sum of a numeric field over the documents that meet all of ``where``."""
+        """Return the sum of a numeric field over the documents that match all of ``where``."""
         number = f"{_kind(field)} IN ('integer', 'real')"
         return float(
             self._aggregate(f"total({_value(field)}) FILTER (WHERE {number})", collection, where)
@@ -142,23 +142,23 @@ class SQLiteDocuments:
             ).fetchone()[0]
 
     def check(self) -> None:
-        """Raise unless the file can be written now."""
-        with translated(self.path), closing(open_database(self.path, 4.0)) as connection:
+        """Raise unless the file can be written."""
+        with translate_errors(self.path), closing(open_database(self.path, 4.0)) as connection:
             connection.execute("BEGIN IMMEDIATE")
             connection.execute("ROLLBACK")
 
     def _read(self, sql: str, values: Sequence[Any]) -> list[Versioned]:
-        with self._session().use() as connection:
+        with self._connection().use() as connection:
             rows = connection.execute(sql, values).fetchall()
         return [Versioned(doc_id, json.loads(body), version) for doc_id, version, body in rows]
 
     def _write(self, sql: str, values: Sequence[Any]) -> bool:
-        with self._session().use() as connection:
+        with self._connection().use() as connection:
             return connection.execute(sql, values).rowcount == 1
 
 
 def _versioned(doc_id: str, document: Document) -> Versioned:
-    # Random, so that a document deleted and made anew never looks like the one before.
+    # Random, so that a document deleted and created again never has its old version.
     return Versioned(doc_id, json.loads(_encode(document)), secrets.token_hex(8))
 
 
@@ -172,13 +172,13 @@ def _encode(document: Document) -> str:
 def _as_json(value: object) -> str:
     if isinstance(value, datetime):
         return _as_text(value)
-    raise TypeError(f"{type(value).__name__} has no place in a document")
+    raise TypeError(f"a document cannot contain {type(value).__name__}")
 
 
 def _as_text(value: datetime) -> str:
     # One zone and one width, so that texts compare as the instants do.
     if value.tzinfo is None:
-        raise ValueError("a time without a zone has no place in a document")
+        raise ValueError("a document cannot contain a datetime without a time zone")
     return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
@@ -234,8 +234,8 @@ def _equal(field: str, wanted: Any) -> _Condition:
 
 
 def _compared(field: str, operator: str, wanted: Any) -> _Condition:
-    # The kind is asked for too: SQLite has an order among numbers, flags and text, and gives
-    # lists and objects as text.
+    # The JSON type is compared too: SQLite orders numbers, booleans and text among each
+    # other, and returns lists and objects as text.
     if isinstance(wanted, datetime):
         wanted = _as_text(wanted)
     if isinstance(wanted, str):

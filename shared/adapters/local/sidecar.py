@@ -1,4 +1,4 @@
-"""The hidden file beside an object on a directory: what the file itself cannot tell."""
+"""The hidden file beside an object in a directory, with what the file itself cannot store."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from typing import Any
 
 from shared.core.ports import StoredObject
 
-#: Starts the name of each file that is ours alone: sidecars and unfinished copies.
+#: Prefix of the storage's own files: sidecars and unfinished copies.
 HIDDEN = ".audio-pipeline."
 UNFINISHED = ".tmp"
 
 
 def hidden_path(path: Path, ending: str) -> Path:
-    """Return a hidden name beside ``path``, short however long the object's name is."""
+    """Return a hidden path beside ``path``, of a fixed length."""
     digest = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:32]
     return path.with_name(f"{HIDDEN}{digest}{ending}")
 
 
 def sidecar_path(path: Path) -> Path:
-    """Return where the sidecar of the object at ``path`` lies."""
+    """Return the path of the sidecar of the object at ``path``."""
     return hidden_path(path, ".json")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Version:
-    """One state of an object; ``mtime_ns`` and ``bytes`` tell it from the others."""
+    """One version of an object, identified by ``mtime_ns`` and ``bytes``."""
 
     content_type: str
     cache_control: str
@@ -45,7 +45,7 @@ class Version:
 
     @classmethod
     def of_foreign(cls, path: Path, status: os.stat_result, crc32c: str) -> Version:
-        """Return what can be told of a file that has no sidecar, or not this one."""
+        """Describe a file that has no sidecar, or one for other content."""
         return cls(
             bytes=status.st_size,
             crc32c=crc32c,
@@ -56,7 +56,7 @@ class Version:
         )
 
     def describe(self, name: str) -> StoredObject:
-        """Return this state of the object ``name`` as the port describes it."""
+        """Return this version of the object ``name`` as the port's type."""
         return StoredObject(
             name=name,
             bytes=self.bytes,
@@ -70,18 +70,18 @@ class Version:
 
 @dataclass(frozen=True)
 class Sidecar:
-    """The states that the object may be in: the newest, and the one that it replaces.
+    """The versions that the object may have: the newest, and the one that it replaces.
 
-    It is written before the object, which comes and changes by a rename. So after a crash
-    in between, one of the states is still the true one; a sidecar without an object is a
-    claim on its name. None at all: its writer died while it made the claim.
+    The sidecar is written before the object, which is created and replaced by a rename. So
+    after a crash in between, one of the versions is the true one; a sidecar without an
+    object is a claim on its name. No versions: its writer died while making the claim.
     """
 
     versions: tuple[Version, ...] = ()
 
     @property
     def key(self) -> str | None:
-        """The ``key`` of what was last written, or about to be."""
+        """The ``key`` of the newest version."""
         return self.versions[0].metadata.get("key") if self.versions else None
 
     @property
@@ -90,11 +90,11 @@ class Sidecar:
         return max((version.generation for version in self.versions), default=0)
 
     def only(self, generation: int) -> tuple[Version, ...]:
-        """Return the states of that generation: one, or none."""
+        """Return the version of that generation, or nothing."""
         return tuple(version for version in self.versions if version.generation == generation)
 
     def by_status(self, status: os.stat_result) -> Version | None:
-        """Return the one state with the size and time of the file, if there is just one."""
+        """Return the version with the file's size and mtime, if there is exactly one."""
         found = [
             version
             for version in self.versions
@@ -103,12 +103,12 @@ class Sidecar:
         return found[0] if len(found) == 1 else None
 
     def by_checksum(self, size: int, crc32c: str) -> Version | None:
-        """Return the newest state with these bytes, whose time may have been lost in a copy."""
+        """Return the newest version with these bytes; a copy of the file may lose its mtime."""
         matching = (v for v in self.versions if (v.bytes, v.crc32c) == (size, crc32c))
         return next(matching, None)
 
     def encode(self, path: Path) -> bytes:
-        """Return the text of the sidecar of the object at ``path``."""
+        """Return the content of the sidecar of the object at ``path``."""
         body = {
             "schema": 1,
             "file": path.name,

@@ -1,4 +1,4 @@
-"""Recordings on this machine: files that a person names, or a folder that is watched."""
+"""Recordings on this machine: named files, or the files of a watched folder."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class LocalFile:
     def __init__(self, path: Path, revision: str | None = None) -> None:
         self._path = path
         self._lock = threading.Lock()
-        with _told_plainly(path):
+        with _translate_errors(path):
             # Opening a pipe would wait for a writer without O_NONBLOCK.
             self._fd: int | None = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
@@ -56,7 +56,7 @@ class LocalFile:
 
     @property
     def local_path(self) -> Path | None:
-        """Where the file lies."""
+        """Path of the file."""
         return self._path
 
     def read(self, offset: int, length: int) -> bytes:
@@ -76,25 +76,25 @@ class LocalFile:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def check_unchanged(self) -> None:
-        """Compare the file, as it lies at its path now, with the revision.
+        """Compare the file that is at its path now with the revision.
 
         Raises ``PermanentError`` (``superseded``, ``gone``, ``forbidden``).
         """
-        with _told_plainly(self._path):
+        with _translate_errors(self._path):
             self._require_unchanged(self._path.stat())
         if self._fd is not None:
-            # One that was replaced by another of the same revision may have changed before.
+            # A replacement may have the same revision while our open file changed.
             self._require_unchanged(os.fstat(self._fd))
 
     def close(self) -> None:
-        """Close the file; reads raise ``ValueError`` from now on. Idempotent."""
+        """Close the file; later reads raise ``ValueError``. Idempotent."""
         with self._lock:
             fd, self._fd = self._fd, None
         if fd is not None:
             os.close(fd)
 
     def _pread(self, offset: int, length: int) -> bytes:
-        # The lock keeps the number from being another file's by the time it is used.
+        # Without the lock, close() could free the descriptor for another file meanwhile.
         with self._lock:
             if self._fd is None:
                 raise ValueError("read of a closed file")
@@ -116,11 +116,11 @@ class LocalSources:
     The path is percent-encoded where it is not UTF-8 (``shared.core.naming.encode_path``).
 
     Args:
-        root: The folder that ``list`` looks through, or ``None``.
-        files: More files, or single ones instead of a folder; each is listed whatever it
-            is called.
-        exclude: Folders that ``list`` leaves out with all that lies under them, such as
-            the one that the audio goes to.
+        root: The folder that ``list`` scans, or ``None``.
+        files: Single files, in addition to the folder or instead of one; listed whatever
+            their names are.
+        exclude: Folders that ``list`` skips with everything below, such as the output
+            folder.
     """
 
     def __init__(
@@ -139,7 +139,7 @@ class LocalSources:
 
         Raises ``PermanentError`` (``gone``, ``forbidden``, ``not_a_recording``).
         """
-        with _told_plainly(path):
+        with _translate_errors(path):
             found = path.stat()
         _require_file(path, found)
         return _describe(path, found)
@@ -149,12 +149,12 @@ class LocalSources:
         return LocalFile(Path(os.fsdecode(decode_path(item.source_id))), item.revision)
 
     def list(self) -> Iterator[SourceFile]:
-        """Yield the recordings: the files that were named, and what lies under the folder.
+        """Yield the named files, then the recordings below the folder.
 
-        Under the folder these are left out: hidden files and folders, empty files,
-        symbolic links, names without an extension of sound or video, and the excluded
-        folders. What cannot be read, a named file or a folder, is logged and left out;
-        ``OSError`` is raised when the root itself cannot be.
+        Below the folder these are skipped: hidden files and folders, empty files, symbolic
+        links, names without an audio or video extension, and the excluded folders. A named
+        file or a subfolder that cannot be read is logged and skipped; ``OSError`` is raised
+        if the root itself cannot be read.
         """
         for path in self._files:
             try:
@@ -163,7 +163,7 @@ class LocalSources:
                 _log.warning("%s", error)
         if self._root is not None and not self._is_excluded(self._root):
             with os.scandir(self._root):
-                pass  # os.walk would take a missing root for an empty one
+                pass  # os.walk would silently treat a missing root as empty
             yield from self._found(self._root)
 
     def _found(self, root: Path) -> Iterator[SourceFile]:
@@ -180,7 +180,7 @@ class LocalSources:
         return any(str(parent) in self._excluded for parent in (path, *path.parents))
 
     def _enters(self, folder: str, name: str) -> bool:
-        # The folder was reached without a link, so only the root's own path may hold one.
+        # The folder was reached without a link, so only the root's own path may contain one.
         path = os.path.join(os.path.realpath(folder), name)  # noqa: PTH118 - not UTF-8, maybe
         return not name.startswith(".") and path not in self._excluded
 
@@ -191,7 +191,7 @@ def _recording(path: Path) -> os.stat_result | None:
     try:
         found = path.lstat()
     except OSError:
-        return None  # it went away while the folder was read
+        return None  # it was removed while the folder was read
     return found if stat.S_ISREG(found.st_mode) and found.st_size else None
 
 
@@ -208,7 +208,7 @@ def _describe(path: Path, found: os.stat_result) -> SourceFile:
 
 
 def _absolute(path: Path) -> Path:
-    # What ".." means after a link only the file system knows; other links keep their names.
+    # Only the file system knows what ".." means after a link; other links keep their names.
     return path.parent.resolve() / path.name if ".." in path.parts else path.absolute()
 
 
@@ -239,14 +239,14 @@ def _require_file(path: Path, found: os.stat_result) -> None:
 
 
 @contextmanager
-def _told_plainly(path: Path) -> Iterator[None]:
+def _translate_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except (FileNotFoundError, NotADirectoryError) as error:
         raise PermanentError(Code.GONE, f"There is no file {_shown(path)}.") from error
     except PermissionError as error:
-        raise PermanentError(Code.FORBIDDEN, f"{_shown(path)} may not be read.") from error
+        raise PermanentError(Code.FORBIDDEN, f"Permission denied: {_shown(path)}.") from error
 
 
 def _log_unreadable(error: OSError) -> None:
-    _log.warning("a folder cannot be read and is left out: %s", error)
+    _log.warning("skipping a folder that cannot be read: %s", error)

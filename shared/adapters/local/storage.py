@@ -1,4 +1,4 @@
-"""A bucket on a directory: plain files that people can browse, with a bucket's guarantees."""
+"""Object storage in a directory: plain files that people can browse, with a bucket's guarantees."""
 
 from __future__ import annotations
 
@@ -25,14 +25,20 @@ from shared.adapters.local.sidecar import (
     hidden_path,
     sidecar_path,
 )
-from shared.adapters.objects import check_lifetime, check_name, encode_crc32c
-from shared.core.errors import ConfigurationError, ConflictError, ObjectExistsError
+from shared.adapters.objects import (
+    check_generation,
+    check_lifetime,
+    check_name,
+    encode_crc32c,
+    is_replay,
+)
+from shared.core.errors import ConfigurationError, ObjectExistsError
 from shared.core.ports import StoredObject
 
-#: An unfinished copy that nobody has written to for so long belongs to a dead process.
+#: An unfinished copy that was not written to for this long belongs to a dead process.
 ABANDONED_AFTER_S = 3600.0
 
-#: So old must an unreadable claim be to be taken over where the file system has no locks.
+#: Where the file system has no locks, an unreadable claim this old may be taken over.
 _CLAIM_TIMEOUT_S = 60.0
 
 
@@ -44,19 +50,19 @@ class _Staged:
 
 
 class FilesystemStorage:
-    """``ports.Storage`` on the directory ``root``, made at the first write.
+    """``ports.Storage`` in the directory ``root``, created at the first write.
 
-    A write is a hidden copy beside the object, ``fsync``, a sidecar (its name is made with
-    ``O_EXCL``: the claim on the object's name), a rename, ``fsync`` of the directory. The
-    sidecar keeps what the file cannot: content type, metadata, checksum, generation. A file
-    that lies there without one is an object too, of nobody's key; it is read to describe it.
+    A write makes a hidden copy beside the object, ``fsync``, a sidecar (created with
+    ``O_EXCL``, which claims the object's name), a rename, and ``fsync`` of the directory.
+    The sidecar stores what the file cannot: content type, metadata, checksum, generation.
+    A file without a sidecar is an object too, without a key; it is read to describe it.
 
-    Between processes of one machine all conditions hold, through a lock on the directory.
-    On a mount without locks, or shared by machines, creating is as exclusive as ``O_EXCL``
-    is there, and two replacements of one generation at the same moment can both succeed.
-    No hard links are used. Symbolic links are not followed out of ``root``, nor listed.
+    A lock on the directory enforces all conditions between processes of one machine. On a
+    mount without locks, or one shared by machines, creation is as exclusive as ``O_EXCL``
+    is there, and two concurrent replacements of one generation can both succeed. No hard
+    links are used. Symbolic links are not listed, and not followed out of ``root``.
 
-    ``fsync=False`` is for tests and scratch directories: a loss of power may undo a write.
+    ``fsync=False`` is for tests and scratch directories: a power loss may undo a write.
     """
 
     def __init__(self, root: Path, fsync: bool = True) -> None:
@@ -80,9 +86,9 @@ class FilesystemStorage:
     ) -> StoredObject:
         """Write an object whole, under the conditions of ``ports.Storage.put``.
 
-        The content is copied, in 1 MiB of memory. Raises ``TransientError`` when the disk
-        is full, ``ObjectExistsError`` also for a directory of that name, ``ValueError`` for
-        a name that the file system cannot hold.
+        The content is copied, in 1 MiB of memory. Raises ``TransientError`` if the disk is
+        full, ``ObjectExistsError`` also for a directory of that name, and ``ValueError``
+        for a name that is too long for the file system.
         """
         path = self._path(name)
         wanted = Version(
@@ -90,7 +96,7 @@ class FilesystemStorage:
             cache_control=cache_control,
             metadata=dict(metadata or {}),
         )
-        with _opened(content) as source, directory.translated(name, self.root):
+        with _opened(content) as source, directory.translate_errors(name, self.root):
             self._make_root()
             self._make_directory(path.parent)
             self._sweep(path.parent)
@@ -113,14 +119,14 @@ class FilesystemStorage:
         """Yield the objects whose names start with ``prefix``, sorted by name."""
         parent = prefix.rpartition("/")[0]
         try:
-            # The path of a name below it, since it is the directories that may lead out.
+            # The path of a name below it, since only directories may be links that lead out.
             start = self._path(f"{parent}/x").parent if parent else self.root
         except ValueError:  # no object can have such a name
             return
         yield from self._walk(start, f"{parent}/" if parent else "", prefix)
 
     def delete(self, name: str, *, if_generation: int | None = None) -> None:
-        """Remove an object; one that is not there is success. Raises ``ConflictError``."""
+        """Remove an object; succeeds if there is none. Raises ``ConflictError``."""
         path = self._path(name)
         if not path.parent.is_dir():
             return
@@ -129,7 +135,7 @@ class FilesystemStorage:
                 there = self._describe(path, name)
                 if there is None:
                     return
-                _check_generation(name, there, if_generation)
+                check_generation(name, there, if_generation)
             self._remove(path)
 
     def signed_url(self, name: str, lifetime: timedelta) -> str:
@@ -138,11 +144,11 @@ class FilesystemStorage:
         return self.url(name)
 
     def check(self) -> None:
-        """Raise unless a file can be written in the directory, which is made if need be.
+        """Raise unless a file can be written to the directory, which is created if missing.
 
-        ``ConfigurationError`` when that is not allowed, ``TransientError`` when it is full.
+        ``ConfigurationError`` if that is not permitted, ``TransientError`` if the disk is full.
         """
-        with directory.translated("a test file", self.root):
+        with directory.translate_errors("a test file", self.root):
             self._make_root()
             try:
                 with self._staged(self.root / "check", BytesIO(b"x")):
@@ -156,11 +162,11 @@ class FilesystemStorage:
 
     def _path(self, name: str) -> Path:
         if any(part.startswith(HIDDEN) for part in check_name(name).split("/")):
-            raise ValueError(f"a name that is kept for the storage itself: {name[:200]!r}")
+            raise ValueError(f"a name reserved for the storage itself: {name[:200]!r}")
         path = self.root / name
         parent = Path(os.path.realpath(path.parent))
         if not parent.is_relative_to(os.path.realpath(self.root)):
-            raise ValueError(f"a name that leads out of {self.root}: {name[:200]!r}")
+            raise ValueError(f"a name outside {self.root}: {name[:200]!r}")
         return path
 
     def _walk(self, where: Path, above: str, prefix: str) -> Iterator[StoredObject]:
@@ -177,8 +183,8 @@ class FilesystemStorage:
     # ── reading ──
 
     def _describe(self, path: Path, name: str) -> StoredObject | None:
-        # The file first, then the sidecar: a writer writes them the other way round, so the
-        # sidecar that is read knows the file, unless that changed again meanwhile.
+        # The file first, then the sidecar: a writer writes the sidecar first, so the sidecar
+        # read here describes the file, unless the file changed again meanwhile.
         status = directory.file_status(path)
         while status is not None:
             sidecar = Sidecar.read(path) or Sidecar()
@@ -216,7 +222,7 @@ class FilesystemStorage:
         try:
             yield self._copy(source, staged)
         finally:
-            staged.unlink(missing_ok=True)  # the rename has taken it away if all went well
+            staged.unlink(missing_ok=True)  # after a successful rename it is gone already
 
     def _copy(self, source: BinaryIO, target: Path) -> _Staged:
         size = crc = 0
@@ -241,7 +247,7 @@ class FilesystemStorage:
     ) -> StoredObject:
         while True:
             there, before = self._describe(path, name), Sidecar.read(path)
-            if there and if_generation == 0 and _is_replay(there, wanted):
+            if there and if_generation == 0 and is_replay(there, wanted.metadata, wanted.crc32c):
                 return there
             _check_condition(path, name, wanted, if_generation, there, before, alone)
             stamped = _stamped(wanted, staged.path, there, before)
@@ -258,7 +264,7 @@ class FilesystemStorage:
             return True
         try:
             self._copy(content, sidecar_path(path))
-        except FileExistsError:  # only where there is no lock: another was faster
+        except FileExistsError:  # only without locks: another writer was faster
             return False
         except OSError:
             sidecar_path(path).unlink(missing_ok=True)
@@ -271,12 +277,12 @@ class FilesystemStorage:
             staged.replace(path)
         except OSError:
             if new:
-                sidecar_path(path).unlink(missing_ok=True)  # the name is not ours after all
+                sidecar_path(path).unlink(missing_ok=True)  # give the claimed name back
             raise
         self._sync(path.parent)
 
     def _remove(self, path: Path) -> None:
-        # The object first: what a crash leaves is a claim, which its key can take up again.
+        # The object first: a crash then leaves a claim, which the same key can take over.
         if directory.file_status(path):
             path.unlink(missing_ok=True)
         if not os.path.lexists(path):
@@ -303,13 +309,6 @@ def _opened(content: Path | bytes) -> Iterator[BinaryIO]:
         yield cast(BinaryIO, source)
 
 
-def _is_replay(there: StoredObject, wanted: Version) -> bool:
-    # Without a key nothing tells our own lost answer from somebody else's object.
-    key = wanted.metadata.get("key")
-    same_bytes = (there.bytes, there.crc32c) == (wanted.bytes, wanted.crc32c)
-    return same_bytes and key is not None and there.metadata.get("key") == key
-
-
 def _check_condition(
     path: Path,
     name: str,
@@ -320,7 +319,7 @@ def _check_condition(
     alone: bool,
 ) -> None:
     if if_generation:
-        _check_generation(name, there, if_generation)
+        check_generation(name, there, if_generation)
     elif if_generation == 0 and (
         os.path.lexists(path) or not _is_free(sidecar, path, wanted, alone)
     ):
@@ -332,20 +331,15 @@ def _is_free(sidecar: Sidecar | None, path: Path, wanted: Version, alone: bool) 
         return True
     if sidecar.versions:
         return sidecar.key == wanted.metadata.get("key")
-    # Nobody else is writing a claim while we have the lock, so its writer is dead.
+    # We have the lock, so nobody else is writing this claim: its writer is dead.
     return alone or time.time() - sidecar_path(path).stat().st_mtime > _CLAIM_TIMEOUT_S
-
-
-def _check_generation(name: str, there: StoredObject | None, generation: int) -> None:
-    if there is None or there.generation != generation:
-        raise ConflictError(f"{name} is not generation {generation} any more")
 
 
 def _stamped(
     wanted: Version, staged: Path, there: StoredObject | None, sidecar: Sidecar | None
 ) -> Version:
-    # The generation is the time of the write, kept rising, and the file's own time too, so
-    # that size and time tell which of the sidecar's states the file is in.
+    # The generation is the time of the write, always increasing, and becomes the file's
+    # mtime, so that size and mtime identify the sidecar's version that the file is at.
     used = max(there.generation if there else 0, sidecar.generation if sidecar else 0)
     generation = max(time.time_ns(), used + 1)
     os.utime(staged, ns=(generation, generation))

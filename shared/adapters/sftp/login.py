@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_ssh_private_key,
 )
 
-from shared.adapters.sftp.session import IN_FLIGHT, READ_BYTES, Session
+from shared.adapters.sftp.session import IN_FLIGHT, READ_BYTES, SftpSession
 from shared.config.parsers import SftpCredentials
 from shared.core.errors import ConfigurationError
 from shared.core.sftp_errors import ServerCode, ServerError, UnreachableError
@@ -56,7 +56,7 @@ logging.getLogger("paramiko").setLevel(logging.CRITICAL)
 class Connection:
     """A session that is logged in, and the SSH connection that carries it."""
 
-    session: Session
+    session: SftpSession
     _transport: Any
 
     @property
@@ -113,14 +113,14 @@ def _shake_hands(transport: Any, known: list[HostKey], server: str) -> None:
         raise UnreachableError(f"{server} did not answer as an SSH server: {error}") from error
 
 
-def _open_session(transport: Any) -> Session:
+def _open_session(transport: Any) -> SftpSession:
     transport.set_keepalive(_KEEPALIVE_S)
     channel = transport.open_session(
         window_size=_WINDOW_BYTES, max_packet_size=_PACKET_BYTES, timeout=CONNECT_S
     )
     channel.settimeout(ANSWER_S)
     channel.invoke_subsystem("sftp")
-    return Session(channel, ANSWER_S)
+    return SftpSession(channel, ANSWER_S)
 
 
 # Host keys, as "SSH_KNOWN_HOSTS FILE FORMAT" of sshd(8) describes them.

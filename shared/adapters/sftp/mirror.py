@@ -11,9 +11,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from shared.adapters.sftp.packets import Status, StatusError
+from shared.adapters.sftp.packets import SftpStatus, StatusError
 from shared.adapters.sftp.server import SftpServer
-from shared.adapters.sftp.session import FSYNC, POSIX_RENAME, Session
+from shared.adapters.sftp.session import FSYNC, POSIX_RENAME, SftpSession
 
 #: One write, which every server takes, and how many are on their way at once.
 _WRITE_BYTES = 32 << 10
@@ -41,7 +41,7 @@ class SftpMirror:
         self._server.call(lambda session: _put(session, path, unfinished, content), path)
 
 
-def _put(session: Session, path: bytes, unfinished: bytes, content: Path | bytes) -> None:
+def _put(session: SftpSession, path: bytes, unfinished: bytes, content: Path | bytes) -> None:
     _make_directories(session, posixpath.dirname(path))
     try:
         with io.BytesIO(content) if isinstance(content, bytes) else content.open("rb") as file:
@@ -54,7 +54,7 @@ def _put(session: Session, path: bytes, unfinished: bytes, content: Path | bytes
         raise
 
 
-def _upload(session: Session, path: bytes, file: BinaryIO) -> None:
+def _upload(session: SftpSession, path: bytes, file: BinaryIO) -> None:
     handle = session.open_write(path)
     written: deque[Future[bytes]] = deque()
     offset = 0
@@ -70,7 +70,7 @@ def _upload(session: Session, path: bytes, file: BinaryIO) -> None:
     session.close_handle(handle)
 
 
-def _rename(session: Session, old: bytes, new: bytes) -> None:
+def _rename(session: SftpSession, old: bytes, new: bytes) -> None:
     if POSIX_RENAME in session.extensions:
         session.extended(POSIX_RENAME, old, new)
         return
@@ -78,18 +78,18 @@ def _rename(session: Session, old: bytes, new: bytes) -> None:
     try:
         session.remove(new)
     except StatusError as error:
-        if error.code != Status.NO_SUCH_FILE:
+        if error.code != SftpStatus.NO_SUCH_FILE:
             raise
     session.rename(old, new)
 
 
-def _make_directories(session: Session, path: bytes) -> None:
+def _make_directories(session: SftpSession, path: bytes) -> None:
     if path in (b"", b"/", b"."):
         return
     try:
         session.stat(path)
     except StatusError as error:
-        if error.code != Status.NO_SUCH_FILE:
+        if error.code != SftpStatus.NO_SUCH_FILE:
             raise
         _make_directories(session, posixpath.dirname(path))
         with suppress(StatusError):  # another writer was faster, or the upload will tell

@@ -47,7 +47,7 @@ class Kind(IntEnum):
     EXTENDED = 200
 
 
-class Status(IntEnum):
+class SftpStatus(IntEnum):
     """What a server answers to a request that has no better answer."""
 
     OK = 0
@@ -62,7 +62,7 @@ class Status(IntEnum):
 
 
 class StatusError(Exception):
-    """The server has refused a request; ``code`` is one of ``Status``, or its own."""
+    """The server has refused a request; ``code`` is one of ``SftpStatus``, or its own."""
 
     def __init__(self, code: int, message: str) -> None:
         self.code = code
@@ -79,7 +79,7 @@ class Attributes:
 
 
 @dataclass(frozen=True)
-class Entry:
+class DirectoryEntry:
     """One name of a directory, with the attributes of the link where it is one."""
 
     name: bytes
@@ -160,7 +160,7 @@ def expect(packet: bytes, kind: int) -> Reply:
     reply = Reply(packet)
     if packet[0] == Kind.STATUS:
         code = reply.number()
-        if code != Status.OK or kind != Kind.STATUS:
+        if code != SftpStatus.OK or kind != Kind.STATUS:
             message = reply.text().decode("utf-8", "replace") if reply.has_more else ""
             raise StatusError(code, message)
     elif packet[0] != kind:

@@ -11,8 +11,8 @@ from typing import TypeVar
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from shared.adapters.sftp.login import Connection, connect
-from shared.adapters.sftp.packets import Status, StatusError
-from shared.adapters.sftp.session import Session
+from shared.adapters.sftp.packets import SftpStatus, StatusError
+from shared.adapters.sftp.session import SftpSession
 from shared.config.parsers import SftpCredentials
 from shared.core.errors import Code, PermanentError, TransientError, is_transient
 from shared.core.naming import encode_path
@@ -49,7 +49,7 @@ class SftpServer:
         self._idle_since = 0.0
         self._lock = threading.Lock()
 
-    def call(self, operation: Callable[[Session], T], path: bytes) -> T:
+    def call(self, operation: Callable[[SftpSession], T], path: bytes) -> T:
         """Return what ``operation`` returns, tried again on a new connection where one broke.
 
         Raises ``UnreachableError``, ``ServerError``, ``PermanentError`` (``gone``,
@@ -64,9 +64,9 @@ class SftpServer:
         result: T = retrying(self.once, operation, path)
         return result
 
-    def once(self, operation: Callable[[Session], T], path: bytes) -> T:
+    def once(self, operation: Callable[[SftpSession], T], path: bytes) -> T:
         """Do the same, once."""
-        with self.used(), told_plainly(path):
+        with self.used(), translate_errors(path):
             return operation(self._session())
 
     @contextmanager
@@ -91,7 +91,7 @@ class SftpServer:
         if connection:
             connection.close()
 
-    def _session(self) -> Session:
+    def _session(self) -> SftpSession:
         with self._lock:
             connection = self._connection
             stale = self._users == 1 and time.monotonic() - self._idle_since > IDLE_S
@@ -117,14 +117,14 @@ class SftpServer:
 
 
 @contextmanager
-def told_plainly(path: bytes) -> Iterator[None]:
+def translate_errors(path: bytes) -> Iterator[None]:
     """Raise the server's refusals about ``path`` as errors of ours."""
     try:
         yield
     except StatusError as error:
         shown = encode_path(path)
-        if error.code == Status.NO_SUCH_FILE:
+        if error.code == SftpStatus.NO_SUCH_FILE:
             raise PermanentError(Code.GONE, f"the server has no {shown} any more") from error
-        if error.code == Status.PERMISSION_DENIED:
+        if error.code == SftpStatus.PERMISSION_DENIED:
             raise PermanentError(Code.FORBIDDEN, f"the server lets nobody read {shown}") from error
         raise TransientError(f"the server cannot read {shown}: {error}") from error

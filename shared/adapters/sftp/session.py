@@ -18,10 +18,10 @@ from typing import Any
 
 from shared.adapters.sftp.packets import (
     Attributes,
-    Entry,
+    DirectoryEntry,
     Kind,
     Reply,
-    Status,
+    SftpStatus,
     StatusError,
     attributes,
     expect,
@@ -50,7 +50,7 @@ POSIX_RENAME = b"posix-rename@openssh.com"
 FSYNC = b"fsync@openssh.com"
 
 
-class Session:
+class SftpSession:
     """One SFTP session; threads share it. Every call raises ``UnreachableError`` once it broke.
 
     Args:
@@ -156,7 +156,7 @@ class Session:
         """Wait for the answer to ``write``; raises ``StatusError`` when it was refused."""
         expect(self._result(future), Kind.STATUS)
 
-    def entries(self, path: bytes) -> Iterator[Entry]:
+    def entries(self, path: bytes) -> Iterator[DirectoryEntry]:
         """Yield what is in a directory, a page of the server's at a time."""
         handle = self._answer(Kind.OPENDIR, text(path), want=Kind.HANDLE).text()
         try:
@@ -185,17 +185,17 @@ class Session:
 
     # Requests and answers.
 
-    def _page(self, handle: bytes) -> list[Entry]:
+    def _page(self, handle: bytes) -> list[DirectoryEntry]:
         try:
             reply = self._answer(Kind.READDIR, text(handle), want=Kind.NAME)
         except StatusError as error:
-            if error.code == Status.EOF:
+            if error.code == SftpStatus.EOF:
                 return []
             raise
         page = []
         for _ in range(reply.number()):
             name, _long = reply.text(), reply.text()
-            page.append(Entry(name, attributes(reply)))
+            page.append(DirectoryEntry(name, attributes(reply)))
         return page
 
     def _ask(self, handle: bytes, offset: int, length: int) -> Future[bytes]:
@@ -209,7 +209,7 @@ class Session:
         try:
             return expect(self._result(answer), Kind.DATA).view()
         except StatusError as error:
-            if error.code == Status.EOF:
+            if error.code == SftpStatus.EOF:
                 return memoryview(b"")
             raise
 

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from shared.adapters.sftp.packets import Attributes, Entry, Status, StatusError
-from shared.adapters.sftp.server import SftpServer, told_plainly
-from shared.adapters.sftp.session import Session
+from shared.adapters.sftp.packets import Attributes, DirectoryEntry, SftpStatus, StatusError
+from shared.adapters.sftp.server import SftpServer, translate_errors
+from shared.adapters.sftp.session import SftpSession
 from shared.core.errors import Code, PermanentError
 from shared.core.filetypes import is_sound, mime_type
 from shared.core.message import Source, SourceFile
@@ -97,10 +97,10 @@ class SftpSources:
         except PermanentError:
             return b""  # it is made with the first file that is put there
 
-    def _real_root(self, session: Session) -> bytes:
+    def _real_root(self, session: SftpSession) -> bytes:
         found = session.stat(self._root)
         if found.mode is not None and not stat.S_ISDIR(found.mode):
-            raise StatusError(Status.NO_SUCH_FILE, "not a directory")
+            raise StatusError(SftpStatus.NO_SUCH_FILE, "not a directory")
         return session.real_path(self._root)
 
     def _unusable(self, code: Code) -> ServerError:
@@ -113,12 +113,12 @@ class SftpSources:
             ServerCode.MISSING_DIRECTORY, f"there is no source directory {root} on the server"
         )
 
-    def _entries(self, folder: bytes) -> Iterator[Entry]:
+    def _entries(self, folder: bytes) -> Iterator[DirectoryEntry]:
         path = posixpath.join(self._root, folder)
         session = self._server.call(lambda session: session, path)
         try:
             # Not tried again half-way: what came already would come twice.
-            with told_plainly(path):
+            with translate_errors(path):
                 if not folder or _is_directory(session.lstat(path)):
                     yield from _visible(session, path)
         except PermanentError as error:
@@ -137,7 +137,7 @@ class SftpFile:
         self._path = path
         self._revision = revision
         self._lock = threading.Lock()
-        self._opened: tuple[Session, bytes] | None = None
+        self._opened: tuple[SftpSession, bytes] | None = None
         self._closed = False
         self._use = server.used()
         self._use.__enter__()
@@ -183,7 +183,7 @@ class SftpFile:
             session.forget(handle)
         self._use.__exit__(None, None, None)
 
-    def _handle(self, session: Session) -> bytes:
+    def _handle(self, session: SftpSession) -> bytes:
         """Return the handle on this connection; another one has others."""
         with self._lock:
             if self._closed:
@@ -206,14 +206,14 @@ class SftpFile:
         )
 
 
-def _visible(session: Session, path: bytes) -> Iterator[Entry]:
+def _visible(session: SftpSession, path: bytes) -> Iterator[DirectoryEntry]:
     for entry in session.entries(path):
         # A name with a slash is none; only a server that means harm would send it.
         if not entry.name or entry.name.startswith(b".") or not _BARRED.isdisjoint(entry.name):
             continue
         if entry.attributes.mode is None:
             # Some servers tell nothing of a file until they are asked for it.
-            yield Entry(entry.name, session.lstat(posixpath.join(path, entry.name)))
+            yield DirectoryEntry(entry.name, session.lstat(posixpath.join(path, entry.name)))
         else:
             yield entry
 
@@ -222,7 +222,7 @@ def _is_directory(found: Attributes) -> bool:
     return stat.S_ISDIR(found.mode or 0)
 
 
-def _is_source(entry: Entry) -> bool:
+def _is_source(entry: DirectoryEntry) -> bool:
     return stat.S_ISREG(entry.attributes.mode or 0) and is_sound(_shown(entry.name))
 
 

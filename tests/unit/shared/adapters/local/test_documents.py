@@ -243,7 +243,7 @@ def test_another_programs_database_is_refused_and_kept(tmp_path: Path) -> None:
     connection.close()
     before = path.read_bytes()
     problem = refusal(lambda: SQLiteDocuments(path).create("recordings", "a", {}))
-    assert problem == f"{path} is the database of another program"
+    assert problem == f"{path} is a database of another program"
     assert path.read_bytes() == before
 
 
@@ -260,12 +260,12 @@ def test_a_damaged_database_is_refused(documents: SQLiteDocuments) -> None:
 
 def test_a_directory_in_the_place_of_the_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "tracker.db").mkdir()
-    assert "cannot be opened" in refusal(SQLiteDocuments(tmp_path / "tracker.db").check)
+    assert "cannot open" in refusal(SQLiteDocuments(tmp_path / "tracker.db").check)
 
 
 def test_a_directory_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     (tmp_path / "audio").write_text("a file")
-    assert "cannot be opened" in refusal(SQLiteDocuments(tmp_path / "audio" / "tracker.db").check)
+    assert "cannot open" in refusal(SQLiteDocuments(tmp_path / "audio" / "tracker.db").check)
 
 
 def test_a_disk_that_may_not_be_written_is_refused(small_disk: Path) -> None:
@@ -313,7 +313,7 @@ def test_a_time_without_a_zone_is_refused(documents: SQLiteDocuments) -> None:
 
 @pytest.mark.parametrize("value", [{1, 2}, b"bytes", object()])
 def test_what_json_cannot_say_is_refused(documents: SQLiteDocuments, value: object) -> None:
-    with pytest.raises(TypeError, match="no place in a document"):
+    with pytest.raises(TypeError, match="cannot contain"):
         documents.create("recordings", "a", {"x": value})
 
 
@@ -375,10 +375,10 @@ def test_the_queries_of_the_tracker_use_an_index(
     documents: SQLiteDocuments, where: Any, order_by: str | None, index: str
 ) -> None:
     asked: list[str] = []
-    with documents._session().use() as connection:
+    with documents._connection().use() as connection:
         connection.set_trace_callback(asked.append)
     list(documents.find("recordings", *where, order_by=order_by, descending=True, limit=20))
-    with documents._session().use() as connection:
+    with documents._connection().use() as connection:
         connection.set_trace_callback(None)
         plan = connection.execute(f"EXPLAIN QUERY PLAN {asked[-1]}").fetchall()
     assert index in str(plan)

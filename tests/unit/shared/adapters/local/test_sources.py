@@ -128,7 +128,7 @@ def test_a_removed_file_is_gone(recording: Path) -> None:
     source.close()
 
 
-def test_permission_is_told_as_forbidden(recording: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_permission_is_forbidden(recording: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> int:
         raise PermissionError(13, "Permission denied")
 
@@ -136,7 +136,7 @@ def test_permission_is_told_as_forbidden(recording: Path, monkeypatch: pytest.Mo
     with pytest.raises(PermanentError) as error:
         LocalFile(recording)
     assert code_of(error) == Code.FORBIDDEN
-    assert "may not be read" in error.value.message
+    assert "Permission denied" in error.value.message
 
 
 def test_a_folder_or_a_pipe_is_no_recording(tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def test_a_name_too_long_for_the_disk_is_refused_and_read_as_absent(
     storage: FilesystemStorage,
 ) -> None:
     name = "x" * 256
-    with pytest.raises(ValueError, match="longer than"):
+    with pytest.raises(ValueError, match="too long for"):
         put(storage, name=name)
     assert storage.stat(name) is None
     assert files(storage) == []
@@ -141,7 +141,7 @@ def test_a_symbolic_link_leads_nowhere_outside(storage: FilesystemStorage, tmp_p
         lambda: storage.delete("link/secret"),
     ]
     for call in calls:
-        with pytest.raises(ValueError, match="leads out of"):
+        with pytest.raises(ValueError, match="outside"):
             call()
     assert list(storage.list()) == []
     assert list(storage.list("link/")) == []
@@ -173,7 +173,7 @@ def test_the_root_itself_may_be_a_link(tmp_path: Path) -> None:
 
 def test_our_own_names_are_not_given_away(storage: FilesystemStorage) -> None:
     put(storage)
-    with pytest.raises(ValueError, match="kept for the storage"):
+    with pytest.raises(ValueError, match="reserved for the storage"):
         put(storage, name=f"dev/2025/04/{sidecar_path(Path(NAME)).name}")
 
 
