@@ -135,7 +135,7 @@ class SQLiteDocuments:
 
     def _aggregate(self, function: str, collection: str, where: Sequence[Where]) -> Any:
         matching, values = _all_of(collection, [_condition(*one) for one in where])
-        with self._session().use() as connection:
+        with self._connection().use() as connection:
             return connection.execute(
                 f"SELECT {function} FROM documents WHERE {matching}",  # noqa: S608
                 values,
