@@ -1,4 +1,4 @@
-"""Ctrl-C and requests to end: the first asks the work to stop in order, the second insists."""
+"""Ctrl-C and SIGTERM: the first one stops the work cleanly, a second one quits."""
 
 from __future__ import annotations
 
@@ -6,47 +6,66 @@ import os
 import select
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
+
+from cli import exits
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
+#: How long a second signal waits for the cleanup before it ends the process.
+_QUIT_AFTER_S = 1.0
+
 
 class Stop:
-    """Whether we were asked to stop. Threads may share it."""
+    """Whether a stop was requested. Threads may share it."""
 
     def __init__(self) -> None:
-        self._asked = False
-        # Not an Event: its lock may be held by the very code that the handler interrupts.
+        self._requested = False
+        # Not an Event: the code that the handler interrupts may hold its lock.
         self._readable, self._writable = os.pipe()
         os.set_blocking(self._writable, False)
 
     def requested(self) -> bool:
-        """Tell whether we were asked to stop."""
-        return self._asked
+        """Return whether a stop was requested."""
+        return self._requested
 
     def wait(self, seconds: float) -> bool:
-        """Wait, or less if asked to stop; tells whether we were."""
-        if not self._asked:
+        """Wait, or less when a stop is requested; return whether it was."""
+        if not self._requested:
             select.select([self._readable], [], [], max(0.0, seconds))
-        return self._asked
+        return self._requested
 
     @contextmanager
     def on_signals(self) -> Iterator[None]:
-        """Take the signals inside the block; a second one raises ``KeyboardInterrupt``."""
+        """Handle the signals inside the block; a second one raises ``KeyboardInterrupt``."""
         before = {number: signal.getsignal(number) for number in _SIGNALS}
         if before[signal.SIGHUP] is signal.SIG_IGN:
-            del before[signal.SIGHUP]  # nohup: the terminal may go, the work stays
+            del before[signal.SIGHUP]  # nohup: the work outlives the terminal
         for number in before:
             signal.signal(number, self._handle)
         try:
             yield
         finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def _handle(self, _number: int, _frame: FrameType | None) -> None:
-        if self._asked:
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
+        if self._requested:
+            # The cleanup may be blocked by a silent server; it gets one second.
+            signal.signal(signal.SIGALRM, lambda *_: os._exit(exits.INTERRUPTED))
+            signal.setitimer(signal.ITIMER_REAL, _QUIT_AFTER_S)
             raise KeyboardInterrupt
-        self._asked = True
+        self._requested = True
         os.write(self._writable, b"x")
+        again = "; press Ctrl-C again to quit at once" if number == signal.SIGINT else ""
+        _say(f"stopping{again}")
+
+
+def _say(text: str) -> None:
+    """Write a line to standard error, below a progress bar if one is drawn there."""
+    # Not through a console: the handler may have interrupted it while it held its lock.
+    with suppress(OSError):
+        clear = "\r\x1b[2K" if os.isatty(2) else ""
+        os.write(2, f"{clear}{text}\n".encode())

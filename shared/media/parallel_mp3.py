@@ -124,7 +124,8 @@ class ParallelEncoder:
         """Unblock every thread; ``run`` raises the first error that came here."""
         self._results.fail(error)
         self._job.stop(error if isinstance(error, Exception) else TransientError(repr(error)))
-        self._room.release(1 << 20)
+        # Only the reader waits for room, and it checks the job before it waits again.
+        self._room.release()
         for segment in list(self._begun):
             segment.blocks.put(None)
         for _ in range(self._workers):

@@ -1,5 +1,7 @@
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -16,6 +18,30 @@ def test_the_first_signal_asks_and_the_second_insists() -> None:
         assert stop.requested()
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_it_says_at_once_that_it_stops(capfd: pytest.CaptureFixture[str]) -> None:
+    with Stop().on_signals():
+        os.kill(os.getpid(), signal.SIGINT)
+        assert capfd.readouterr().err == "stopping; press Ctrl-C again to quit at once\n"
+
+
+def test_a_second_signal_ends_a_cleanup_that_hangs() -> None:
+    program = (
+        "import time\nfrom cli.stop import Stop\n"
+        "with Stop().on_signals():\n"
+        "    print('ready', flush=True)\n"
+        "    try:\n        time.sleep(60)\n    finally:\n        time.sleep(60)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ready\n"
+    for _ in range(2):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.2)  # two signals at one moment are one
+
+    assert process.wait(timeout=30) == 130
+    process.stdout.close()
 
 
 def test_waiting_ends_with_the_signal() -> None:
