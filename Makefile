@@ -4,6 +4,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
+PYTEST := $(BIN)/python -m pytest
+WORKERS ?= logical
+# A file runs in one process, since its tests share fixtures; tests/conftest.py sets the order.
+PARALLEL := --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder
 EXTRAS := drive-watch,extract-audio,sftp-compress,dashboard,cli,dev
 CHECKOV := checkov==3.3.30
 FAKE_GCS := github.com/fsouza/fake-gcs-server@v1.56.1
@@ -11,7 +15,7 @@ OLD_PYTHON := audio-pipeline needs Python 3.11 to 3.14; name one: make setup PYT
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test test-tools lint types format bench constraints requirements deploy destroy clean
+.PHONY: help setup run check test unit test-tools lint types format bench constraints requirements deploy destroy clean
 
 help: ## Explain every target
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -35,8 +39,14 @@ run: setup ## Extract the audio of a sample meeting, or of FILE=meeting.mp4
 	else file=$$($(BIN)/python -m cli.demo.sample sample) || exit; fi; \
 	$(BIN)/audio-pipeline extract -- "$$file"
 
-test: setup ## Run all tests; those whose tools are missing are skipped and say so
-	$(BIN)/python -m pytest
+check: lint types unit ## Run what a change needs before it is committed: lint, types and unit tests
+
+test: setup ## Run all tests (WORKERS=4 at a time); a test whose tool is missing is skipped
+	$(PYTEST) $(PARALLEL) -m 'not alone'
+	$(PYTEST) -m alone
+
+unit: setup ## Run the unit tests
+	$(PYTEST) $(PARALLEL) tests/unit
 
 test-tools: ## Install what some tests need beyond Python: sshd, Chromium, Java, emulators, scanners
 	@PYTHON='$(PYTHON)' sh tests/tools.sh '$(FAKE_GCS)' "$(CURDIR)/.tools/bin" '$(CHECKOV)'

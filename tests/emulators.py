@@ -1,12 +1,14 @@
-"""The emulators that the tests run against: each is started once, when a test first asks for it.
+"""The emulators that the tests run against, one of each for all workers of a test run.
 
-Google's Firestore and Pub/Sub emulators come with the Google Cloud CLI; they are run by
-``java`` itself, since ``gcloud`` adds seconds and leaves its child behind when it is ended.
+Google's Firestore and Pub/Sub emulators come with the Google Cloud CLI. The tests run them with
+``java``, since ``gcloud`` adds seconds and leaves its child behind when it is stopped.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -23,12 +25,15 @@ from typing import NoReturn
 import pytest
 
 from tests.paths import ROOT
+from tests.run_folder import locked, run_folder, stop_at_end
 
 _START_S = 60
+#: Below those that Linux gives to clients (``ip_local_port_range`` starts at 32768).
+_PORTS = range(20_000, 32_000)
 
 
 def missing(what: str) -> NoReturn:
-    """Skip the test for want of a tool, and say how to get it; with ``CI=true`` fail it."""
+    """Skip the test because a tool is missing, and name the fix; with ``CI=true`` fail it."""
     reason = f"{what} is missing: make test-tools"
     if os.environ.get("CI") == "true":
         pytest.fail(reason)
@@ -50,15 +55,32 @@ def find_jar(pattern: str) -> Path:
 
 
 def free_port() -> int:
-    """Return a port of the loopback interface that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+    """Return a port of the loopback interface that nothing listens on.
+
+    No other test of this run is given it, and no client gets it by chance, so that a server
+    can be stopped and started again on it.
+    """
+    while True:
+        port = random.choice(_PORTS)
+        with socket.socket() as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with contextlib.suppress(OSError):
+                listener.bind(("127.0.0.1", port))
+                if _is_ours(port):
+                    return port
+
+
+def _is_ours(port: int) -> bool:
+    if not (folder := run_folder()):
+        return True
+    with contextlib.suppress(FileExistsError):
+        (folder / f"{port}.port").touch(exist_ok=False)
+        return True
+    return False
 
 
 def answers(port: int) -> bool:
-    """Tell whether a server speaks HTTP on the port, whatever it says."""
+    """Return whether a server speaks HTTP on the port, whatever its status."""
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5):
             return True
@@ -74,6 +96,17 @@ def running(
     command: Sequence[str], port: int, log: Path, ready: Callable[[int], bool] = answers
 ) -> Iterator[str]:
     """Run a server until the block ends; yields its ``host:port`` once it is ready."""
+    process = start(command, port, log, ready)
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        stop(process)
+
+
+def start(
+    command: Sequence[str], port: int, log: Path, ready: Callable[[int], bool] = answers
+) -> subprocess.Popen[bytes]:
+    """Start a server in a session of its own and wait until it is ready."""
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,
@@ -83,18 +116,24 @@ def running(
             start_new_session=True,
         )
     try:
-        _await(process, port, log, ready)
-        yield f"127.0.0.1:{port}"
-    finally:
-        if process.poll() is None:
-            # Its session is its own, so this ends it with whatever it started.
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        await_ready(process, port, log, ready)
+    except BaseException:
+        stop(process)
+        raise
+    return process
 
 
-def _await(
-    process: subprocess.Popen[bytes], port: int, log: Path, ready: Callable[[int], bool]
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """Kill a server, with every process that it started in its session."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def await_ready(
+    process: subprocess.Popen[bytes], port: int, log: Path, ready: Callable[[int], bool] = answers
 ) -> None:
+    """Wait until a server is ready; fail the test, with its log, if it does not start."""
     end = time.monotonic() + _START_S
     while not ready(port):
         if process.poll() is not None or time.monotonic() > end:
@@ -102,36 +141,55 @@ def _await(
         time.sleep(0.05)
 
 
+def _shared(name: str, command: Callable[[int], list[str]]) -> str:
+    """Return ``host:port`` of the run's server of this name; the first caller starts it.
+
+    ``command`` gets the port to listen on.
+    """
+    folder = run_folder()
+    assert folder is not None
+    known = folder / f"{name}.address"
+    with locked(folder / f"{name}.lock"):
+        if not known.exists():
+            port = free_port()
+            process = start(command(port), port, folder / f"{name}.log")
+            stop_at_end(name, process.pid)
+            # It outlives this worker; a Popen that is collected would warn of that.
+            process.returncode = 0
+            known.write_text(f"127.0.0.1:{port}")
+    return known.read_text()
+
+
 @pytest.fixture(scope="session")
-def firestore_emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def firestore_emulator() -> str:
     """``host:port`` of Google's Firestore emulator."""
     jar = find_jar("cloud-firestore-emulator/*.jar")
     java = shutil.which("java") or missing("java")
-    port = free_port()
     # It reads English only, as its own launcher knows.
-    command = [java, "-Duser.language=en", "-cp", str(jar)]
-    command += ["com.google.cloud.datastore.emulator.firestore.CloudFirestore", "start"]
-    command += ["--host=127.0.0.1", f"--port={port}"]
-    with running(command, port, tmp_path_factory.mktemp("firestore") / "log") as address:
-        yield address
+    main = ["-cp", str(jar), "com.google.cloud.datastore.emulator.firestore.CloudFirestore"]
+    program = [java, "-Duser.language=en", *main, "start", "--host=127.0.0.1"]
+    return _shared("firestore", lambda port: [*program, f"--port={port}"])
 
 
 @pytest.fixture(scope="session")
-def pubsub_emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def pubsub_emulator() -> str:
     """``host:port`` of Google's Pub/Sub emulator."""
     jar = find_jar("pubsub-emulator/lib/*.jar")
     java = shutil.which("java") or missing("java")
-    port = free_port()
-    command = [java, "-jar", str(jar), "--host=127.0.0.1", f"--port={port}"]
-    with running(command, port, tmp_path_factory.mktemp("pubsub") / "log") as address:
-        yield address
+    program = [java, "-jar", str(jar), "--host=127.0.0.1"]
+    return _shared("pubsub", lambda port: [*program, f"--port={port}"])
 
 
 @pytest.fixture(scope="session")
-def gcs_emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def gcs_emulator() -> str:
     """``http://host:port`` of fake-gcs-server, a Cloud Storage that honours preconditions."""
-    with fake_gcs_server(tmp_path_factory.mktemp("gcs") / "log") as port:
-        yield f"http://127.0.0.1:{port}"
+    return f"http://{_shared('gcs', _fake_gcs_command)}"
+
+
+def _fake_gcs_command(port: int, seen_at: int | None = None) -> list[str]:
+    command = [find_tool("fake-gcs-server"), "-scheme=http", "-host=127.0.0.1", f"-port={port}"]
+    command += ["-backend=memory", f"-external-url=http://127.0.0.1:{seen_at or port}"]
+    return [*command, f"-public-host=127.0.0.1:{port}", "-log-level=warn"]
 
 
 @contextmanager
@@ -140,10 +198,7 @@ def fake_gcs_server(
 ) -> Iterator[int]:
     """Run fake-gcs-server; ``seen_at`` is the port that its uploads go to, if not its own."""
     port = port or free_port()
-    command = [find_tool("fake-gcs-server"), "-scheme=http", "-host=127.0.0.1", f"-port={port}"]
-    command += ["-backend=memory", f"-external-url=http://127.0.0.1:{seen_at or port}"]
-    command += [f"-public-host=127.0.0.1:{port}", "-log-level=warn"]
-    with running(command, port, log):
+    with running(_fake_gcs_command(port, seen_at), port, log):
         yield port
 
 

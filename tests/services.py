@@ -9,7 +9,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -30,7 +29,7 @@ from shared.core.message import SourceFile
 from shared.core.ports import StoredObject
 from shared.core.records import Recording
 from shared.tracking.tracker import Tracker
-from tests.emulators import answers, fresh_name, running
+from tests.emulators import answers, free_port, fresh_name, running
 from tests.paths import ROOT
 
 BIN = Path(sys.executable).parent
@@ -270,7 +269,7 @@ def start_function(
     port: int | None = None,
 ) -> Service:
     """Start an entry of ``functions/`` under functions-framework and wait until it answers."""
-    port = port or free_fixed_port()
+    port = port or free_port()
     log = directory / f"{fresh_name(target)}.log"
     command = [str(BIN / "functions-framework"), "--host=127.0.0.1", f"--port={port}"]
     command += [f"--source=functions/{function}/main.py", f"--target={target}"]
@@ -299,21 +298,6 @@ def _ended(service: Service) -> bool:
     return False
 
 
-_ports = threading.Lock()
-_given: set[int] = set()
-
-
-def free_fixed_port() -> int:
-    """Return a free port that no other instance of this run was given."""
-    from tests.emulators import free_port
-
-    with _ports:
-        while (port := free_port()) in _given:
-            pass
-        _given.add(port)
-        return port
-
-
 def item_of(file_id: str, content: Path, name: str = NAME, **more: Any) -> SourceFile:
     """Return the message about a file of Drive."""
     data = content.read_bytes()
@@ -333,7 +317,7 @@ def item_of(file_id: str, content: Path, name: str = NAME, **more: Any) -> Sourc
 @contextmanager
 def drive_standin(directory: Path) -> Iterator[tuple[int, RemoteWorld]]:
     """Run the stand-in of Drive as a process; yields its port and its world."""
-    port = free_fixed_port()
+    port = free_port()
     command = [sys.executable, "-m", "cli.demo.drive_standin", f"--port={port}"]
     with running(command, port, directory / "drive.log", ready=answers) as address:
         yield port, RemoteWorld(f"http://{address}")

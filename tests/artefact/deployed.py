@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.artefact.archives import clean
-from tests.services import Answer, ask, free_fixed_port, until
+from tests.emulators import free_port
+from tests.services import Answer, ask, until
 
 PROJECT = "my-project"
 
@@ -49,7 +50,7 @@ class Deployed:
 @contextmanager
 def serving(command: list[str], cwd: Path, env: Mapping[str, str], log: Path) -> Iterator[Deployed]:
     """Run a server of HTTP, to which Cloud Run tells its port, until the block ends."""
-    port = free_fixed_port()
+    port = free_port()
     with log.open("wb") as output:
         process = subprocess.Popen(
             [*command, "--host=127.0.0.1"],

@@ -13,6 +13,9 @@ import pytest
 from shared.core.errors import ConflictError
 from shared.core.ports import Cursor, Document, Documents, Op, Versioned
 from shared.core.records import Audio, Chunk, ErrorInfo, Recording, Status
+from tests.backends import on_every_database
+
+pytestmark = on_every_database
 
 T0 = datetime(2025, 4, 7, 16, 52, 0, 123456, tzinfo=UTC)
 C = "recordings"

@@ -79,6 +79,7 @@ def contend(work: object, documents: FirestoreDocuments) -> tuple[list[int], flo
         return [n for n, won in enumerate(results) if won], time.monotonic() - start
 
 
+@pytest.mark.alone
 def test_one_of_twenty_creates_in_a_moment(documents: FirestoreDocuments) -> None:
     winners, seconds = contend(lambda n: documents.create(C, "a", {"owner": n}), documents)
     read = documents.get(C, "a")
@@ -87,6 +88,7 @@ def test_one_of_twenty_creates_in_a_moment(documents: FirestoreDocuments) -> Non
     assert seconds < 3  # a transaction takes eleven
 
 
+@pytest.mark.alone
 def test_one_of_twenty_replaces_in_a_moment(documents: FirestoreDocuments) -> None:
     first = documents.create(C, "a", {"owner": None})
     winners, seconds = contend(lambda n: documents.replace(C, first, {"owner": n}), documents)

@@ -27,6 +27,7 @@ from shared.tracking.claim import Claim
 from shared.tracking.lease import Outcome, Result, WorkControl
 from shared.tracking.requeue import Requeue
 from shared.tracking.tracker import Tracker
+from tests.backends import on_every_database
 from tests.recordings import (
     MINUTE,
     T0,
@@ -76,6 +77,7 @@ def done(claim: Claim, control: WorkControl) -> dict[str, Any]:
 # ── how the work ends ──
 
 
+@on_every_database
 def test_work_that_returns_is_done(tracker: Tracker) -> None:
     result = lease.run(tracker, ITEM, done)
     recording = existing(tracker, KEY)
@@ -236,6 +238,7 @@ ENDS: dict[str, lease.WorkFunction] = {
 }
 
 
+@on_every_database
 @pytest.mark.parametrize("end", ENDS)
 def test_a_tracker_that_goes_down_meanwhile_is_healed_by_the_requeue(
     documents: Documents, clock: SettableClock, end: str
@@ -300,6 +303,7 @@ def waiting(documents: Any, count: int) -> tuple[Any, Callable[[], None]]:
     return Noticed(), wait
 
 
+@on_every_database
 def test_the_lease_is_renewed_while_work_goes_on(
     documents: Documents, clock: SettableClock
 ) -> None:
@@ -320,6 +324,7 @@ def test_the_lease_is_renewed_while_work_goes_on(
     assert seen == [0.5]
 
 
+@on_every_database
 def test_a_lease_that_another_took_stops_the_work(
     documents: Documents, clock: SettableClock
 ) -> None:
@@ -423,6 +428,7 @@ def test_what_listens_to_the_progress_may_stop_the_work(tracker: Tracker) -> Non
     assert lease.run(tracker, ITEM, work, on_progress=listen).outcome is Outcome.CANCELLED
 
 
+@on_every_database
 def test_a_deleted_document_ends_the_work(tracker: Tracker) -> None:
     def work(claim: Claim, control: WorkControl) -> dict[str, Any]:
         read = tracker.documents.get(COLLECTION, KEY)

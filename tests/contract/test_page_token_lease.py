@@ -11,6 +11,7 @@ import pytest
 from functions.drive_watch.state import STATES, Leased
 from shared.core.errors import LeaseLostError
 from shared.core.ports import Documents
+from tests.backends import on_every_database
 from tests.services import until
 
 LEASE = timedelta(seconds=30)
@@ -26,17 +27,20 @@ def leased(
     return Leased(documents, STATES, "default", lease, clock)
 
 
+@on_every_database
 def test_there_is_nothing_to_hold_before_there_is_a_document(documents: Documents) -> None:
     assert leased(documents).acquire() is None
     assert leased(documents).read() is None
 
 
+@on_every_database
 def test_who_creates_first_wins(documents: Documents) -> None:
     state = leased(documents)
     assert state.create({"page_token": "1"})["page_token"] == "1"
     assert state.create({"page_token": "2"})["page_token"] == "1"
 
 
+@on_every_database
 def test_one_of_many_holds_it(documents: Documents) -> None:
     state = leased(documents)
     state.create({"page_token": "1"})
@@ -84,6 +88,7 @@ def _expiry(state: Leased) -> datetime:
     return expires
 
 
+@on_every_database
 def test_writes_of_others_meanwhile_are_kept(documents: Documents) -> None:
     state = leased(documents)
     state.create({"page_token": "1"})
@@ -98,6 +103,7 @@ def test_writes_of_others_meanwhile_are_kept(documents: Documents) -> None:
     assert document["lease_owner"] is None
 
 
+@on_every_database
 def test_a_document_that_is_gone(documents: Documents) -> None:
     state = leased(documents)
     state.create({})

@@ -24,6 +24,7 @@ from shared.tracking.claim import Claim
 from shared.tracking.lease import Outcome, WorkControl
 from shared.tracking.requeue import Requeue
 from shared.tracking.tracker import Tracker
+from tests.backends import on_every_storage
 from tests.recordings import (
     T0,
     Counter,
@@ -148,6 +149,7 @@ def names_beside(audio: str, extension: str, chunks: int) -> set[str]:
 # ── names ──
 
 
+@on_every_storage
 def test_all_objects_are_there(tracker: Tracker, storage: Storage, content: Content) -> None:
     assert content.run(tracker, storage).outcome is Outcome.DONE
     assert set(contents(storage)) == names_beside(PLAIN, "mp3", 2)
@@ -159,6 +161,7 @@ def test_all_objects_are_there(tracker: Tracker, storage: Storage, content: Cont
     assert [row["bytes"] for row in index["chunks"]] == [5, 6]
 
 
+@on_every_storage
 def test_our_own_object_with_the_same_bytes_is_kept(
     tracker: Tracker, storage: Storage, content: Content
 ) -> None:
@@ -168,6 +171,7 @@ def test_our_own_object_with_the_same_bytes_is_kept(
     assert storage.stat(PLAIN) == before
 
 
+@on_every_storage
 def test_our_own_object_with_other_bytes_is_replaced(
     tracker: Tracker, storage: Storage, content: Content
 ) -> None:
@@ -177,6 +181,7 @@ def test_our_own_object_with_other_bytes_is_replaced(
     assert SUFFIXED not in contents(storage)
 
 
+@on_every_storage
 @pytest.mark.parametrize("metadata", [FOREIGN, {}])
 def test_a_name_that_is_taken_gets_a_suffix(
     tracker: Tracker, storage: Storage, content: Content, metadata: dict[str, str]
@@ -201,6 +206,7 @@ def test_a_name_taken_by_another_container_gets_a_suffix(
     }
 
 
+@on_every_storage
 def test_a_place_taken_at_the_same_time_is_left(
     tracker: Tracker, storage: Storage, content: Content
 ) -> None:
@@ -242,6 +248,7 @@ def test_the_first_name_stays(tracker: Tracker, storage: Storage, content: Conte
     assert set(contents(storage)) == names_beside(earlier, "mp3", 2)
 
 
+@on_every_storage
 def test_another_preset_leaves_nothing_of_the_one_before(
     tracker: Tracker, storage: Storage, content: Content, tmp_path: Path
 ) -> None:

@@ -10,7 +10,7 @@ from shared.core.message import SourceFile
 from shared.core.ports import Queue
 
 if TYPE_CHECKING:
-    from tests.contract.conftest import Received, Topic
+    from tests.backends import Received, Topic
 
 T0 = datetime(2025, 4, 7, 16, 52, 0, 123456, tzinfo=UTC)
 

@@ -18,6 +18,7 @@ from shared.core.records import COLLECTION, Audio, Recording, Status
 from shared.tracking import requeue
 from shared.tracking.requeue import Requeue
 from shared.tracking.tracker import MAX_CRASHES, ClaimRefusal, Tracker
+from tests.backends import on_every_database
 from tests.recordings import (
     HOUR,
     MINUTE,
@@ -76,6 +77,7 @@ class DeadQueue:
 # ── crashed ──
 
 
+@on_every_database
 def test_a_crashed_recording_is_published_again(
     tracker: Tracker, clock: SettableClock, queue: MemoryQueue, healer: Requeue
 ) -> None:
@@ -105,6 +107,7 @@ def test_the_fifth_crash_is_not_published(
     assert len(queue.items) == MAX_CRASHES - 1
 
 
+@on_every_database
 def test_a_worker_that_renews_in_time_is_left_alone(
     tracker: Tracker, clock: SettableClock, healer: Requeue
 ) -> None:
@@ -172,6 +175,7 @@ def test_one_that_waits_for_the_job_is_published_again(
 # ── given up ──
 
 
+@on_every_database
 @pytest.mark.parametrize("code", [Code.GAVE_UP, Code.DEAD_LETTER])
 def test_what_was_given_up_is_started_afresh_three_times(
     tracker: Tracker, clock: SettableClock, queue: MemoryQueue, healer: Requeue, code: Code
@@ -277,6 +281,7 @@ def test_an_outage_of_a_day_needs_no_hand(clock: SettableClock) -> None:
 # ── which queue, how many, what fails ──
 
 
+@on_every_database
 def test_only_the_given_sources_are_touched(
     tracker: Tracker, clock: SettableClock, healer: Requeue
 ) -> None:
@@ -295,6 +300,7 @@ def test_without_a_queue_there_is_nothing_to_do(tracker: Tracker, clock: Settabl
     assert Requeue(tracker, {}).run() == 0
 
 
+@on_every_database
 def test_a_run_takes_the_oldest_first_and_leaves_the_rest(
     tracker: Tracker,
     clock: SettableClock,
@@ -322,6 +328,7 @@ def test_a_queue_that_is_down_loses_nothing(tracker: Tracker, clock: SettableClo
     assert queue.items == [ITEM]
 
 
+@on_every_database
 def test_what_cannot_be_published_holds_up_no_other(
     tracker: Tracker, clock: SettableClock, queue: MemoryQueue, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -349,6 +356,7 @@ def test_what_cannot_be_published_holds_up_no_other(
     assert "damaged" in logged
 
 
+@on_every_database
 def test_two_requeues_at_once_publish_once(tracker: Tracker, clock: SettableClock) -> None:
     for number in range(4):
         tracker.enqueue(source_file(number))

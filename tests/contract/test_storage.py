@@ -17,6 +17,9 @@ import pytest
 
 from shared.core.errors import ConflictError, ObjectExistsError
 from shared.core.ports import Storage, StoredObject
+from tests.backends import on_every_storage
+
+pytestmark = on_every_storage
 
 NAME = "dev/2025/04/weekly-sync_2025-04-07_16-52_audio.mp3"
 OURS = {"key": "drive-a-1", "source": "drive", "source_id": "a", "revision": "1"}

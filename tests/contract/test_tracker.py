@@ -17,6 +17,7 @@ from shared.core.ports import Documents
 from shared.core.records import COLLECTION, Audio, Recording, Status
 from shared.tracking.claim import GIVE_UP_AFTER, Claim
 from shared.tracking.tracker import MAX_CRASHES, ClaimRefusal, Tracker
+from tests.backends import on_every_database
 from tests.recordings import (
     HOUR,
     SECOND,
@@ -75,6 +76,7 @@ def crash(tracker: Tracker, clock: SettableClock) -> None:
 # ── to be queued ──
 
 
+@on_every_database
 def test_enqueue_creates_the_document_once(tracker: Tracker, clock: SettableClock) -> None:
     assert tracker.enqueue(ITEM)
     clock.tick()
@@ -91,6 +93,7 @@ def test_enqueue_leaves_a_faster_worker_alone(tracker: Tracker) -> None:
     assert existing(tracker, KEY).status is Status.PROCESSING
 
 
+@on_every_database
 def test_an_unknown_key_is_none(tracker: Tracker) -> None:
     assert tracker.get(KEY) is None
     assert tracker.retry(KEY) is None
@@ -101,6 +104,7 @@ def test_an_unknown_key_is_none(tracker: Tracker) -> None:
 # ── to be claimed ──
 
 
+@on_every_database
 @pytest.mark.parametrize("known", [True, False])
 def test_a_waiting_recording_is_claimed(
     tracker: Tracker, clock: SettableClock, known: bool
@@ -135,6 +139,7 @@ def test_a_live_lease_is_refused_to_its_last_moment(tracker: Tracker, clock: Set
     assert tracker.claim(ITEM) is ClaimRefusal.BUSY
 
 
+@on_every_database
 def test_an_expired_lease_is_claimed_and_counts_as_a_crash(
     tracker: Tracker, clock: SettableClock
 ) -> None:
@@ -146,6 +151,7 @@ def test_an_expired_lease_is_claimed_and_counts_as_a_crash(
     assert second.recording.first_claimed_at == T0
 
 
+@on_every_database
 @pytest.mark.parametrize("known", [True, False])
 def test_a_claim_whose_answer_was_lost_is_won(tracker: Tracker, known: bool) -> None:
     if known:
@@ -156,6 +162,7 @@ def test_a_claim_whose_answer_was_lost_is_won(tracker: Tracker, known: bool) -> 
     claim.finish(Status.DONE)
 
 
+@on_every_database
 @pytest.mark.parametrize("known", [True, False])
 def test_one_that_another_claims_meanwhile_is_refused(tracker: Tracker, known: bool) -> None:
     if known:
@@ -248,6 +255,7 @@ def test_a_retry_goes_back_to_a_push(tracker: Tracker) -> None:
 # ── one wins ──
 
 
+@on_every_database
 def test_of_twenty_threads_one_wins(tracker: Tracker) -> None:
     barrier = threading.Barrier(20)
 
@@ -338,6 +346,7 @@ def test_expiry_alone_takes_nothing_away(
     assert existing(tracker, KEY).updated_at == clock.now
 
 
+@on_every_database
 @pytest.mark.parametrize("write", WRITES)
 def test_who_lost_the_lease_writes_nothing(
     tracker: Tracker, clock: SettableClock, write: str
@@ -372,6 +381,7 @@ def test_a_claim_that_has_ended_writes_nothing(tracker: Tracker, write: str) -> 
     assert existing(tracker, KEY) == before
 
 
+@on_every_database
 @pytest.mark.parametrize("write", WRITES)
 def test_a_write_whose_answer_was_lost_has_happened(tracker: Tracker, write: str) -> None:
     lossy = AnswerLost(tracker.documents)
@@ -382,6 +392,7 @@ def test_a_write_whose_answer_was_lost_has_happened(tracker: Tracker, write: str
     assert existing(tracker, KEY) == claim.recording
 
 
+@on_every_database
 def test_a_deleted_document_is_a_lost_lease(tracker: Tracker) -> None:
     claim = claimed(tracker.claim(ITEM))
     read = tracker.documents.get(COLLECTION, KEY)
@@ -392,6 +403,7 @@ def test_a_deleted_document_is_a_lost_lease(tracker: Tracker) -> None:
     assert tracker.get(KEY) is None
 
 
+@on_every_database
 def test_threads_share_a_claim(tracker: Tracker) -> None:
     claim = claimed(tracker.claim(ITEM))
 
@@ -406,6 +418,7 @@ def test_threads_share_a_claim(tracker: Tracker) -> None:
 # ── how a claim ends ──
 
 
+@on_every_database
 def test_finish(tracker: Tracker, clock: SettableClock) -> None:
     claim = claimed(tracker.claim(ITEM))
     clock.tick(90 * SECOND)
@@ -476,6 +489,7 @@ def test_a_stop_on_request_never_gives_up(tracker: Tracker, clock: SettableClock
     assert claim.release().status is Status.QUEUED
 
 
+@on_every_database
 @pytest.mark.parametrize(
     ("message", "kept"),
     [
@@ -534,6 +548,7 @@ def test_only_a_lease_that_ran_out_is_a_crash(tracker: Tracker, clock: SettableC
     assert existing(tracker, KEY).crashes == 0
 
 
+@on_every_database
 def test_a_crash_is_counted_once(tracker: Tracker, clock: SettableClock) -> None:
     crash(tracker, clock)
     late = over(
@@ -586,6 +601,7 @@ def test_a_dead_letter_of_before_a_retry_leaves_it_alone(tracker: Tracker) -> No
 # ── by hand ──
 
 
+@on_every_database
 @pytest.mark.parametrize("status", [Status.DONE, Status.FAILED, Status.SKIPPED])
 def test_a_retry_starts_from_zero(tracker: Tracker, clock: SettableClock, status: Status) -> None:
     claimed(tracker.claim(ITEM)).release(runner="job")
@@ -616,6 +632,7 @@ def test_a_retry_leaves_a_worker_alone(tracker: Tracker, clock: SettableClock) -
         claim.renew()
 
 
+@on_every_database
 def test_a_change_is_decided_on_what_is_there(tracker: Tracker) -> None:
     tracker.enqueue(ITEM)
     taken: list[Claim | ClaimRefusal] = []
@@ -627,6 +644,7 @@ def test_a_change_is_decided_on_what_is_there(tracker: Tracker) -> None:
 # ── lists ──
 
 
+@on_every_database
 def test_lists(tracker: Tracker, clock: SettableClock) -> None:
     for number in range(3):
         clock.tick()

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.drive.rig import Rig
-from tests.emulators import _await, answers, free_port, fresh_name
+from tests.emulators import await_ready, free_port, fresh_name
 from tests.paths import ROOT
 
 
@@ -66,7 +66,7 @@ def instance(
         )
     running = Instance(process, port, log)
     try:
-        _await(process, port, log, answers)
+        await_ready(process, port, log)
         yield running
     finally:
         running.kill()

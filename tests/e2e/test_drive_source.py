@@ -340,6 +340,7 @@ class TestListing:
         assert len(list(sources.list())) == 1_005
 
 
+@pytest.mark.alone
 def test_two_readers_at_once_are_as_fast_as_the_line(drive: StandIn, world: World) -> None:
     world.set_faults(latency_s=0.2)
     source = DriveSources(Clients(drive)).open(recording(world))

@@ -530,6 +530,7 @@ class TestFaults:
                     got += piece
         assert got.count(b"x") == 10_000 if not reset else got.count(b"x") <= 10_000
 
+    @pytest.mark.alone
     def test_the_line_has_a_width(self, drive: StandIn, world: World) -> None:
         file = world.create_file("a.mp4", content=os.urandom(2_000_000))
         world.set_faults(bandwidth=4e6)

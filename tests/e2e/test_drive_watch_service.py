@@ -43,6 +43,7 @@ def good_headers(rig: Rig) -> dict[str, str]:
     return standin_notify.headers(channel, "change", 2)
 
 
+@pytest.mark.alone
 def test_importing_the_function_is_cheap() -> None:
     script = (
         "import sys, time; start = time.perf_counter()\n"
@@ -131,6 +132,7 @@ class TestNotify:
         assert rig.state()["full_compare_at"] is not None
 
 
+@pytest.mark.alone
 def test_sigterm_gives_the_lease_back_at_once(rig: Rig, tmp_path: Path) -> None:
     with instance(rig, "notify", tmp_path) as running:
         rig.configure(WEBHOOK_URL=running.url)

@@ -15,9 +15,9 @@ from shared.adapters.memory import MemoryQueue
 from shared.core.message import SourceFile
 from shared.core.records import Status
 from shared.tracking.requeue import Requeue
-from tests.emulators import fake_gcs_server, make_bucket
+from tests.emulators import fake_gcs_server, free_port, make_bucket
 from tests.proxy import Proxy, proxy_to
-from tests.services import AUDIO, Cloud, Service, free_fixed_port, runs, until
+from tests.services import AUDIO, Cloud, Service, runs, until
 
 LEASE_S = 3.0
 
@@ -54,7 +54,7 @@ def bench(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Bench]:
     with ExitStack() as stack:
-        port, seen_at = free_fixed_port(), 0
+        port, seen_at = free_port(), 0
         gcs = stack.enter_context(proxy_to(port))
         seen_at = gcs.port
         stack.enter_context(fake_gcs_server(cloud.directory / "gcs.log", port, seen_at))
@@ -196,6 +196,7 @@ def test_sigterm_gives_the_recording_back_at_once(bench: Bench, name: str) -> No
     assert list(cloud.audio()) == [AUDIO]
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("name", ["downloading", "encoding"])
 def test_sigterm_is_answered_within_two_seconds(bench: Bench, name: str) -> None:
     stage = STAGES[name]
@@ -217,6 +218,7 @@ def test_sigterm_is_answered_within_two_seconds(bench: Bench, name: str) -> None
     assert (recording.status, recording.lease_owner) == (Status.QUEUED, None)
 
 
+@pytest.mark.alone
 def test_sigterm_ends_an_idle_service(bench: Bench) -> None:
     with bench.cloud.service() as service:
         start = time.monotonic()

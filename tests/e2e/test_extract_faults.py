@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.emulators import free_port
 from tests.proxy import Proxy, proxy_to
-from tests.services import AUDIO, Cloud, free_fixed_port
+from tests.services import AUDIO, Cloud
 
 
 @pytest.mark.parametrize("reset", [False, True])
@@ -41,7 +42,7 @@ def silent() -> Iterator[int]:
 
 @contextmanager
 def refusing() -> Iterator[int]:
-    yield free_fixed_port()
+    yield free_port()
 
 
 #: Yields a port at which a dependency is down.
@@ -75,6 +76,7 @@ def test_a_dependency_that_is_down_is_a_503_within_a_minute_and_nothing_half_don
     assert list(cloud.audio()) == [AUDIO]
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("kind", [refusing, silent])
 @pytest.mark.parametrize("part", ["tracker", "storage", "queue"])
 @pytest.mark.usefixtures("recordings_topic")

@@ -119,9 +119,7 @@ def fuzzed(service: Service) -> Service:
     return service
 
 
-@settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     body=st.binary(max_size=200)
     | JSON.map(lambda value: json.dumps(value).encode())

@@ -28,9 +28,10 @@ from shared.core.message import SourceFile
 from shared.core.records import Recording, Status
 from shared.tracking.requeue import Requeue
 from shared.tracking.tracker import Tracker
+from tests.emulators import free_port
 from tests.media.clips import run, speech
 from tests.paths import ROOT
-from tests.services import Answer, Service, ask, envelope, free_fixed_port, start_function, until
+from tests.services import Answer, Service, ask, envelope, start_function, until
 from tests.sftp import Sshd, sshd  # noqa: F401 - a fixture
 
 LONG_AGO = 1_700_000_000
@@ -140,7 +141,7 @@ def test_what_stops_a_night_has_a_code(site: Site) -> None:
 
 
 def test_a_server_that_is_away_is_told_within_a_minute(site: Site) -> None:
-    answer = errors(site, SFTP_PORT=str(free_fixed_port()))
+    answer = errors(site, SFTP_PORT=str(free_port()))
     assert (answer.status, answer.json["error"]["code"]) == (500, "unreachable")
     assert answer.seconds < 60
 

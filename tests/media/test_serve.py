@@ -100,6 +100,7 @@ def test_probing_and_then_decoding_fetches_what_fits_the_cache_once(clips: Path)
     assert len(source.reads) == len(set(source.reads))
 
 
+@pytest.mark.alone
 def test_a_slow_source_is_read_by_several_requests_at_once(clips: Path) -> None:
     path = clip(clips, "first.mp4")
     source = CountingSource(path, latency_s=0.05)
@@ -195,5 +196,5 @@ def test_closing_ends_quickly_with_a_stalled_ffmpeg(clips: Path) -> None:
     process.wait()
     process.stdout.close()
     source.close()
-    assert elapsed < 1
+    assert elapsed < 10  # FFmpeg would wait for ever
     assert source.bytes_read < source.size

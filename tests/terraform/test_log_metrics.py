@@ -32,10 +32,11 @@ from shared.tracking.lease import WorkControl
 from shared.tracking.requeue import Requeue
 from shared.tracking.tracker import MAX_CRASHES, Tracker
 from tests.drive.rig import Rig, receiving, rig_here
+from tests.emulators import free_port
 from tests.logs import Lines, captured
 from tests.paths import ROOT
 from tests.recordings import SettableClock, claimed, source_file
-from tests.services import BIN, Service, envelope, free_fixed_port, until
+from tests.services import BIN, Service, envelope, until
 
 METRICS: Mapping[str, Any] = json.loads(
     (ROOT / "infra" / "terraform" / "log_metrics.json").read_text()
@@ -274,7 +275,7 @@ def nightly(directory: Path, folder: Path) -> Iterator[Service]:
             "SFTP_REMOTE_PATH": "/",
             "SFTP_CREDENTIALS": json.dumps(secret),
         }
-        port, log = free_fixed_port(), directory / "nightly.log"
+        port, log = free_port(), directory / "nightly.log"
         command = [str(BIN / "functions-framework"), "--host=127.0.0.1", f"--port={port}"]
         command += ["--source=functions/sftp_compress/main.py", "--target=nightly"]
         with log.open("wb") as output:

@@ -223,4 +223,4 @@ class TrackerMachine(RuleBasedStateMachine):
 
 
 TestTrackerMachine = TrackerMachine.TestCase
-TestTrackerMachine.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestTrackerMachine.settings = settings(max_examples=150, stateful_step_count=40)

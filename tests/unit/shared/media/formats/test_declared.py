@@ -319,14 +319,14 @@ STARTS = (
 )  # fmt: skip
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.sampled_from(STARTS), st.binary(max_size=300), st.sampled_from([None, 0, 1, -1]))
 def test_garbage_after_a_good_start(start: bytes, rest: bytes, index: int | None) -> None:
     ask(start + rest, index)
     ask(start + rest, index, size=1 << 40)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     st.sampled_from(STARTS),
     st.lists(st.tuples(st.integers(0, 700), st.binary(min_size=1, max_size=8)), max_size=6),
@@ -341,7 +341,7 @@ def test_good_files_with_bytes_changed_and_cut(
     ask(bytes(content[:stop]))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=400))
 def test_any_bytes(content: bytes) -> None:
     ask(content)

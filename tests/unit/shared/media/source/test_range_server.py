@@ -264,7 +264,7 @@ def test_closing_ends_idle_and_waiting_clients_at_once() -> None:
         threading.Timer(0.3, source.release.set).start()
         started = time.monotonic()
     # The read that was under way is waited for: it ends 0.3 s later.
-    assert time.monotonic() - started < 1.5
+    assert time.monotonic() - started < 10
     idle.close()
     waiting.close()
     assert [thread.name for thread in set(threading.enumerate()) - before] == []

@@ -84,7 +84,7 @@ def test_a_read_across_blocks_and_past_the_end() -> None:
     ahead.close()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.lists(st.tuples(st.integers(0, 1100), st.integers(0, 400)), max_size=20),
     st.integers(1, 12),
