@@ -116,7 +116,9 @@ class ExtractionWorker:
                 pieces = chunks.cut(encoded, limit, work.directory, job) if limit else []
         writer = ObjectWriter(self.storage, claim, control, self.settings.pipeline_env)
         with stages.timed("publish"):
-            stored, published = writer.publish(encoded.path, encoded.recipe, picture, pieces)
+            stored, published = writer.publish(
+                encoded.path, encoded.recipe, picture, pieces, encoded.duration_s
+            )
         now = self.tracker.clock()
         fields = writer.done(encoded, verified, stored, now) | {"chunks": published}
         writer.log(now, fields, encoded.recipe, stages.seconds)

@@ -139,7 +139,7 @@ class CompressionWorker:
         stages: Stages,
     ) -> dict[str, Any]:
         with stages.timed("publish"):
-            stored = writer.audio(encoded.path, encoded.recipe)
+            stored = writer.audio(encoded.path, encoded.recipe, encoded.duration_s)
         with stages.timed("manifest"):
             self._list(item, encoded, stored, writer)
         if self.mirror:

@@ -232,6 +232,17 @@ def email(text: str) -> str:
 _EMAIL = r"[^@\s,;:/<>]+@[^@\s,;:/<>]+"
 
 
+def iap_audience(text: str) -> str:
+    """Read the audience of IAP's signed header ("Securing your app with signed headers")."""
+    return _matching(r"/projects/[0-9]+/[A-Za-z0-9._/-]+", text)
+
+
+def hosts(text: str) -> tuple[str, ...]:
+    """Read the names of hosts, in lower case."""
+    names = [part.strip().lower() for part in text.split(",")]
+    return tuple(_matching(r"[a-z0-9-]+(\.[a-z0-9-]+)*", name) for name in names if name)
+
+
 def job_name(text: str) -> str:
     """Read the full name of a Cloud Run job, as its API wants it."""
     return _matching(

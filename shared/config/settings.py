@@ -166,6 +166,15 @@ class Settings:
     sftp_settle_minutes: float = _variable(
         var.number(least=0, most=10_080), 10.0, "minutes, 0 to 10080", "10"
     )
+    iap_audience: str = _variable(
+        var.iap_audience,
+        "",
+        "/projects/NUMBER/… as IAP's page shows it",
+        "/projects/123456789/locations/europe-west1/services/dashboard",
+    )
+    dashboard_hosts: tuple[str, ...] = _variable(
+        var.hosts, (), "names of hosts with commas between", "recordings.example.com"
+    )
     log_format: str = _variable(var.choice("json", "console"), "console", "json or console", "json")
 
     @classmethod

@@ -194,8 +194,12 @@ def chunks_index_object(audio: str) -> str:
 
 
 def waveform_object(audio: str) -> str:
-    """Return the name of the picture of the audio object ``audio``."""
-    return f"{_without_ending(audio)}.waveform.png"
+    """Return the name of the picture of the audio object ``audio``.
+
+    Kept apart from the audio, so that people who browse a month see recordings only.
+    """
+    env, _, rest = audio.partition("/")
+    return f"{env}/metadata/waveforms/{_without_ending(rest)}.png"
 
 
 def _without_ending(name: str) -> str:

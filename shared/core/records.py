@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Self
+from urllib.parse import quote
 
-from shared.core.message import SourceFile
+from shared.core.message import Source, SourceFile
 from shared.core.naming import read_title
 from shared.core.words import index_words
 
@@ -113,6 +114,13 @@ class Recording:
     def recorded_at(self) -> datetime:
         """When it was recorded: local time as its name gives it, else ``created_at``."""
         return read_title(self.name).time or self.created_at
+
+    @property
+    def source_url(self) -> str | None:
+        """The page of the recording in Google Drive; ``None`` for other sources."""
+        if self.source != Source.DRIVE:
+            return None
+        return f"https://drive.google.com/file/d/{quote(self.source_id, safe='')}/view"
 
     @property
     def words(self) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -24,6 +24,9 @@ from shared.media.presets import Recipe
 from shared.media.verify import Verified
 from shared.tracking.claim import Claim
 from shared.tracking.lease import WorkControl
+
+#: Longer titles are cut in an object's metadata; the document has the whole name.
+MAX_TITLE_BYTES = 1024
 
 
 @dataclass(frozen=True)
@@ -50,21 +53,38 @@ class ObjectWriter:
             "revision": one.revision,
         }
 
+    def _audio_metadata(self, duration_s: float) -> dict[str, str]:
+        """Return what people who browse the bucket want to know about an audio object."""
+        one = self._recording
+        # Cloud Storage allows 8 KiB of custom metadata per object ("Quotas and limits").
+        title = one.name.encode()[:MAX_TITLE_BYTES].decode(errors="ignore")
+        about = {
+            "title": title,
+            "recorded_at": one.recorded_at.isoformat().replace("+00:00", "Z"),
+            "duration_s": f"{duration_s:.3f}",
+        }
+        return about | ({"source_url": one.source_url} if one.source_url else {})
+
     def publish(
-        self, path: Path, recipe: Recipe, picture: Path, pieces: Sequence[Piece]
+        self,
+        path: Path,
+        recipe: Recipe,
+        picture: Path,
+        pieces: Sequence[Piece],
+        duration_s: float,
     ) -> tuple[StoredObject, tuple[Chunk, ...]]:
         """Store the audio and all that lies beside it, and remove what runs before left there.
 
         Returns the audio, and what the document says of the chunks. The picture comes
         before the chunks: its name tells other recordings that the place is taken.
         """
-        stored = self.audio(path, recipe)
+        stored = self.audio(path, recipe, duration_s)
         self.waveform(stored.name, picture)
         chunks = self.chunks(stored.name, pieces, recipe)
         self._tidy(recipe.extension)
         return stored, chunks
 
-    def audio(self, path: Path, recipe: Recipe) -> StoredObject:
+    def audio(self, path: Path, recipe: Recipe, duration_s: float) -> StoredObject:
         """Store the audio under the recording's name; told apart where that is taken.
 
         Raises ``LeaseLostError``, or what the storage met.
@@ -74,7 +94,8 @@ class ObjectWriter:
             if self._is_taken(name):
                 continue
             self.claim.update(gcs_path=name)
-            stored = self._create(name, path, recipe.content_type)
+            about = self._audio_metadata(duration_s)
+            stored = self._create(name, path, recipe.content_type, about)
             if stored:
                 self._remove_earlier(earlier, name)
                 return stored
@@ -100,15 +121,17 @@ class ObjectWriter:
         beside = self.storage.stat(naming.waveform_object(name))
         return beside is not None and not self._is_ours(beside)
 
-    def _create(self, name: str, path: Path, content_type: str) -> StoredObject | None:
+    def _create(
+        self, name: str, path: Path, content_type: str, about: Mapping[str, str] | None = None
+    ) -> StoredObject | None:
         """Create the object, or replace what an earlier run of ours left; ``None`` if taken."""
         try:
-            return self._put(name, path, content_type, if_generation=0)
+            return self._put(name, path, content_type, if_generation=0, about=about)
         except ObjectExistsError:
             there = self.storage.stat(name)
         if there is None or not self._is_ours(there):
             return None
-        return self._put(name, path, content_type, if_generation=there.generation)
+        return self._put(name, path, content_type, if_generation=there.generation, about=about)
 
     def _remove_earlier(self, earlier: str | None, name: str) -> None:
         """Remove the object of another preset that this one replaces."""
@@ -127,7 +150,9 @@ class ObjectWriter:
         if self._recording.audio:
             names.append(self._recording.audio.object)
         for stem in sorted({name.rpartition(".")[0] for name in names}):
-            for there in list(self.storage.list(f"{stem}.")):
+            picture = self.storage.stat(naming.waveform_object(f"{stem}."))
+            beside = [*self.storage.list(f"{stem}."), *([picture] if picture else [])]
+            for there in beside:
                 if self._is_ours(there) and there.name not in self._written:
                     self._delete(there)
 
@@ -205,6 +230,7 @@ class ObjectWriter:
         content: Path | bytes,
         content_type: str,
         if_generation: int | None = None,
+        about: Mapping[str, str] | None = None,
     ) -> StoredObject:
         self.control.renew()
         self._written.add(name)
@@ -212,7 +238,7 @@ class ObjectWriter:
             name,
             content,
             content_type=content_type,
-            metadata=self._metadata,
+            metadata={**self._metadata, **(about or {})},
             if_generation=if_generation,
         )
 

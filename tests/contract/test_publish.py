@@ -86,7 +86,11 @@ class Content:
         ]
         writer = ObjectWriter(storage, claim, control, "dev")
         stored, chunks = writer.publish(
-            self.file("audio", self.audio), self.recipe, self.file("picture", b"png"), pieces
+            self.file("audio", self.audio),
+            self.recipe,
+            self.file("picture", b"png"),
+            pieces,
+            2.0,
         )
         audio = Audio(
             object=stored.name,
@@ -156,7 +160,9 @@ def test_all_objects_are_there(tracker: Tracker, storage: Storage, content: Cont
     assert existing(tracker, KEY).gcs_path == PLAIN
     for there in storage.list():
         assert there.metadata["key"] == KEY
-        assert set(there.metadata) == {"key", "source", "source_id", "revision"}
+        about = {"title", "recorded_at", "duration_s", "source_url"}
+        expected = {"key", "source", "source_id", "revision"}
+        assert set(there.metadata) == (expected | about if there.name == PLAIN else expected)
     index = json.loads(contents(storage)[naming.chunks_index_object(PLAIN)])
     assert [row["bytes"] for row in index["chunks"]] == [5, 6]
 

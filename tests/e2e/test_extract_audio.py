@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
+from shared.core import naming
 from shared.core.message import SourceFile
 from shared.core.records import Status
 from shared.tracking.endings import ENDED
 from tests.services import AUDIO, NAME, Cloud, Service, ask, envelope, item_of, until
 
-WAVEFORM = AUDIO.replace(".mp3", ".waveform.png")
+WAVEFORM = naming.waveform_object(AUDIO)
 
 
 def described(cloud: Cloud, name: str) -> Any:

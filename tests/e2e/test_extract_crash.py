@@ -115,7 +115,7 @@ STAGES = {
         lambda bench, _, __: bench.cloud.audio(),
     ),
     "uploaded": Stage(
-        lambda bench: bench.gcs.hold(b'waveform.png"'),
+        lambda bench: bench.gcs.hold(b"metadata/waveforms/"),
         lambda bench, _, __: bench.gcs.holding and bench.cloud.audio(),
     ),
     "logged": Stage(

@@ -33,7 +33,8 @@ DOCUMENTED = (
     "DRIVE_API_ENDPOINT BACKFILL_SINCE WEBHOOK_URL LEASE_SECONDS WATCH_LIMIT_SECONDS "
     "CHANNEL_TTL_HOURS AUDIO_PRESET AUDIO_BITRATE CHUNK_MAX_MB MAX_DURATION_HOURS ENCODE_WORKERS "
     "SFTP_HOST SFTP_PORT SFTP_REMOTE_PATH SFTP_CREDENTIALS OUTPUT_DIR SAMPLE_RATE CHANNELS "
-    "BITRATE OUTPUT_FORMAT SFTP_MIRROR_PATH SFTP_SETTLE_MINUTES LOG_FORMAT"
+    "BITRATE OUTPUT_FORMAT SFTP_MIRROR_PATH SFTP_SETTLE_MINUTES IAP_AUDIENCE "
+    "DASHBOARD_HOSTS LOG_FORMAT"
 )
 
 
@@ -93,6 +94,8 @@ def test_the_defaults_are_the_documented_ones() -> None:
         "output_format": "wav",
         "sftp_mirror_path": "",
         "sftp_settle_minutes": 10.0,
+        "iap_audience": "",
+        "dashboard_hosts": (),
         "log_format": "console",
     }
 
@@ -181,6 +184,12 @@ GOOD: list[tuple[str, str, Any]] = [
     ("OUTPUT_FORMAT", "opus", "opus"),
     ("SFTP_MIRROR_PATH", "/compressed", "/compressed"),
     ("SFTP_SETTLE_MINUTES", "0", 0.0),
+    (
+        "IAP_AUDIENCE",
+        "/projects/12/locations/eu/services/d",
+        "/projects/12/locations/eu/services/d",
+    ),
+    ("DASHBOARD_HOSTS", "Audio.Example.com, box", ("audio.example.com", "box")),
     ("LOG_FORMAT", "json", "json"),
 ]
 
@@ -252,6 +261,8 @@ BAD = [
     ("OUTPUT_FORMAT", ["ogg", "WAV"]),
     ("SFTP_MIRROR_PATH", ["/audio", "/audio/"]),
     ("SFTP_SETTLE_MINUTES", ["-1", "10081"]),
+    ("IAP_AUDIENCE", ["dashboard", "/projects/name/x"]),
+    ("DASHBOARD_HOSTS", ["https://x", "a:80", "a b"]),
     ("LOG_FORMAT", ["text", "JSON"]),
 ]  # fmt: skip
 

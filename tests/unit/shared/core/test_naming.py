@@ -157,7 +157,9 @@ def test_what_belongs_to_an_audio_object_lies_beside_it() -> None:
     assert naming.chunk_object(audio, 0, "mp3") == f"{stem}.chunks/000.mp3"
     assert naming.chunk_object(audio, 41, "opus") == f"{stem}.chunks/041.opus"
     assert naming.chunks_index_object(audio) == f"{stem}.chunks/chunks.json"
-    assert naming.waveform_object(audio) == f"{stem}.waveform.png"
+    assert naming.waveform_object(audio) == (
+        "dev/metadata/waveforms/2025/01/weekly-sync_2025-01-29_10-00_audio.png"
+    )
 
 
 def test_a_log_is_filed_under_its_utc_day() -> None:
