@@ -11,6 +11,8 @@ from pathlib import Path
 
 import imageio_ffmpeg
 
+from tests.media import clips
+
 FFMPEG: str = imageio_ffmpeg.get_ffmpeg_exe()
 
 _H264 = ("-c:v", "libx264", "-preset", "ultrafast", "-g", "20")
@@ -65,8 +67,7 @@ def make_clip(path: Path, *options: str, seconds: float = 6) -> Path:
     picture = f"testsrc2=s=640x360:r=10:d={seconds},noise=alls=40:allf=t"
     # Noise from a fixed seed, so that no two stretches of the audio are alike.
     sound = f"anoisesrc=d={seconds}:a=0.3:r=44100:seed=7"
-    inputs = ("-f", "lavfi", "-i", picture, "-f", "lavfi", "-i", sound)
-    ffmpeg(*inputs, *options, path)
+    clips.run("-f", "lavfi", "-i", picture, "-f", "lavfi", "-i", sound, *options, path)
     return path
 
 

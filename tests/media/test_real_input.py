@@ -93,13 +93,8 @@ def test_mp3_is_what_one_pass_of_plain_ffmpeg_gives(
     assert clips.decoded_md5(made.path) == clips.decoded_md5(whole)
     assert made.path.stat().st_size == pytest.approx(whole.stat().st_size, abs=1500)
     assert md5(clip) == before
-
-
-@pytest.mark.parametrize("name", set(clips.CLIPS) - {"a.wma"})
-def test_audio_that_starts_with_the_recording_has_no_offset(
-    name: str, shelf: Shelf, worker: Rig
-) -> None:
-    assert worker.extract(shelf(name)).audio.start_offset_s == pytest.approx(0, abs=0.03)
+    if name != "a.wma":  # its decoder gives no samples for the first two packets
+        assert made.audio.start_offset_s == pytest.approx(0, abs=0.03)
 
 
 @pytest.mark.parametrize("name", sorted({*COPIES, *REPACKED}))
