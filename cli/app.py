@@ -64,4 +64,4 @@ class _Stderr:
 def _for_people(record: logging.LogRecord) -> bool:
     """Keep stacks, and what the command tells itself, out of sight."""
     record.exc_info = record.exc_text = None
-    return record.name not in ("shared.tracking.endings", "shared.tracking.lease")
+    return record.name not in ("shared.tracking.final_status", "shared.tracking.lease")

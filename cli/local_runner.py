@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import Protocol
 
 from cli.app import App
 from cli.stop import Stop
+from functions.extract_audio.assembly import build_worker
 from functions.extract_audio.worker import ExtractionWorker
 from shared.core.errors import Code
 from shared.core.message import Source, SourceFile
-from shared.core.ports import OnProgress, Sources
+from shared.core.ports import OnProgress
 from shared.core.records import Recording, Status
-from shared.tracking.lease import Outcome, Result
+from shared.tracking.lease import Outcome, Result, RunOptions
 
 #: Who works on it, in the document: neither a push with its limit of time, nor the job.
 RUNNER = "cli"
@@ -26,15 +26,9 @@ _LOOK_S = 0.5
 OnWait = Callable[[str], None]
 
 
-def worker_of(app: App, *kinds: str) -> ExtractionWorker:
-    """Return the worker for recordings of these sources; local files if none is named."""
-    services = app.services
-    sources: dict[str, Sources] = {Source.LOCAL: services.local_sources}
-    if Source.DRIVE in kinds:
-        sources[Source.DRIVE] = services.drive_sources
-    return ExtractionWorker(
-        tracker=app.tracker, storage=services.storage, sources=sources, settings=app.settings
-    )
+def worker_of(app: App, source: str = Source.LOCAL) -> ExtractionWorker:
+    """Return the worker for recordings of one source."""
+    return build_worker(app.services, Source(source))
 
 
 def is_intact(app: App, recording: Recording) -> bool:
@@ -52,11 +46,7 @@ class Works(Protocol):
     def process(
         self,
         item: SourceFile,
-        *,
-        published_at: datetime | None = None,
-        runner: str = "push",
-        cancelled: Callable[[], bool] = lambda: False,
-        on_progress: OnProgress = lambda _: None,
+        options: RunOptions = ...,
     ) -> Result:
         """Work on one recording, once, and say how it ended."""
 
@@ -72,7 +62,8 @@ class Extraction:
     def once(self, item: SourceFile, on_progress: OnProgress) -> Result:
         """Do what the queue would: once, and nothing for what has ended."""
         return self.worker.process(
-            item, runner=RUNNER, cancelled=self.stop.requested, on_progress=on_progress
+            item,
+            RunOptions(runner=RUNNER, cancelled=self.stop.requested, on_progress=on_progress),
         )
 
     def by_hand(
@@ -86,10 +77,12 @@ class Extraction:
             again = force or self._is_due_again(item.key)
             result = self.worker.process(
                 replace(item, force=again),
-                published_at=looked_at,
-                runner=RUNNER,
-                cancelled=self.stop.requested,
-                on_progress=on_progress,
+                RunOptions(
+                    published_at=looked_at,
+                    runner=RUNNER,
+                    cancelled=self.stop.requested,
+                    on_progress=on_progress,
+                ),
             )
             if result.outcome not in (Outcome.BUSY, Outcome.LOST):
                 return result

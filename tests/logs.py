@@ -12,7 +12,7 @@ from typing import Any
 
 from shared.config.settings import Settings
 from shared.runtime import logging as pipeline_logging
-from shared.tracking import endings
+from shared.tracking import final_status
 
 
 @dataclass
@@ -28,7 +28,7 @@ class Lines:
         return [line for line in self.all() if line["message"] == message]
 
     def ends(self) -> list[dict[str, Any]]:
-        return self.saying(endings.ENDED)
+        return self.saying(final_status.ENDED)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from cli.stop import Stop
 from cli.ui import json_output, report
 from cli.ui.console import screen
 from cli.ui.text import shown
+from functions.drive_watch.assembly import build_watch
 from functions.drive_watch.feeds import Feed
 from functions.drive_watch.watch import Watch
 from shared.core.errors import ConfigurationError
@@ -62,7 +63,7 @@ class _Run:
 
     def all(self) -> int:
         """List every Drive; one that fails does not stop the others."""
-        watch = Watch(self.app.services, cancelled=self.stop.requested)
+        watch = build_watch(self.app.services, cancelled=self.stop.requested)
         return max(self._guarded(feed, watch) for feed in watch.feeds)
 
     def _guarded(self, feed: Feed, watch: Watch) -> int:
@@ -73,7 +74,7 @@ class _Run:
         return exits.OK
 
     def _one(self, feed: Feed, watch: Watch, stopped: Callable[[], bool]) -> None:
-        for items in watch.compare(feed, watch.budget()).pages():
+        for items in watch.scan(feed, watch.budget()).pages():
             self.published += items
             for item in [] if self.quiet else items:
                 screen.line(f"{screen.marks.waiting} {shown(item.name)}")

@@ -21,8 +21,7 @@ from cli.ui import json_output, report
 from cli.ui.console import screen
 from cli.ui.progress import bar
 from cli.ui.text import shown
-from functions.sftp_compress.nightly import Nightly
-from functions.sftp_compress.worker import CompressionWorker
+from functions.sftp_compress.assembly import build_nightly, build_worker
 from shared.core.errors import ConfigurationError
 from shared.core.message import SourceFile
 from shared.tracking.lease import Result
@@ -124,13 +123,13 @@ def compress(
 
 
 def _run(app: App, stop: Stop, *, quiet: bool, retry_failed: bool) -> tuple[int, list[Result]]:
-    summary = Nightly.of(app.services, resume=True, retry_failed=retry_failed).run()
+    summary = build_nightly(app.services, resume=True, retry_failed=retry_failed).run()
     if not quiet:
         screen.line(
             f"{summary['found']} found, {summary['queued']} to do, {summary['known']} known, "
             f"{summary['unsettled']} still changing"
         )
-    extraction = Extraction(app, CompressionWorker.of(app.services), stop)
+    extraction = Extraction(app, build_worker(app.services), stop)
     status, results = exits.OK, []
     for item in app.services.local_queue.items:
         if stop.requested():

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 from cli.ui.error_text import sentence
 from cli.ui.text import size
 from shared.bootstrap import Services
 from shared.config.settings import Settings
 from shared.core.errors import ConfigurationError, PipelineError
+from shared.core.ports import Checkable
 from shared.media.ffmpeg.process import executable
 
 _ENCODERS = ("libmp3lame", "libopus", "flac", "aac")
@@ -121,18 +121,11 @@ def _dependencies(services: Services) -> Iterator[Finding]:
             yield reached("drive", place, client, "DRIVE_SERVICE_ACCOUNT")
 
 
-def _drive(services: Services, account: str) -> Checked:
+def _drive(services: Services, account: str) -> Checkable:
     return services.drive_clients(account)
 
 
-class Checked(Protocol):
-    """Whatever can be asked whether it can be reached."""
-
-    def check(self) -> None:
-        """Raise when it cannot."""
-
-
-def reached(name: str, place: str, build: Callable[[], Checked], variable: str) -> Finding:
+def reached(name: str, place: str, build: Callable[[], Checkable], variable: str) -> Finding:
     """Tell whether a dependency can be built and answers, and how to mend it if not."""
     try:
         build().check()

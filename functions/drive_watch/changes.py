@@ -1,24 +1,24 @@
-"""Draining a feed's changes: the page token moves only after what its page held was published."""
+"""Drains a feed's changes. The page token moves only after its page was published."""
 
 from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
 from functions.drive_watch.feeds import Budget, Feed
 from functions.drive_watch.publisher import Publisher
-from functions.drive_watch.state import Hold, Leased
 from shared.core.drive_folders import Listing, WatchedFolders
-from shared.core.drive_items import Change, ChangePage, DriveItem, PageTokenError
+from shared.core.drive_items import ChangePage, DriveItem, PageTokenError
 from shared.core.errors import LeaseLostError
 from shared.core.ports import Document, DriveApi
+from shared.tracking.leased_document import Lease, LeasedDocument
 
 log = logging.getLogger(__name__)
 
-#: Changes in one page: what a crash makes the next holder do again.
+#: Changes in one page: how much a crash makes the next process do again.
 PAGE = 250
 
 
@@ -26,8 +26,8 @@ PAGE = 250
 class Drained:
     """What a drain did.
 
-    ``left`` tells that time was up before the changes were, ``lost`` that the page token
-    was void: what had changed until then only a full compare finds.
+    ``left``: time was up before the changes were. ``lost``: Drive rejected the page token,
+    so earlier changes are found only by a full scan.
     """
 
     published: int = 0
@@ -37,17 +37,17 @@ class Drained:
 
 @dataclass
 class Drain:
-    """Takes one feed's changes to their end, under the lease of its page token."""
+    """Publishes all changes of one feed, under the lease of its page token."""
 
     feed: Feed
     api: DriveApi
     folders: WatchedFolders
-    state: Leased
+    state: LeasedDocument
     publisher: Publisher
     budget: Budget
 
     def begin(self) -> Document:
-        """Return the feed's state; watching begins now where there is none yet."""
+        """Return the feed's state; a new feed is watched from now on."""
         state = self.state.read()
         if state:
             return state
@@ -55,41 +55,41 @@ class Drain:
         return self.state.create(account | self._start())
 
     def run(self) -> Drained:
-        """Publish what has changed, until nothing is left; at once done when another does.
+        """Publish what has changed until nothing is left; return at once if another process is.
 
-        Whoever notified while the lease was held was sent away, so after it is given back
-        the changes are listed once more. Raises what Drive, the queue or the tracker met;
-        what was published stays, and the page is done again.
+        Calls that came while the lease was taken returned at once, so the changes are
+        listed once more after it is released. Raises what Drive, the queue or the tracker
+        met; what was published stays, and the page is done again.
         """
         self.begin()
         drained = Drained()
         while True:
-            hold = self.state.acquire()
-            if hold is None:
+            lease = self.state.acquire()
+            if lease is None:
                 return drained
-            with hold, suppress(LeaseLostError):  # who has taken it goes on with it
-                self._to_the_end(hold, drained)
+            with lease, suppress(LeaseLostError):  # the process that took it continues
+                self._drain(lease, drained)
             if drained.left or not self._has_more():
                 return drained
 
-    def _to_the_end(self, hold: Hold, drained: Drained) -> None:
+    def _drain(self, lease: Lease, drained: Drained) -> None:
         while True:
             self.budget.check()
             if self.budget.is_spent:
                 drained.left = True
                 return
             try:
-                page = self._page(hold.document)
+                page = self._page(lease.document)
             except PageTokenError as error:
                 if drained.lost:
-                    raise  # a token that was just given out: this is no expiry
-                log.warning("a full compare is due: %s", error, extra={"feed": self.feed.id})
-                hold.write(**self._start())
+                    raise  # a token that Drive has just returned did not expire
+                log.warning("a full scan is due: %s", error, extra={"feed": self.feed.id})
+                lease.write(**self._start())
                 drained.lost = True
                 return
-            drained.published += self._publish(page, hold)
-            if page.token != hold.document["page_token"]:
-                hold.write(page_token=page.token)
+            drained.published += self._publish(page, lease)
+            if page.token != lease.document["page_token"]:
+                lease.write(page_token=page.token)
             if page.last and not page.changes:
                 return
 
@@ -104,44 +104,36 @@ class Drain:
         return bool(page.changes) or not page.last
 
     def _start(self) -> Document:
-        """Return the state of a feed that is watched from now on, all before it unseen."""
+        """Return the state of a feed that is watched from now on."""
         token = self.api.start_token(self.feed.drive_id)
-        return {"page_token": token, **_unseen()}
+        return {"page_token": token, **_scan_needed()}
 
-    def _publish(self, page: ChangePage, hold: Hold) -> int:
+    def _publish(self, page: ChangePage, lease: Lease) -> int:
+        """Publish the recordings of a page, and those below folders that changed."""
         if page.drives_changed:
             log.info("a shared drive was joined, left or renamed", extra={"feed": self.feed.id})
-            hold.write(**_unseen())
+            lease.write(**_scan_needed())
         self.folders.forget(change.file_id for change in page.changes)
-        items = list(_present(page.changes))
+        items = [change.item for change in page.changes if change.item and not change.item.trashed]
         published = self._publish_recordings(self.folders.recordings(items))
-        moved = [item for item in items if item.is_folder and self.folders.contains(item)]
-        return published + self._publish_below([folder.id for folder in moved], hold)
+        moved = [item.id for item in items if item.is_folder and self.folders.contains(item)]
+        if not moved:
+            return published
+        listing = Listing(self.api, moved, drive_id=self.feed.drive_id)
+        while not listing.is_done:
+            self.budget.check()
+            lease.check()
+            if self.budget.is_spent:
+                # The next drain would take as long; the full scan works in parts.
+                lease.write(**_scan_needed())
+                break
+            published += self._publish_recordings(listing.next_page())
+        return published
 
     def _publish_recordings(self, recordings: Sequence[DriveItem]) -> int:
         return len(self.publisher.publish(recordings, self.feed.account)) if recordings else 0
 
-    def _publish_below(self, folder_ids: Sequence[str], hold: Hold) -> int:
-        """Publish what lies below folders that may just have come: only they are listed."""
-        if not folder_ids:
-            return 0
-        published = 0
-        listing = Listing(self.api, folder_ids, drive_id=self.feed.drive_id)
-        while not listing.is_done:
-            self.budget.check()
-            hold.check()
-            if self.budget.is_spent:
-                # Doing it again would take as long: the full compare does it in parts.
-                hold.write(**_unseen())
-                return published
-            published += self._publish_recordings(listing.next_page())
-        return published
 
-
-def _unseen() -> Document:
-    """Return the fields after which a full compare is due, and one under way starts over."""
+def _scan_needed() -> Document:
+    """Return the fields that make a full scan due, and restart one that is under way."""
     return {"generation": uuid.uuid4().hex, "full_compare_at": None}
-
-
-def _present(changes: Sequence[Change]) -> Iterator[DriveItem]:
-    return (change.item for change in changes if change.item and not change.item.trashed)

@@ -1,4 +1,4 @@
-"""Watch channels: recorded before Drive is asked, and renewed with an overlap."""
+"""Watch channels: recorded before Drive is asked to open them, renewed with an overlap."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ import uuid
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 from functions.drive_watch.feeds import Feed
-from functions.drive_watch.state import as_time
-from shared.core.drive_items import WatchChannel
 from shared.core.errors import ConflictError, PipelineError, is_transient
-from shared.core.ports import Clock, Document, Documents, DriveApi, Versioned
+from shared.core.ports import Clock, Document, Documents, DriveApi
+from shared.core.times import document_time
+from shared.tracking.leased_document import delete_document, write_document
 
 log = logging.getLogger(__name__)
 
 CHANNELS = "drive_channels"
 
-#: How often ``maintain`` comes by; a channel that ends within two of these is renewed.
+#: How often ``maintain`` runs; a channel that ends within two of these is renewed.
 INTERVAL = timedelta(minutes=15)
 
-#: How long a channel may be without a word from Drive before its record is dropped.
+#: How long Drive may leave a new channel unanswered before its record is removed.
 UNANSWERED_FOR = timedelta(days=1)
 
-# What our ids and tokens look like: anything else is refused without asking the database.
+# The format of our ids and tokens; anything else is refused without asking the database.
 _ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _TOKEN = re.compile(r"[\w-]{43}", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Channel:
-    """The record of one channel. ``resource_id`` is unknown until Drive has told it."""
+    """The record of one channel. ``resource_id`` is unknown until Drive answers."""
 
     id: str
     feed: str
@@ -52,12 +52,10 @@ class Channel:
 
     @classmethod
     def from_document(cls, doc_id: str, document: Document) -> Channel:
-        """Read a record."""
-        times = {name: as_time(document[name]) for name in ("created_at", "expires_at")}
+        times = {name: document_time(document[name]) for name in ("created_at", "expires_at")}
         return cls(**{**document, "id": doc_id, **times})
 
     def to_document(self) -> Document:
-        """Return the record."""
         return {name: value for name, value in asdict(self).items() if name != "id"}
 
 
@@ -69,7 +67,7 @@ class Channels:
         documents: Where they are recorded.
         address: ``WEBHOOK_URL``.
         lifetime: ``CHANNEL_TTL_HOURS``.
-        clock: Tells the time.
+        clock: Returns the current time.
     """
 
     documents: Documents
@@ -82,9 +80,9 @@ class Channels:
     ) -> str | None:
         """Return the id of the feed that a notification is about; ``None`` for a forged one.
 
-        ``sync`` may be faster than the answer to ``changes.watch``, so a channel whose
-        resource id is unknown takes the one that comes with the right token: that also
-        mends what a crash between the two has left.
+        ``sync`` may arrive before the answer to ``changes.watch``, so a channel whose
+        resource id is unknown takes the one that comes with the right token. That also
+        completes the record after a crash between the two.
         """
         if not (_ID.fullmatch(channel_id) and _TOKEN.fullmatch(token) and resource_id):
             return None
@@ -95,15 +93,12 @@ class Channels:
         if not hmac.compare_digest(_digest(token), channel.token_sha256):
             return None
         if channel.resource_id is None:
-            self._adopt(read, resource_id, expiration)
+            told = {"resource_id": resource_id, **_expiry(expiration)}
+            with suppress(ConflictError):  # Drive's answer was written meanwhile
+                self.documents.replace(CHANNELS, read, {**read.document, **told})
         elif not hmac.compare_digest(resource_id.encode(), channel.resource_id.encode()):
             return None
         return channel.feed
-
-    def _adopt(self, read: Versioned, resource_id: str, expiration: str) -> None:
-        told = {"resource_id": resource_id, **_expiry(expiration)}
-        with suppress(ConflictError):  # the answer has come meanwhile
-            self.documents.replace(CHANNELS, read, {**read.document, **told})
 
     def all(self) -> dict[str, list[Channel]]:
         """Return the channels by feed, the one that ends last first."""
@@ -116,7 +111,7 @@ class Channels:
         return found
 
     def hours_left(self, existing: Sequence[Channel]) -> float:
-        """Return for how many hours yet the best of a feed's channels lasts; 0 without one."""
+        """Return the hours until the last of a feed's channels ends; 0 without one."""
         now = self.clock()
         ends = [channel.expires_at for channel in existing if self._works(channel)]
         return max(0.0, (max(ends, default=now) - now).total_seconds() / 3600)
@@ -124,9 +119,9 @@ class Channels:
     def renew(
         self, feed: Feed, api: DriveApi, page_token: str, existing: Sequence[Channel]
     ) -> tuple[str, Channel]:
-        """Make sure that the feed has a channel that lasts; returns ``opened`` or ``kept``.
+        """Open a channel unless one lasts long enough; returns ``opened`` or ``kept``, and it.
 
-        The new one is open before the old ones are stopped: in between both are right.
+        The new channel is open before the old ones are stopped; both are valid in between.
         Raises ``PageTokenError``, or what Drive met.
         """
         good = next((channel for channel in existing if self._lasts(channel)), None)
@@ -166,63 +161,47 @@ class Channels:
                 drive_id=feed.drive_id,
             )
         except Exception as error:
-            # After a refusal there is no channel; after silence there may be one.
+            # After a refusal there is no channel; without an answer there may be one.
             if isinstance(error, PipelineError) and not is_transient(error):
-                self._drop(channel.id)
+                delete_document(self.documents, CHANNELS, channel.id)
             raise
-        return self._answered(channel, opened)
-
-    def _answered(self, channel: Channel, opened: WatchChannel) -> Channel:
-        told = {"resource_id": opened.resource_id, "expires_at": opened.expires_at}
-        self._change(channel.id, lambda document: {**document, **told})
+        answer: dict[str, Any] = {
+            "resource_id": opened.resource_id,
+            "expires_at": opened.expires_at,
+        }
+        write_document(
+            self.documents,
+            CHANNELS,
+            channel.id,
+            lambda document: None if document is None else {**document, **answer},
+        )
         log.info("channel opened", extra={"feed": channel.feed, "until": opened.expires_at})
-        return Channel.from_document(channel.id, {**channel.to_document(), **told})
+        return replace(channel, **answer)
 
     def _retire(self, channel: Channel, api: DriveApi) -> None:
-        """Stop a channel that is not needed any more, and forget it."""
+        """Stop a channel that is no longer needed, and remove its record."""
         now = self.clock()
         if channel.expires_at > now:
             if channel.resource_id is None:
-                # Drive may tell its resource id yet, and without that it cannot be stopped.
+                # Its resource id may still arrive, and it cannot be stopped without one.
                 if now - channel.created_at < UNANSWERED_FOR:
                     return
             else:
                 try:
                     api.stop(channel.id, channel.resource_id)
                 except Exception as error:
-                    log.warning("a channel could not be stopped: %s", error)
+                    log.warning("could not stop a channel: %s", error)
                     return
-        self._drop(channel.id)
+        delete_document(self.documents, CHANNELS, channel.id)
 
     def abandon(self, channels: Sequence[Channel], api: Callable[[str], DriveApi]) -> None:
-        """Stop the channels of a feed that is no longer watched, and forget them."""
+        """Stop the channels of a feed that is no longer watched, and remove their records."""
         for channel in channels:
             if channel.resource_id and channel.expires_at > self.clock():
-                # Its account may not let us in any more; then it ends by itself.
+                # Its account may refuse us now; then the channel expires by itself.
                 with suppress(Exception):
                     api(channel.account).stop(channel.id, channel.resource_id)
-            self._drop(channel.id)
-
-    def _drop(self, channel_id: str) -> None:
-        while True:
-            read = self.documents.get(CHANNELS, channel_id)
-            if read is None:
-                return
-            try:
-                self.documents.delete(CHANNELS, read)
-            except ConflictError:
-                continue
-
-    def _change(self, channel_id: str, change: Callable[[Document], Document]) -> None:
-        while True:
-            read = self.documents.get(CHANNELS, channel_id)
-            if read is None:
-                return
-            try:
-                self.documents.replace(CHANNELS, read, change(read.document))
-            except ConflictError:
-                continue
-            return
+            delete_document(self.documents, CHANNELS, channel.id)
 
 
 def _digest(token: str) -> str:

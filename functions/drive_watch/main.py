@@ -19,12 +19,12 @@ log = logging.getLogger(__name__)
 
 Answer = tuple[str, int, dict[str, str]]
 
-#: Drive's notifications have less than 100 bytes, and ours to ``maintain`` no more.
+#: Drive's notifications and our calls of ``maintain`` have less than 100 bytes.
 MAX_BODY = 16 * 1024
 
 _JSON = {"Content-Type": "application/json"}
 
-# Loaded in gunicorn's master: nothing is built before the fork, but the fork is told.
+# Runs before gunicorn forks: build nothing, only register the fork hook.
 shutdown.listen_after_fork()
 
 
@@ -32,32 +32,42 @@ def notify(request: Request) -> Answer:
     """Answer a notification of Drive: 204, 403 for a forged one, 500 when the drain failed."""
     if refused := _refused(request):
         return refused
-    from functions.drive_watch.notify import receive  # noqa: PLC0415
+    from functions.drive_watch.notify import receive  # noqa: PLC0415 - most of a cold start
 
     try:
         return "", receive(_watch(), request.headers), {}
     except Exception:
-        # Drive tries again after 500, 502, 503 and 504; what it met is nobody's outside.
+        # Drive retries after 500, 502, 503 and 504; don't leak the error to the caller.
         log.exception("not drained")
         return "", 500, {}
 
 
 def maintain(request: Request) -> Answer:
-    """Do what is due by the clock, and answer with a JSON summary."""
+    """Do what is due on the schedule, and answer with a JSON summary."""
     if refused := _refused(request):
         return refused
     try:
         wanted = _wanted(request.get_data(cache=False))
     except ValueError as error:
         return json.dumps({"error": str(error)}) + "\n", 400, _JSON
+    from functions.drive_watch.maintain import Maintenance  # noqa: PLC0415 - most of a cold start
+
     try:
-        return _maintain(wanted)
+        watch = _watch()
+        maintenance = Maintenance(watch, watch.budget())
+        if "only" in wanted:
+            summary = maintenance.requeue()
+        else:
+            summary = maintenance.run(full=bool(wanted.get("full")))
     except Exception:
         log.exception("not maintained")
         return "", 500, {}
+    status = 500 if maintenance.has_failed else 200
+    return json.dumps(asdict(summary)) + "\n", status, _JSON
 
 
 def _refused(request: Request) -> Answer | None:
+    """Return the answer to a request that is not read."""
     if request.path != "/":
         return "", 404, {}
     if request.method != "POST":
@@ -70,33 +80,20 @@ def _refused(request: Request) -> Answer | None:
 def _wanted(body: bytes) -> dict[str, object]:
     wanted = json.loads(body or b"{}")
     if not isinstance(wanted, dict) or wanted.keys() - {"only", "full"}:
-        raise ValueError('the body is {}, {"only": "requeue"} or {"full": true}')
+        raise ValueError('the body must be {}, {"only": "requeue"} or {"full": true}')
     if wanted.get("only", "requeue") != "requeue" or type(wanted.get("full", True)) is not bool:
-        raise ValueError('"only" is "requeue", "full" is true or false')
+        raise ValueError('"only" must be "requeue", "full" must be true or false')
     return wanted
 
 
-def _maintain(wanted: dict[str, object]) -> Answer:
-    from functions.drive_watch.maintain import Maintenance  # noqa: PLC0415
-
-    watch = _watch()
-    maintenance = Maintenance(watch, watch.budget())
-    if "only" in wanted:
-        summary = maintenance.requeue()
-    else:
-        summary = maintenance.run(full=bool(wanted.get("full")))
-    text = json.dumps(asdict(summary)) + "\n"
-    return text, 500 if maintenance.has_failed else 200, _JSON
-
-
 def _build() -> Watch:
-    from functions.drive_watch.watch import Watch  # noqa: PLC0415
+    from functions.drive_watch.assembly import build_watch  # noqa: PLC0415 - most of a cold start
     from shared.bootstrap import Services  # noqa: PLC0415
     from shared.runtime import logging as pipeline_logging  # noqa: PLC0415
 
     services = Services.from_environment()
     pipeline_logging.setup(services.settings)
-    return Watch(services, cancelled=shutdown.requested.is_set)
+    return build_watch(services, cancelled=shutdown.requested.is_set)
 
 
 _watch = PerProcess(_build)

@@ -1,4 +1,4 @@
-"""What is done by the clock: renew channels, drain, compare listings, requeue."""
+"""What runs on a schedule: renew channels, drain changes, scan listings, requeue."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from functions.drive_watch.feeds import Budget, Feed
 from functions.drive_watch.watch import Watch
 from shared.core.drive_items import PageTokenError
 from shared.core.errors import CancelledError, LeaseLostError
+from shared.core.times import format_time
 
 log = logging.getLogger(__name__)
 
@@ -25,9 +26,9 @@ _THREADS = 8
 class Summary:
     """What one call did, by the ids of feeds.
 
-    ``found`` is what only listings found, and part of ``published``; ``left`` are feeds
-    that time was short for; ``channel_hours_left`` is until the first of the channels
-    that are wanted ends, ``None`` when none is.
+    ``found`` counts recordings that only listings found; they are part of ``published``.
+    ``left`` are feeds that the call had no time for. ``channel_hours_left`` is the time until
+    the first feed is without a channel, ``None`` without ``WEBHOOK_URL``.
     """
 
     channel: dict[str, Any] = field(default_factory=dict)
@@ -40,7 +41,7 @@ class Summary:
     channel_hours_left: float | None = None
 
     def log_context(self) -> dict[str, Any]:
-        """Return what the alerts count, and the whole."""
+        """Return the numbers that alerts use, and the whole summary."""
         counted: dict[str, Any] = {
             "found": self.found,
             "published": self.published,
@@ -52,10 +53,10 @@ class Summary:
         return counted | {"summary": asdict(self)}
 
 
-#: The line of each call; it is counted, and missed when it does not come.
+#: The log line of each call; an alert fires when it is missing.
 MAINTAINED = "maintained"
 
-#: What a failure of the requeue is listed under; feeds are listed by their ids.
+#: The name under which a failed requeue is listed; feeds are listed by their ids.
 REQUEUE = "requeue"
 
 
@@ -70,39 +71,37 @@ class Maintenance:
 
     @property
     def has_failed(self) -> bool:
-        """Whether the requeue or every feed has failed, of which the caller is to be told."""
+        """Whether the requeue or every feed failed, so that the call answers 500."""
         return REQUEUE in self.summary.failures or all(
             feed.id in self.summary.failures for feed in self._watch.feeds
         )
 
     def requeue(self) -> Summary:
-        """Publish again what is stale, and finish what a crash has left half done."""
+        """Publish stale recordings again, and finish what a crash left half done."""
         self._requeue()
         self._each(self._watch.feeds, self._resume)
-        return self._told("requeue")
+        return self._logged("requeue")
 
     def run(self, *, full: bool = False) -> Summary:
         """Do all of it for every feed; one that fails does not stop the others."""
         self._requeue()
-        channels = self._watch.channels.all() if self._watch.channels else {}
+        channels = self._watch.channels.all() if self._watch.opens_channels else {}
         self._each(
             self._watch.feeds,
             lambda feed: self._maintain(feed, channels.get(feed.id, ()), full=full),
         )
-        self._abandon(channels)
-        self.summary.channel_hours_left = self._hours_left()
-        return self._told("all")
+        watched = {feed.id for feed in self._watch.feeds}
+        for feed_id in channels.keys() - watched:
+            self._watch.channels.abandon(channels[feed_id], self._watch.clients)
+        if self._watch.opens_channels:
+            found = self._watch.channels.all()
+            self.summary.channel_hours_left = min(
+                self._watch.channels.hours_left(found.get(feed.id, ()))
+                for feed in self._watch.feeds
+            )
+        return self._logged("all")
 
-    def _hours_left(self) -> float | None:
-        """Return when the first feed is without a channel, as it is recorded now."""
-        if self._watch.channels is None:
-            return None
-        found = self._watch.channels.all()
-        return min(
-            self._watch.channels.hours_left(found.get(feed.id, ())) for feed in self._watch.feeds
-        )
-
-    def _told(self, task: str) -> Summary:
+    def _logged(self, task: str) -> Summary:
         log.info(MAINTAINED, extra={"task": task, **self.summary.log_context()})
         return self.summary
 
@@ -113,7 +112,7 @@ class Maintenance:
             self._failed(REQUEUE, error)
 
     def _each(self, feeds: Sequence[Feed], action: Callable[[Feed], None]) -> None:
-        # In another order each time, so that none is always the one that time is short for.
+        # In random order, so that the call does not always run out of time at the same feed.
         order = random.sample(feeds, len(feeds))
         with ThreadPoolExecutor(min(_THREADS, len(order))) as pool:
             list(pool.map(lambda feed: self._guarded(feed, action), order))
@@ -134,23 +133,22 @@ class Maintenance:
         log.error("maintain failed for %s: %s", what, error, exc_info=error)
 
     def _maintain(self, feed: Feed, channels: Sequence[Channel], *, full: bool) -> None:
-        drain = self._watch.drain(feed, self._budget)
-        compare = self._watch.compare(feed, self._budget)
-        drain.begin()
+        scan = self._watch.scan(feed, self._budget)
+        self._watch.drain(feed, self._budget).begin()
         self._renew(feed, channels)
         self._drain(feed)
-        self._add(found=compare.last_day())
-        due = full or compare.is_due()
-        if due:
-            self._compare(feed)
+        self._add(found=scan.last_day())
+        if full or scan.is_due():
+            self._scan(feed)
         else:
             self.summary.compare[feed.id] = "not due"
 
     def _resume(self, feed: Feed) -> None:
-        if self._watch.state(feed).was_abandoned(self._watch.state(feed).read() or {}):
+        state = self._watch.state(feed)
+        if state.was_abandoned(state.read() or {}):
             self._drain(feed)
-        if self._watch.compare(feed, self._budget).is_urgent():
-            self._compare(feed)
+        if self._watch.scan(feed, self._budget).is_urgent():
+            self._scan(feed)
 
     def _drain(self, feed: Feed) -> None:
         drained = self._watch.drain(feed, self._budget).run()
@@ -158,8 +156,8 @@ class Maintenance:
         if drained.left:
             self.summary.left.append(feed.id)
 
-    def _compare(self, feed: Feed) -> None:
-        self.summary.compare[feed.id], found = self._watch.compare(feed, self._budget).part()
+    def _scan(self, feed: Feed) -> None:
+        self.summary.compare[feed.id], found = self._watch.scan(feed, self._budget).part()
         self._add(found=found)
 
     def _add(self, *, published: int = 0, found: int = 0) -> None:
@@ -168,33 +166,24 @@ class Maintenance:
             self.summary.found += found
 
     def _renew(self, feed: Feed, existing: Sequence[Channel]) -> None:
-        """Renew the feed's channel; without one, changes are still found by the clock."""
-        if self._watch.channels is None:
+        """Renew the feed's channel; without one, changes are still found on the schedule."""
+        if not self._watch.opens_channels:
             self.summary.channel[feed.id] = {"state": "off"}
             return
+        api, state = self._watch.api(feed), self._watch.state(feed)
         try:
-            what, channel = self._open(feed, existing)
+            try:
+                token = (state.read() or {})["page_token"]
+                what, channel = self._watch.channels.renew(feed, api, token, existing)
+            except PageTokenError:
+                self._drain(feed)  # takes a new page token
+                token = (state.read() or {})["page_token"]
+                what, channel = self._watch.channels.renew(feed, api, token, existing)
         except Exception as error:
             self.summary.channel[feed.id] = {"state": "failed"}
             self._failed(f"channel of {feed.id}", error)
             return
-        until = channel.expires_at.isoformat().replace("+00:00", "Z")
-        self.summary.channel[feed.id] = {"state": what, "expires_at": until}
-
-    def _open(self, feed: Feed, existing: Sequence[Channel]) -> tuple[str, Channel]:
-        assert self._watch.channels
-        api = self._watch.api(feed)
-        state = self._watch.state(feed)
-        try:
-            token = (state.read() or {})["page_token"]
-            return self._watch.channels.renew(feed, api, token, existing)
-        except PageTokenError:
-            self._drain(feed)  # takes a new one
-            token = (state.read() or {})["page_token"]
-            return self._watch.channels.renew(feed, api, token, existing)
-
-    def _abandon(self, channels: dict[str, list[Channel]]) -> None:
-        watched = {feed.id for feed in self._watch.feeds}
-        for feed_id in channels.keys() - watched:
-            assert self._watch.channels
-            self._watch.channels.abandon(channels[feed_id], self._watch.clients)
+        self.summary.channel[feed.id] = {
+            "state": what,
+            "expires_at": format_time(channel.expires_at),
+        }

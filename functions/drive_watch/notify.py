@@ -1,11 +1,10 @@
-"""What a notification sets off: nothing but a drain of the feed that it is about."""
+"""Answers a notification: drains the feed that it is about."""
 
 from __future__ import annotations
 
 import logging
 from typing import Protocol
 
-from functions.drive_watch.feeds import Feed
 from functions.drive_watch.watch import Watch
 
 log = logging.getLogger(__name__)
@@ -19,12 +18,12 @@ class Headers(Protocol):
 
 
 def receive(watch: Watch, headers: Headers) -> int:
-    """Answer a notification with an HTTP status; raises what a drain met.
+    """Answer a notification with an HTTP status; raises what the drain met.
 
-    The body says nothing and is not read. Source of the headers: "Notifications for
-    resource changes", https://developers.google.com/workspace/drive/api/guides/push
+    The body carries no information and is not read. Source of the headers: "Notifications
+    for resource changes", https://developers.google.com/workspace/drive/api/guides/push
     """
-    feed_id = watch.recorded_channels.recognise(
+    feed_id = watch.channels.recognise(
         headers.get("X-Goog-Channel-ID", ""),
         headers.get("X-Goog-Channel-Token", ""),
         headers.get("X-Goog-Resource-ID", ""),
@@ -33,22 +32,18 @@ def receive(watch: Watch, headers: Headers) -> int:
     if feed_id is None:
         log.info("a forged notification was refused")
         return 403
-    feed = next((feed for feed in watch.feeds if feed.id == feed_id), None)
     if headers.get("X-Goog-Resource-State", "") == "sync":
         log.info("Drive reaches the webhook", extra={"feed": feed_id})
         return 204
+    feed = next((feed for feed in watch.feeds if feed.id == feed_id), None)
     if feed is None:
         return 204
-    return _drain(watch, feed)
-
-
-def _drain(watch: Watch, feed: Feed) -> int:
     budget = watch.budget()
     drained = watch.drain(feed, budget).run()
     if drained.published:
         log.info("drained", extra={"feed": feed.id, "published": drained.published})
     if drained.left:
-        return 500  # Drive notifies again, and the next call goes on
+        return 500  # Drive notifies again, and the next call continues
     if drained.lost:
-        watch.compare(feed, budget).part()  # at once: nothing may fall between
+        watch.scan(feed, budget).part()  # at once, so that nothing is missed in between
     return 204

@@ -1,68 +1,63 @@
-"""The parts of one process, put together for each feed."""
+"""What one process watches: the parts for each feed, over ports and plain values."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from datetime import timedelta
-from functools import cached_property
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
 
 from functions.drive_watch.changes import Drain
 from functions.drive_watch.channel import Channels
-from functions.drive_watch.feeds import Budget, Feed, feeds
-from functions.drive_watch.full_scan import Compare
+from functions.drive_watch.feeds import Budget, Feed
+from functions.drive_watch.full_scan import Scan
 from functions.drive_watch.publisher import Publisher
-from functions.drive_watch.state import COMPARES, STATES, Leased
-from shared.bootstrap import Services
 from shared.core.drive_folders import WatchedFolders
-from shared.core.message import Source
-from shared.core.ports import DriveApi
+from shared.core.ports import Documents, DriveApi
+from shared.core.times import utc_now
+from shared.tracking.leased_document import LeasedDocument
 from shared.tracking.requeue import Requeue
-from shared.tracking.tracker import utc_now
+
+#: The page token of each feed, its lease, and when the last full scan began.
+STATES = "drive_state"
+#: How far the full scan of each feed is, and its lease.
+SCANS = "drive_compares"
 
 
+@dataclass(frozen=True, kw_only=True)
 class Watch:
-    """What this process watches, over what the settings name. Threads may share it."""
+    """What this process watches. Threads may share it.
 
-    def __init__(self, services: Services, cancelled: Callable[[], bool] = lambda: False) -> None:
-        self.services = services
-        self._cancelled = cancelled
-        self._folders: dict[str, WatchedFolders] = {}
-        self._lock = threading.Lock()
+    Args:
+        documents: The database.
+        clients: Returns the Drive that an account sees.
+        publisher: Publishes recordings.
+        requeue: Publishes stale ones again, of both sources.
+        channels: The channels of all feeds.
+        opens_channels: Whether ``WEBHOOK_URL`` is known. The webhook itself, when deployed,
+            does not know its own address, and only recognises channels.
+        feeds: Every feed that is watched.
+        folder_ids: ``DRIVE_FOLDER_IDS``.
+        since: ``BACKFILL_SINCE``.
+        lease: How long leases last.
+        limit_s: ``WATCH_LIMIT_SECONDS``.
+        cancelled: Returns whether the process was asked to stop.
+    """
 
-    @cached_property
-    def feeds(self) -> list[Feed]:
-        """Every feed that the settings name."""
-        return feeds(self.services.settings)
-
-    @cached_property
-    def channels(self) -> Channels | None:
-        """The channels, to open and renew; ``None`` without ``WEBHOOK_URL``."""
-        return self.recorded_channels if self.services.settings.webhook_url else None
-
-    @cached_property
-    def recorded_channels(self) -> Channels:
-        """The channels, to recognise: the webhook cannot know its own address when deployed."""
-        settings = self.services.settings
-        return Channels(
-            self.services.documents,
-            settings.webhook_url,
-            timedelta(hours=settings.channel_ttl_hours),
-            utc_now,
-        )
-
-    @cached_property
-    def requeue(self) -> Requeue:
-        """The requeue, for both sources."""
-        queues = {
-            Source.DRIVE.value: self.services.recordings_queue,
-            Source.SFTP.value: self.services.sftp_queue,
-        }
-        return Requeue(self.services.tracker, queues)
-
-    def clients(self, account: str) -> DriveApi:
-        """Return the Drive of an account."""
-        return self.services.drive_clients(account)
+    documents: Documents
+    clients: Callable[[str], DriveApi]
+    publisher: Publisher
+    requeue: Requeue
+    channels: Channels
+    opens_channels: bool
+    feeds: Sequence[Feed]
+    folder_ids: Sequence[str]
+    since: date | None
+    lease: timedelta
+    limit_s: float
+    cancelled: Callable[[], bool] = lambda: False
+    _folders: dict[str, WatchedFolders] = field(default_factory=dict, init=False, repr=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     def api(self, feed: Feed) -> DriveApi:
         """Return the Drive that the feed is read from."""
@@ -70,26 +65,18 @@ class Watch:
 
     def budget(self) -> Budget:
         """Return the time of a call that begins now."""
-        return Budget(self.services.settings.watch_limit_seconds, self._cancelled)
+        return Budget(self.limit_s, self.cancelled)
 
-    def state(self, feed: Feed) -> Leased:
+    def state(self, feed: Feed) -> LeasedDocument:
         """Return the feed's page token."""
-        return self._leased(STATES, feed)
-
-    def _leased(self, collection: str, feed: Feed) -> Leased:
-        lease = timedelta(seconds=self.services.settings.lease_seconds)
-        return Leased(self.services.documents, collection, feed.id, lease, utc_now)
+        return LeasedDocument(self.documents, STATES, feed.id, self.lease, utc_now)
 
     def folders(self, feed: Feed) -> WatchedFolders:
-        """Return the feed's watched folders, which remember what they have looked up."""
+        """Return the feed's watched folders, which cache what they looked up."""
         with self._lock:
             if feed.id not in self._folders:
-                ids = self.services.settings.drive_folder_ids
-                self._folders[feed.id] = WatchedFolders(self.api(feed), ids)
+                self._folders[feed.id] = WatchedFolders(self.api(feed), self.folder_ids)
             return self._folders[feed.id]
-
-    def _publisher(self) -> Publisher:
-        return Publisher(self.services.tracker, self.services.recordings_queue)
 
     def drain(self, feed: Feed, budget: Budget) -> Drain:
         """Return what drains the feed."""
@@ -98,22 +85,21 @@ class Watch:
             self.api(feed),
             self.folders(feed),
             self.state(feed),
-            self._publisher(),
+            self.publisher,
             budget,
         )
 
-    def compare(self, feed: Feed, budget: Budget) -> Compare:
-        """Return what compares the feed's listings with the tracker."""
-        settings = self.services.settings
-        return Compare(
+    def scan(self, feed: Feed, budget: Budget) -> Scan:
+        """Return what lists the feed's recordings."""
+        return Scan(
             feed,
             self.api(feed),
             self.folders(feed),
-            settings.drive_folder_ids,
-            settings.backfill_since,
+            self.folder_ids,
+            self.since,
             self.state(feed),
-            self._leased(COMPARES, feed),
-            self._publisher(),
+            LeasedDocument(self.documents, SCANS, feed.id, self.lease, utc_now),
+            self.publisher,
             budget,
             utc_now,
         )

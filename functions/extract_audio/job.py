@@ -7,24 +7,24 @@ import os
 import sys
 from collections.abc import Mapping
 
-from functions.extract_audio.worker import ExtractionWorker
+from functions.extract_audio.assembly import build_worker
 from shared.bootstrap import Services
 from shared.core.errors import ConfigurationError
 from shared.core.message import Source
 from shared.runtime import logging as pipeline_logging
 from shared.runtime import shutdown
-from shared.tracking.lease import Outcome
+from shared.tracking.lease import Outcome, RunOptions
 
 log = logging.getLogger(__name__)
 
-#: The variable that names the recording; set for one execution by who starts the job.
+#: The variable that names the recording; set for one execution when the job is started.
 KEY_VARIABLE = "RECORDING_KEY"
 
 
 def main(environ: Mapping[str, str] = os.environ) -> int:
     """Extract the recording that ``RECORDING_KEY`` names; returns the exit status.
 
-    1 asks Cloud Run to try the task again; 2 says that nothing can be done by that.
+    1 makes Cloud Run retry the task; 2 means that a retry cannot help.
     """
     try:
         services = Services.from_environment(environ)
@@ -36,24 +36,19 @@ def main(environ: Mapping[str, str] = os.environ) -> int:
     try:
         return _extract(services, environ.get(KEY_VARIABLE, ""))
     except Exception:
-        log.exception("not done")
+        log.exception("the job failed")
         return 1
 
 
 def _extract(services: Services, key: str) -> int:
-    # A key is safe as a document's id, so that anything else names none.
+    # Keys are safe as document ids, so a key with a slash does not exist.
     recording = services.tracker.get(key) if key and "/" not in key else None
     if recording is None:
-        log.error("no recording of the key that %s names", KEY_VARIABLE, extra={"key": key})
+        log.error("%s names no recording", KEY_VARIABLE, extra={"key": key})
         return 2
-    worker = ExtractionWorker(
-        tracker=services.tracker,
-        storage=services.storage,
-        sources={Source.DRIVE: services.drive_sources},
-        settings=services.settings,
-    )
-    result = worker.process(
-        recording.to_source_file(), runner="job", cancelled=shutdown.requested.is_set
+    result = build_worker(services, Source.DRIVE).process(
+        recording.to_source_file(),
+        RunOptions(runner="job", cancelled=shutdown.requested.is_set),
     )
     if not result.outcome.ends:
         left = result.recording or recording

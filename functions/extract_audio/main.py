@@ -1,11 +1,10 @@
-"""The service's entry point under functions-framework; the target is ``extract_audio``."""
+"""The entry point ``extract_audio`` under functions-framework: routes, and nothing else."""
 
 from __future__ import annotations
 
 import json
 import logging
 import sys
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from shared.bootstrap import Services
@@ -17,88 +16,74 @@ from shared.runtime.per_process import PerProcess
 if TYPE_CHECKING:
     from flask import Request
 
-    from functions.extract_audio.service import Service
+    from shared.service.receiver import Receiver
 
 log = logging.getLogger(__name__)
 
 Answer = tuple[bytes | str, int, dict[str, str]]
 
-_JSON = {"Content-Type": "application/json"}
+_ROUTES = {
+    "/": "POST",
+    "/dead-letter": "POST",
+    "/live": "GET",
+    "/ready": "GET",
+    "/health": "GET",
+    "/metrics": "GET",
+}
 
+try:
+    _services = Services.from_environment()
+except ConfigurationError as error:
+    sys.exit(f"extract_audio cannot start:\n{error}")
 
-def _configured() -> Services:
-    try:
-        return Services.from_environment()
-    except ConfigurationError as error:
-        sys.exit(f"extract_audio cannot start:\n{error}")
-
-
-# Loaded in gunicorn's master: nothing is built before the fork, but the fork is told.
-_services = _configured()
+# Runs before gunicorn forks: build nothing, only register the fork hook.
 shutdown.listen_after_fork()
 
 
 def extract_audio(request: Request) -> Answer:
-    """Answer one request: a push, a dead letter, or a question about health."""
-    route = _ROUTES.get((request.method, request.path.rstrip("/") or "/"))
-    if route is None:
-        known = {path for _, path in _ROUTES}
-        return "", 405 if request.path in known else 404, {}
+    """Answer a push, a dead letter, a probe or a scrape."""
+    path = request.path.rstrip("/") or "/"
+    if path not in _ROUTES:
+        return "", 404, {}
+    if request.method != _ROUTES[path]:
+        return "", 405, {"Allow": _ROUTES[path]}
     with pipeline_logging.traced(dict(request.headers), _services.settings.project):
         try:
-            return route(request)
+            return _answer(path, request)
         except Exception:
-            # Whatever it was, the message comes again; what it met is nobody's outside.
-            log.exception("not done")
+            # Pub/Sub will redeliver; don't leak the error to the caller.
+            log.exception("request failed")
             return "", 503, {}
 
 
-def _build() -> Service:
-    from functions.extract_audio.service import Service  # noqa: PLC0415 - most of a cold start
+def _answer(path: str, request: Request) -> Answer:
+    if path == "/live":
+        return "ok\n", 200, {}
+    if path == "/metrics":
+        from shared.service.metrics import CONTENT_TYPE  # noqa: PLC0415
+
+        return _receiver().metrics.text(), 200, {"Content-Type": CONTENT_TYPE}
+    if path in ("/ready", "/health"):
+        from functions.extract_audio.assembly import health_checks, ready_checks  # noqa: PLC0415
+        from shared.service import health  # noqa: PLC0415
+
+        _receiver()
+        checks = ready_checks if path == "/ready" else health_checks
+        state = health.check(checks(_services))
+        status = 200 if state["status"] == "ok" else 503
+        return json.dumps(state) + "\n", status, {"Content-Type": "application/json"}
+    body = request.get_data(cache=False)
+    if path == "/dead-letter":
+        return "", _receiver().receive_dead(body), {}
+    return "", _receiver().receive(body), {}
+
+
+def _build() -> Receiver:
+    from functions.extract_audio.assembly import build_receiver  # noqa: PLC0415 - most of a cold start
 
     pipeline_logging.setup(_services.settings)
-    return Service(_services, cancelled=shutdown.requested.is_set)
+    return build_receiver(_services, cancelled=shutdown.requested.is_set)
 
 
-# The first requests may come at once: two services would run two recordings side by side.
-_service = PerProcess(_build)
-
-
-def _push(request: Request) -> Answer:
-    return "", _service().receive(request.get_data(cache=False)), {}
-
-
-def _dead_letter(request: Request) -> Answer:
-    return "", _service().receive_dead(request.get_data(cache=False)), {}
-
-
-def _live(_: Request) -> Answer:
-    return "ok\n", 200, {}
-
-
-def _ready(_: Request) -> Answer:
-    return _state(_service().ready())
-
-
-def _health(_: Request) -> Answer:
-    return _state(_service().health())
-
-
-def _state(state: dict[str, object]) -> Answer:
-    return json.dumps(state) + "\n", 200 if state["status"] == "ok" else 503, _JSON
-
-
-def _metrics(_: Request) -> Answer:
-    from shared.service.metrics import CONTENT_TYPE  # noqa: PLC0415
-
-    return _service().metrics.text(), 200, {"Content-Type": CONTENT_TYPE}
-
-
-_ROUTES: dict[tuple[str, str], Callable[[Request], Answer]] = {
-    ("POST", "/"): _push,
-    ("POST", "/dead-letter"): _dead_letter,
-    ("GET", "/live"): _live,
-    ("GET", "/ready"): _ready,
-    ("GET", "/health"): _health,
-    ("GET", "/metrics"): _metrics,
-}
+# The first requests may come at once: two receivers would process two recordings at a time.
+_receiver = PerProcess(_build)

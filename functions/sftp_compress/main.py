@@ -17,52 +17,45 @@ from shared.runtime.per_process import PerProcess
 if TYPE_CHECKING:
     from flask import Request
 
+    from functions.sftp_compress.nightly import Nightly
     from shared.service.receiver import Receiver
 
 log = logging.getLogger(__name__)
 
 Answer = tuple[str, int, dict[str, str]]
 
-_JSON = {"Content-Type": "application/json"}
+try:
+    # Missing SFTP settings are answered by requests instead: the first deployment creates an
+    # empty secret, and would fail with a service that does not start.
+    _services = Services.from_environment()
+except ConfigurationError as error:
+    sys.exit(f"sftp_compress cannot start:\n{error}")
 
-
-def _configured() -> Services:
-    # What is not set yet is told by an answer instead: the first deployment makes an empty
-    # secret, and would fail with a service that does not start.
-    try:
-        return Services.from_environment()
-    except ConfigurationError as error:
-        sys.exit(f"sftp_compress cannot start:\n{error}")
-
-
-# Loaded in gunicorn's master: nothing is built before the fork, but the fork is told.
-_services = _configured()
+# Runs before gunicorn forks: build nothing, only register the fork hook.
 shutdown.listen_after_fork()
 
 
 def nightly(request: Request) -> Answer:
-    """Look at the SFTP server and publish what is new; answers with a summary or an error."""
-    return _answered(request, _run)
+    """Scan the SFTP server and publish what is new; answers with a summary or an error."""
+    return _traced(request, _run_nightly)
 
 
 def compress(request: Request) -> Answer:
     """Compress the file that a push request names."""
-    return _answered(request, lambda: _receive(request.get_data(cache=False)))
+    return _traced(request, lambda: _receive(request.get_data(cache=False)))
 
 
-def _answered(request: Request, answer: Callable[[], Answer]) -> Answer:
+def _traced(request: Request, answer: Callable[[], Answer]) -> Answer:
     if request.method != "POST":
-        return "", 405, {}
+        return "", 405, {"Allow": "POST"}
+    _set_up_logging()
     with pipeline_logging.traced(dict(request.headers), _services.settings.project):
         return answer()
 
 
-def _run() -> Answer:
-    from functions.sftp_compress.nightly import Nightly  # noqa: PLC0415 - most of a cold start
-
-    pipeline_logging.setup(_services.settings)
+def _run_nightly() -> Answer:
     try:
-        return _json(Nightly.of(_services).run(), 200)
+        return _json(_nightly().run(), 200)
     except Exception as error:
         code = str(getattr(error, "code", "internal"))
         log.exception("the nightly run failed", extra={"code": code})
@@ -73,31 +66,30 @@ def _receive(body: bytes) -> Answer:
     try:
         return "", _receiver().receive(body), {}
     except Exception:
-        # Whatever it was, the message comes again; what it met is nobody's outside.
-        log.exception("not done")
+        # Pub/Sub will redeliver; don't leak the error to the caller.
+        log.exception("request failed")
         return "", 503, {}
 
 
-def _build() -> Receiver:
-    from functions.sftp_compress.worker import CompressionWorker  # noqa: PLC0415 - most of a cold start
-    from shared.core.message import Source  # noqa: PLC0415
-    from shared.service.receiver import Receiver  # noqa: PLC0415
+def _build_receiver() -> Receiver:
+    from functions.sftp_compress.assembly import build_receiver  # noqa: PLC0415 - most of a cold start
 
-    pipeline_logging.setup(_services.settings)
-    cancelled = shutdown.requested.is_set
-    return Receiver(
-        source=Source.SFTP,
-        tracker=_services.tracker,
-        # Only now: without a server there is no worker, but poison is still told from the rest.
-        work=lambda delivery: CompressionWorker.of(_services).process(
-            delivery.item, published_at=delivery.published_at, cancelled=cancelled
-        ),
-        cancelled=cancelled,
-    )
+    return build_receiver(_services, cancelled=shutdown.requested.is_set)
 
 
-_receiver = PerProcess(_build)
+def _build_nightly() -> Nightly:
+    from functions.sftp_compress.assembly import build_nightly  # noqa: PLC0415 - most of a cold start
+
+    return build_nightly(_services)
+
+
+# Once per process: the SFTP client silences its library's logger after this.
+_set_up_logging = PerProcess(lambda: pipeline_logging.setup(_services.settings))
+# The first requests may come at once: two receivers would process two files at a time.
+_receiver = PerProcess(_build_receiver)
+_nightly = PerProcess(_build_nightly)
 
 
 def _json(body: dict[str, Any], status: int) -> Answer:
-    return json.dumps(body, ensure_ascii=False) + "\n", status, _JSON
+    text = json.dumps(body, ensure_ascii=False) + "\n"
+    return text, status, {"Content-Type": "application/json"}

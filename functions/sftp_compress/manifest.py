@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -14,6 +14,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 from shared.core.errors import ConflictError, ObjectExistsError, PipelineError, is_transient
 from shared.core.message import SourceFile
 from shared.core.ports import Clock, Storage, StoredObject
+from shared.core.times import format_time
 
 VERSION = 1
 
@@ -50,13 +51,13 @@ class Entry:
         return cls(
             source=item.source_id,
             source_bytes=item.size_bytes,
-            source_mtime=_time(item.created_at),
+            source_mtime=format_time(item.created_at),
             object=stored.name,
             bytes=stored.bytes,
             sha256=sha256,
             duration_s=round(duration_s, 3),
             ratio=round(item.size_bytes / stored.bytes, 2),
-            compressed_at=_time(now),
+            compressed_at=format_time(now),
         )
 
 
@@ -116,7 +117,7 @@ class Manifest:
     def _write(self, rows: dict[str, Row], generation: int) -> None:
         body = {
             "version": VERSION,
-            "generated_at": _time(self.clock()),
+            "generated_at": format_time(self.clock()),
             "files": [rows[source] for source in sorted(rows)],
             "totals": {
                 "files": len(rows),
@@ -146,7 +147,3 @@ class Manifest:
 
 def _is_worth_retrying(error: BaseException) -> bool:
     return isinstance(error, ConflictError | ObjectExistsError) or is_transient(error)
-
-
-def _time(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")

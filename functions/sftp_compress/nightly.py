@@ -1,7 +1,4 @@
-"""The nightly look at the SFTP server: what is new or has changed is published, once.
-
-Sees ports only.
-"""
+"""The nightly scan of the SFTP server: publishes new and changed files, each once."""
 
 from __future__ import annotations
 
@@ -11,22 +8,22 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import Any, Self
+from typing import Any
 
-from shared.bootstrap import Services
-from shared.core.errors import Code, ConflictError, PermanentError
+from shared.core.errors import Code, PermanentError
 from shared.core.message import SourceFile
-from shared.core.ports import Queue, Sources
+from shared.core.ports import Document, Queue, Sources
 from shared.core.records import Recording, Status
 from shared.core.sftp_errors import ServerCode, ServerError, UnreachableError
+from shared.tracking.leased_document import write_document
 from shared.tracking.tracker import Tracker
 
 COLLECTION = "nightly_runs"
 
-#: So many files are looked up, published and recorded at a time; all that is ever held.
+#: How many files are looked up, published and recorded at a time; bounds the memory.
 PAGE = 100
 
-#: What a file that lies there as it was shows to have passed.
+#: Reasons that no longer apply when the same revision is listed again.
 _PASSED = frozenset({Code.GONE, Code.SUPERSEDED, Code.FORBIDDEN})
 
 log = logging.getLogger(__name__)
@@ -34,15 +31,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Nightly:
-    """One look at the server.
+    """One scan of the server.
 
     Args:
         sources: The files of the server.
-        tracker: What is known of them.
-        queue: Where new ones go.
-        settle: A file that changed more recently may still be uploading, and is left.
-        resume: Publish what has not ended, too: for a queue that died with its process.
-        retry_failed: Publish what has failed, too: by hand.
+        tracker: The records of these files.
+        queue: Where new files are published.
+        settle: A file that changed more recently may still be uploading, and is skipped.
+        resume: Also publish what has not ended: for a queue that was lost with its process.
+        retry_failed: Also publish what failed.
     """
 
     sources: Sources
@@ -52,34 +49,22 @@ class Nightly:
     resume: bool = False
     retry_failed: bool = False
 
-    @classmethod
-    def of(cls, services: Services, *, resume: bool = False, retry_failed: bool = False) -> Self:
-        """Return the look at the server that the settings name."""
-        return cls(
-            sources=services.sftp_sources,
-            tracker=services.tracker,
-            queue=services.sftp_queue,
-            settle=timedelta(minutes=services.settings.sftp_settle_minutes),
-            resume=resume,
-            retry_failed=retry_failed,
-        )
-
     def run(self) -> dict[str, Any]:
         """Publish what is new or has changed, and record the night.
 
-        Returns the counts: ``found`` sound files, of which ``queued`` were published,
+        Returns the counts: ``found`` audio files, of which ``queued`` were published,
         ``known`` before, and ``unsettled``. Raises ``ServerError`` and
-        ``UnreachableError``, recorded too; what was published until then stays.
+        ``UnreachableError``, which are recorded too; published files stay published.
         """
         started, counts = self.tracker.clock(), Counter[str]()
         try:
-            self._look(counts, started)
+            self._scan(counts, started)
         except (ServerError, UnreachableError) as error:
             self._record(started, counts, error)
             raise
         return self._record(started, counts)
 
-    def _look(self, counts: Counter[str], now: datetime) -> None:
+    def _scan(self, counts: Counter[str], now: datetime) -> None:
         files = self.sources.list()
         while page := list(islice(files, PAGE)):
             counts["found"] += len(page)
@@ -87,20 +72,18 @@ class Nightly:
             counts["unsettled"] += len(page) - len(settled)
             wanted = [item for item in settled if self._is_wanted(item)]
             counts["known"] += len(settled) - len(wanted)
-            self._publish(wanted)
+            # In this order: a message without a document is processed, a document without a
+            # message is not.
+            if wanted:
+                self.queue.publish(wanted)
+            for item in wanted:
+                self.tracker.enqueue(item)
             counts["queued"] += len(wanted)
         if not counts["found"]:
             raise ServerError(
                 ServerCode.EMPTY_DIRECTORY,
-                "there is not one sound file in the source directory: it may not be mounted",
+                "no audio files in the source directory; is the disk mounted on the server?",
             )
-
-    def _publish(self, items: list[SourceFile]) -> None:
-        # In this order: a message without a document is worked on, not the other way round.
-        if items:
-            self.queue.publish(items)
-        for item in items:
-            self.tracker.enqueue(item)
 
     def _is_wanted(self, item: SourceFile) -> bool:
         known = self.tracker.get(item.key)
@@ -108,16 +91,17 @@ class Nightly:
             return True
         if not known.status.is_final:
             return self.resume
-        return self._is_due_again(known, item) and self.tracker.retry(item.key) is not None
+        failed = self.retry_failed and known.status is Status.FAILED
+        if not failed and not self._may_be_read_now(known, item):
+            return False
+        return self.tracker.retry(item.key) is not None
 
-    def _is_due_again(self, known: Recording, item: SourceFile) -> bool:
-        if self.retry_failed and known.status is Status.FAILED:
-            return True
+    def _may_be_read_now(self, known: Recording, item: SourceFile) -> bool:
+        """Return whether the reason for which a recording ended unread no longer applies."""
         if known.status is Status.DONE or known.error is None or known.error.code not in _PASSED:
             return False
-        return known.error.code != Code.FORBIDDEN or self._is_readable(item)
-
-    def _is_readable(self, item: SourceFile) -> bool:
+        if known.error.code != Code.FORBIDDEN:
+            return True
         try:
             with closing(self.sources.open(item)):
                 return True
@@ -133,27 +117,18 @@ class Nightly:
         summary: dict[str, Any] = {
             name: counts[name] for name in ("found", "queued", "known", "unsettled")
         }
-        night = {
+        night: Document = {
             "date": started.date().isoformat(),
             "started_at": started,
             "finished_at": self.tracker.clock(),
             "error": {"code": error.code.value, "message": str(error)} if error else None,
         }
-        self._store(night | summary)
-        log.info("nightly run broken off" if error else "nightly run", extra=summary)
-        return {"date": night["date"], **summary}
 
-    def _store(self, night: dict[str, Any]) -> None:
-        """Write the night's document; what runs of one date have published adds up."""
-        documents = self.tracker.documents
-        while True:
-            read = documents.get(COLLECTION, night["date"])
-            try:
-                if read is None:
-                    documents.create(COLLECTION, night["date"], night)
-                else:
-                    queued = night["queued"] + read.document.get("queued", 0)
-                    documents.replace(COLLECTION, read, night | {"queued": queued})
-            except ConflictError:
-                continue
-            return
+        def add(earlier: Document | None) -> Document:
+            # The runs of one date add up.
+            queued = summary["queued"] + (earlier or {}).get("queued", 0)
+            return {**night, **summary, "queued": queued}
+
+        write_document(self.tracker.documents, COLLECTION, night["date"], add)
+        log.info("nightly run stopped early" if error else "nightly run", extra=summary)
+        return {"date": night["date"], **summary}

@@ -1,36 +1,38 @@
-"""What Drive's answers mean to the pipeline: files, changes, and which of them are recordings."""
+"""Drive's files and changes as the pipeline reads them, and which files are recordings."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Self
 
 from shared.core.errors import PipelineError
-from shared.core.message import Source, SourceFile, parse_time
+from shared.core.message import Source, SourceFile
+from shared.core.times import parse_time
 
 FOLDER = "application/vnd.google-apps.folder"
 SHORTCUT = "application/vnd.google-apps.shortcut"
 
 _MEDIA = ("video/", "audio/")
+_EPOCH = "1970-01-01T00:00:00Z"
 
 #: The fields that ``DriveItem`` reads, as Drive's ``fields`` parameter wants them.
 ITEM_FIELDS = (
-    "id,name,mimeType,size,md5Checksum,headRevisionId,createdTime,modifiedTime,parents,"
+    "id,name,mimeType,size,md5Checksum,headRevisionId,createdTime,parents,"
     "trashed,driveId,shortcutDetails(targetId,targetMimeType),capabilities(canDownload)"
 )
 
 _LEADS = f"mimeType contains 'video/' or mimeType contains 'audio/' or mimeType = '{SHORTCUT}'"
 
-#: What ``files.list`` is asked for: recordings, of which the empty ones are left out
-#: afterwards, and the shortcuts that may lead to more; and folders as well.
+#: Queries of ``files.list``: recordings (empty ones are filtered later) and shortcuts that
+#: may lead to more; the second one finds folders too.
 LEADS_QUERY = f"trashed = false and ({_LEADS})"
 TREE_QUERY = f"trashed = false and ({_LEADS} or mimeType = '{FOLDER}')"
 
 
 class PageTokenError(PipelineError):
-    """Drive no longer takes this page token: a new start token and a full compare are due."""
+    """Drive rejected this page token: a new start token and a full scan are due."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +48,6 @@ class DriveItem:
     name: str
     mime_type: str
     created_at: datetime
-    modified_at: datetime
     size_bytes: int = 0
     revision: str = ""
     parents: tuple[str, ...] = ()
@@ -62,11 +63,10 @@ class DriveItem:
         shortcut = file.get("shortcutDetails", {})
         return cls(
             id=file["id"],
-            # Half a character in a name would stop its message, and with it the whole page.
+            # A lone surrogate would fail to encode and block the whole page.
             name=file.get("name", "").encode(errors="replace").decode(),
             mime_type=file.get("mimeType", ""),
-            created_at=_time(file.get("createdTime")),
-            modified_at=_time(file.get("modifiedTime")),
+            created_at=parse_time(file.get("createdTime") or _EPOCH),
             size_bytes=int(file.get("size", 0)),
             revision=file.get("md5Checksum") or file.get("headRevisionId") or "",
             parents=tuple(file.get("parents", ())),
@@ -79,12 +79,12 @@ class DriveItem:
 
     @property
     def is_folder(self) -> bool:
-        """Whether other files may lie in it."""
+        """Whether it can contain other files."""
         return self.mime_type == FOLDER
 
     @property
     def leads_to_recording(self) -> bool:
-        """Whether it is a shortcut to video or sound."""
+        """Whether it is a shortcut to video or audio."""
         return (
             self.mime_type == SHORTCUT
             and not self.trashed
@@ -94,7 +94,7 @@ class DriveItem:
 
     @property
     def is_recording(self) -> bool:
-        """Whether it is video or sound, with bytes in it, and not in the trash."""
+        """Whether it is video or audio, not empty, and not in the trash."""
         return (
             self.mime_type.startswith(_MEDIA)
             and not self.trashed
@@ -103,7 +103,7 @@ class DriveItem:
         )
 
     def to_source_file(self, account: str = "") -> SourceFile:
-        """Return the message that asks for this revision, read as ``account``."""
+        """Return the message for this revision, to be read as ``account``."""
         return SourceFile(
             source=Source.DRIVE.value,
             source_id=self.id,
@@ -136,8 +136,8 @@ class Change:
 class ChangePage:
     """One page of changes, which may be empty and not the last.
 
-    ``token`` is where to go on: the next page, or after the ``last`` one the future.
-    ``drives_changed`` tells of a shared drive joined, left or renamed.
+    ``token`` names the next page or, after the ``last`` one, changes from now on.
+    ``drives_changed``: a shared drive was joined, left or renamed.
     """
 
     changes: Sequence[Change]
@@ -148,12 +148,8 @@ class ChangePage:
 
 @dataclass(frozen=True, kw_only=True)
 class WatchChannel:
-    """A watch channel as Drive opened it; ``expires_at`` is Drive's word, not the one asked."""
+    """A watch channel as Drive opened it; ``expires_at`` may differ from the requested time."""
 
     id: str
     resource_id: str
     expires_at: datetime
-
-
-def _time(text: str | None) -> datetime:
-    return parse_time(text) if text else datetime.fromtimestamp(0, UTC)

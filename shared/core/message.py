@@ -1,4 +1,4 @@
-"""The one message that joins triggers to workers: ``SourceFile``."""
+"""``SourceFile``, the one message between triggers and workers."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Self
 
 from shared.core.errors import MessageError
+from shared.core.times import format_time, parse_time
 
 SCHEMA = 1
 
-#: The longest key that is written out; longer ones are hashed. Firestore's limit for a
-#: document id is 1,500 bytes, Cloud Storage's for an object's name 1,024: a key is in both.
+#: The longest key that is written out; longer ones are hashed. A key is part of document ids
+#: (Firestore allows 1,500 bytes) and of object names (Cloud Storage allows 1,024).
 MAX_KEY_LENGTH = 200
 
-
-#: The longest message that is read, in bytes. All of it goes into a document, and Firestore's
-#: limit for one is 1 MiB: a longer one could never be claimed.
+#: The longest message that is read, in bytes. All of it goes into a document, and Firestore
+#: allows 1 MiB for one, so a longer message could never be claimed.
 MAX_BYTES = 512 * 1024
 
 
@@ -33,8 +33,8 @@ class Source(StrEnum):
     LOCAL = "local"
 
 
-# A key must name one (source, source_id, revision) only, so it is written out just where
-# the revision cannot be confused with the end of the id; anything else is hashed.
+# A key must stand for one (source, source_id, revision) only. It is written out where the
+# revision cannot be confused with the end of the id, and hashed elsewhere.
 _PLAIN_ID = re.compile(r"[A-Za-z0-9._-]+", re.ASCII)
 _PLAIN_REVISION = {
     Source.DRIVE: re.compile(r"[A-Za-z0-9_]+", re.ASCII),
@@ -46,10 +46,10 @@ _PLAIN_REVISION = {
 def make_key(source: str, source_id: str, revision: str) -> str:
     """Return the key of one revision of one source file, safe as a document id and a file name.
 
-    It is ``source-source_id-revision`` where that is short, plain ASCII and unambiguous,
-    else ``source-`` and 40 hexadecimal digits of a SHA-256; the two can never be equal,
-    since a plain key of these sources has two dashes or more. A source that is none of
-    ours is called ``other``: its name may hold anything, and only the hash counts.
+    The key is ``source-source_id-revision`` where that is short, plain ASCII and unambiguous,
+    else ``source-`` and 40 hexadecimal digits of a SHA-256. The two are never equal, since a
+    plain key has at least two dashes. An unknown source becomes ``other``, since its name may
+    contain anything.
     """
     known = Source(source) if source in set(Source) else None
     plain = f"{source}-{source_id}-{revision}"
@@ -66,11 +66,11 @@ def make_key(source: str, source_id: str, revision: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class SourceFile:
-    """One revision of one recording or sound file, as a trigger found it.
+    """One revision of one recording or audio file, as a trigger found it.
 
     ``source_id`` is a Drive file id or a path, ``size_bytes`` is 0 or more, ``created_at``
-    is aware. ``account`` is who can read it (a subject, or empty for the service account)
-    and no part of the key. ``force`` asks for it again although it is DONE.
+    is aware. ``account`` can read the file (a subject, or empty for the service account) and
+    is not part of the key. ``force`` asks for processing again although it is DONE.
     """
 
     source: str
@@ -90,13 +90,11 @@ class SourceFile:
 
     def encode(self) -> bytes:
         """Return the message's data, JSON in UTF-8; raises ``ValueError`` for a naive time."""
-        if self.created_at.tzinfo is None:
-            raise ValueError("created_at has no zone")
         body = {
             "schema": SCHEMA,
             "key": self.key,
             **{f.name: getattr(self, f.name) for f in fields(self)},
-            "created_at": self.created_at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
+            "created_at": format_time(self.created_at),
         }
         return json.dumps(body, ensure_ascii=False).encode()
 
@@ -108,11 +106,11 @@ class SourceFile:
     def decode(cls, data: bytes) -> Self:
         """Read a message's data.
 
-        Raises ``MessageError``, with the data, for anything but a whole and consistent
-        message of a schema that this version knows.
+        Raises ``MessageError``, with the data, unless the message is complete, consistent
+        and of a known schema.
         """
         if len(data) > MAX_BYTES:
-            raise MessageError(f"{len(data)} bytes are more than any message has", data)
+            raise MessageError(f"the message has {len(data)} bytes, more than {MAX_BYTES}", data)
         try:
             body = json.loads(data)
             return cls._from_body(body)
@@ -127,7 +125,7 @@ class SourceFile:
             raise ValueError(f"unknown schema {str(body.get('schema'))[:40]!r}")
         item = cls(**_typed(body))
         if body.get("key") != item.key:
-            raise ValueError(f"the key is not the one of its source: {str(body.get('key'))[:80]!r}")
+            raise ValueError(f"the key does not match the source: {str(body.get('key'))[:80]!r}")
         return item
 
 
@@ -143,10 +141,6 @@ _TYPES: dict[str, type] = {
     "force": bool,
 }
 _OPTIONAL = {"account", "force"}
-# RFC 3339 wants a date, a time and a zone; fromisoformat() alone takes much more.
-_RFC3339 = re.compile(
-    r"\d{4}-\d\d-\d\d[Tt ]([01]\d|2[0-3]):\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII
-)
 
 
 def _typed(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -156,13 +150,9 @@ def _typed(body: Mapping[str, Any]) -> dict[str, Any]:
             if name in _OPTIONAL:
                 continue
             raise ValueError(f"{name} is missing")
-        if type(body[name]) is not kind:  # exact: True is no size, and 1 is no flag
+        if type(body[name]) is not kind:  # exact: True is not a size, and 1 is not a flag
             raise ValueError(f"{name} is not of type {kind.__name__}")
         values[name] = body[name]
-    return _checked(values)
-
-
-def _checked(values: dict[str, Any]) -> dict[str, Any]:
     for name in ("source", "source_id", "revision"):
         if not values[name]:
             raise ValueError(f"{name} is empty")
@@ -172,14 +162,3 @@ def _checked(values: dict[str, Any]) -> dict[str, Any]:
         raise ValueError("size_bytes is out of range")
     values["created_at"] = parse_time(values["created_at"])
     return values
-
-
-def parse_time(text: str) -> datetime:
-    """Read an RFC 3339 time as UTC; raises ``ValueError`` for anything else."""
-    if not _RFC3339.fullmatch(text):
-        raise ValueError(f"not an RFC 3339 time: {text[:40]!r}")
-    try:
-        # Python 3.11 reads at most six digits of a second's fraction.
-        return datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text.upper())).astimezone(UTC)
-    except OverflowError as error:
-        raise ValueError(f"out of range: {text[:40]!r}") from error

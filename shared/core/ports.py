@@ -24,6 +24,13 @@ Clock: TypeAlias = Callable[[], datetime]
 OnProgress: TypeAlias = Callable[[float], None]
 
 
+class Checkable(Protocol):
+    """A dependency whose health can be checked."""
+
+    def check(self) -> None:
+        """Raise when it cannot be reached."""
+
+
 class ByteSource(Protocol):
     """The bytes of one revision of one source file, by range. Threads may share it."""
 

@@ -5,36 +5,37 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Self
 from urllib.parse import quote
 
 from shared.core.message import Source, SourceFile
 from shared.core.naming import read_title
+from shared.core.times import document_time
 from shared.core.words import index_words
 
 COLLECTION = "recordings"
 
 
 class Status(StrEnum):
-    """Where a recording stands."""
+    """The state of a recording."""
 
     QUEUED = "QUEUED"  # published, waiting for a worker
-    PROCESSING = "PROCESSING"  # a worker holds a lease on it
+    PROCESSING = "PROCESSING"  # a worker has a lease on it
     DONE = "DONE"  # its audio is in the bucket, verified
-    FAILED = "FAILED"  # ended without audio; a person may want to know why
+    FAILED = "FAILED"  # ended without audio, because something is wrong
     SKIPPED = "SKIPPED"  # ended without audio, and nothing is wrong
 
     @property
     def is_final(self) -> bool:
-        """Whether no worker will touch the recording unless someone asks for it."""
+        """Whether no worker processes the recording unless someone asks for it."""
         return self in (Status.DONE, Status.FAILED, Status.SKIPPED)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ErrorInfo:
-    """Why a recording ended without audio, or what its last attempt met."""
+    """Why a recording ended without audio, or how its last attempt failed."""
 
     code: str
     message: str
@@ -72,10 +73,10 @@ class Chunk:
 class Recording:
     """One document of the collection ``recordings``; times are UTC.
 
-    ``progress`` is the fraction done, 0 to 1. ``attempts`` counts claims, ``crashes``
-    leases that ran out, ``republished`` how often the requeue has sent it again since a
-    worker last had it, ``requeues`` how often it was started afresh after it had failed.
-    ``silent`` means that no sample of the audio is above -60 dBFS.
+    ``progress`` is the fraction done, 0 to 1. ``attempts`` counts claims, ``crashes`` expired
+    leases, ``republished`` messages of the requeue since the last claim, ``requeues`` how
+    often it was started afresh after it had failed.
+    ``silent``: no sample of the audio is above -60 dBFS.
     """
 
     key: str
@@ -172,11 +173,11 @@ class Recording:
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Self:
-        """Read a document; fields that a newer version added are left alone."""
+        """Read a document; fields that a newer version added are ignored."""
         values = _known(cls, document)
         values["status"] = Status(values["status"])
         for name in _TIMES & values.keys():
-            values[name] = _time(values[name])
+            values[name] = document_time(values[name])
         for name, kind in (("error", ErrorInfo), ("audio", Audio)):
             if values.get(name) is not None:
                 values[name] = kind(**_known(kind, values[name]))
@@ -185,7 +186,7 @@ class Recording:
         return cls(**values)
 
     def log_context(self) -> dict[str, Any]:
-        """Return what every log line about this recording carries."""
+        """Return the fields of every log line about this recording."""
         return {
             "key": self.key,
             "source": self.source,
@@ -211,14 +212,3 @@ _TIMES = {
     "finished_at",
     "updated_at",
 }
-
-
-def _time(value: datetime | str | None) -> datetime | None:
-    # Adapters that hold JSON give text back, Firestore gives its own datetime subclass,
-    # which does not pickle and prints nanoseconds.
-    if value is None:
-        return None
-    if isinstance(value, str):
-        return datetime.fromisoformat(value).astimezone(UTC)
-    utc = value.astimezone(UTC)
-    return datetime.combine(utc.date(), utc.time(), UTC)

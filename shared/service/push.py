@@ -11,7 +11,8 @@ from datetime import datetime
 from typing import Any
 
 from shared.core.errors import MessageError
-from shared.core.message import SourceFile, parse_time
+from shared.core.message import SourceFile
+from shared.core.times import parse_time
 
 #: How much of a message that cannot be understood is logged, in bytes.
 MAX_LOGGED_BYTES = 4096

@@ -1,53 +1,50 @@
-"""One worker's hold on one recording: every write is conditional on the lease being ours."""
+"""A claim: the lease of one recording, and the ways to end it."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import timedelta
 
-from shared.core.errors import Code, ConflictError, LeaseLostError, PermanentError
-from shared.core.ports import Clock, Documents, Versioned
-from shared.core.records import COLLECTION, ErrorInfo, Recording, Status
-from shared.tracking import endings
+from shared.core.errors import Code, PermanentError
+from shared.core.ports import Clock
+from shared.core.records import ErrorInfo, Recording, Status
+from shared.tracking.final_status import log_final_status
+from shared.tracking.leased_document import Lease
 
-#: A recording that has met transient errors for so long is FAILED(gave_up).
+#: After transient errors for this long, a recording is FAILED(gave_up).
 GIVE_UP_AFTER = timedelta(minutes=30)
 
 #: How much of an error's message a document keeps, in characters.
 MAX_MESSAGE = 1000
 
 
-@dataclass
 class Claim:
-    """One worker's hold on one recording. Threads may share it (worker and heartbeat).
+    """One worker's lease of one recording. Threads may share it (worker and heartbeat).
 
-    Every write holds only while the lease is still ours, and raises ``LeaseLostError``
-    otherwise; expiry alone takes nothing away until another worker claims.
+    Every write raises ``LeaseLostError`` when the lease is no longer ours.
     """
 
-    documents: Documents
-    lease: timedelta
-    clock: Clock
-    owner: str
-    _read: Versioned
-
-    def __post_init__(self) -> None:
-        self._lock = threading.Lock()
+    def __init__(self, lease: Lease, clock: Clock) -> None:
+        self._lease = lease
+        self._clock = clock
         self._progress = 0.0
 
     @property
     def recording(self) -> Recording:
         """The recording as this worker wrote it last."""
-        return Recording.from_document(self._read.document)
+        return Recording.from_document(self._lease.document)
+
+    @property
+    def duration(self) -> timedelta:
+        """How long the lease lasts after each renewal."""
+        return self._lease.leased.duration
 
     def note_progress(self, fraction: float) -> None:
-        """Remember the fraction done; the next heartbeat carries it."""
+        """Remember the fraction done, 0 to 1; the next heartbeat writes it."""
         self._progress = min(1.0, max(0.0, fraction))
 
     def renew(self) -> None:
-        """Extend the lease from now, and carry the progress."""
+        """Extend the lease from now, and write the progress."""
         self._write(lambda current: current)
 
     def update(self, **changes: object) -> None:
@@ -55,83 +52,61 @@ class Claim:
         self._write(lambda current: current.evolve(**changes))
 
     def finish(self, status: Status, **changes: object) -> Recording:
-        """End the claim with a final status, and tell of it."""
-        now = self.clock()
-        ended = {"finished_at": now, "progress": float(status is Status.DONE), "error": None}
-        recording = self._end(status=status, **ended | changes)
-        endings.tell(recording, processing_s=recording.processing_s or 0.0)
+        """End the claim with a final status, and log it."""
+        final = {
+            "finished_at": self._clock(),
+            "progress": float(status is Status.DONE),
+            "error": None,
+        }
+        recording = self._end(status=status, **final | changes)
+        log_final_status(recording, processing_s=recording.processing_s or 0.0)
         return recording
 
     def fail(self, error: PermanentError) -> Recording:
-        """End the claim as SKIPPED or FAILED, as the error says."""
+        """End the claim as SKIPPED or FAILED, by the error's code."""
         status = Status.SKIPPED if error.skips else Status.FAILED
         return self.finish(status, error=error_info(error.code, error))
 
     def release(self, error: BaseException | None = None, **changes: object) -> Recording:
-        """Give the recording back to the queue, at once claimable by another.
+        """Return the recording to the queue; another worker may claim it at once.
 
-        With a transient ``error`` of a recording first claimed over half an hour ago it
-        is FAILED(gave_up) instead, which the requeue starts afresh after hours.
+        With a transient ``error``, and a first claim more than half an hour ago, it is
+        FAILED(gave_up) instead. The requeue starts that afresh after hours.
         """
         first = self.recording.first_claimed_at
-        now = self.clock()
-        if error is not None and first is not None and now - first > GIVE_UP_AFTER:
+        if error is not None and first is not None and self._clock() - first > GIVE_UP_AFTER:
             return self.fail(PermanentError(Code.GAVE_UP, f"it kept failing: {message_of(error)}"))
         info = error_info("transient", error) if error else None
         return self._end(status=Status.QUEUED, error=info, **changes)
 
     def _end(self, **changes: object) -> Recording:
-        now = self.clock()
-        started = self.recording.started_at or now
-        return self._write(
-            lambda current: current.evolve(
+        now = self._clock()
+
+        def ended(current: Recording) -> Recording:
+            return current.evolve(
                 **{"lease_owner": None, "lease_expires_at": None},
-                processing_s=(now - started).total_seconds(),
+                processing_s=(now - (current.started_at or now)).total_seconds(),
                 **changes,
             )
+
+        self._write(ended)
+        return self.recording
+
+    def _write(self, change: Callable[[Recording], Recording]) -> None:
+        progress, now = self._progress, self._clock()
+        self._lease.update(
+            lambda document: change(
+                Recording.from_document(document).evolve(progress=progress, updated_at=now)
+            ).to_document()
         )
-
-    def _write(self, change: Callable[[Recording], Recording]) -> Recording:
-        with self._lock:
-            while True:
-                wanted = self._next(change)
-                try:
-                    self._read = self.documents.replace(
-                        COLLECTION, self._read, wanted.to_document()
-                    )
-                except ConflictError:
-                    if self._reread(wanted):
-                        return wanted
-                else:
-                    return wanted
-
-    def _next(self, change: Callable[[Recording], Recording]) -> Recording:
-        if self.recording.lease_owner != self.owner:
-            raise LeaseLostError(f"the claim on {self.recording.key} has ended")
-        now = self.clock()
-        renewed = self.recording.evolve(
-            lease_expires_at=now + self.lease, progress=self._progress, updated_at=now
-        )
-        return change(renewed)
-
-    def _reread(self, wanted: Recording) -> bool:
-        """Tell whether ``wanted`` stands already: the client wrote twice, the answer was lost."""
-        read = self.documents.get(COLLECTION, wanted.key)
-        if read is None:
-            raise LeaseLostError(f"{wanted.key} is no longer in the tracker")
-        current = Recording.from_document(read.document)
-        if current != wanted and current.lease_owner != self.owner:
-            raise LeaseLostError(f"another worker holds {wanted.key}")
-        self._read = read
-        return current == wanted
 
 
 def error_info(code: str, error: BaseException) -> ErrorInfo:
-    """Return what a document says of ``error``."""
+    """Return what a document keeps of ``error``."""
     return ErrorInfo(code=str(code), message=message_of(error))
 
 
 def message_of(error: BaseException) -> str:
-    """Return the message of ``error``, never empty, cut, and such as every database takes."""
+    """Return the message of ``error``: never empty, cut, and valid in every database."""
     text = str(error).encode(errors="backslashreplace").decode() or type(error).__name__
     return f"{text[:MAX_MESSAGE]}…" if len(text) > MAX_MESSAGE else text

@@ -1,14 +1,12 @@
-"""Work under a lease: claim, heartbeat, and one way for every error to end it.
+"""Runs any work on a recording under a lease, and ends the claim for every kind of error.
 
-Whatever a worker does with a recording runs in here, so that the promises of the tracker
-hold for all of them: a lease is renewed while work goes on, who has lost it writes
-nothing, and no exception leaves a recording in a state that nobody heals.
+The lease is renewed while the work runs, a worker that lost it writes nothing, and no
+exception leaves a recording in a state that the requeue does not recover.
 """
 
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -23,32 +21,33 @@ from shared.core.ports import OnProgress
 from shared.core.records import Recording, Status
 from shared.runtime.interrupts import run_interruptible
 from shared.tracking.claim import Claim
+from shared.tracking.leased_document import Heartbeat
 from shared.tracking.tracker import ClaimRefusal, Tracker
 
 log = logging.getLogger(__name__)
 
 
 class Outcome(Enum):
-    """How a delivery ended; says what the queue is to be told."""
+    """How a delivery ended; decides how the queue is answered."""
 
     DONE = auto()
     SKIPPED = auto()
     FAILED = auto()
     DUPLICATE = auto()  # it had ended already
-    BUSY = auto()  # another worker is at it
+    BUSY = auto()  # another worker is processing it
     LOST = auto()  # another worker took it over meanwhile
-    HANDED_OVER = auto()  # it outlasts a push: the job does it
+    HANDED_OVER = auto()  # it takes longer than a push may: the job does it
     RETRY = auto()  # a transient error: deliver it again
-    CANCELLED = auto()  # we were asked to stop: deliver it again
+    CANCELLED = auto()  # the process was asked to stop: deliver it again
 
     @property
     def acknowledges(self) -> bool:
-        """Whether the message has served its purpose."""
+        """Whether the message is no longer needed."""
         return self not in (Outcome.RETRY, Outcome.CANCELLED)
 
     @property
     def ends(self) -> bool:
-        """Whether the recording has ended; ``shared.tracking.endings`` has logged it then."""
+        """Whether the recording has a final status now, which was logged."""
         return self in (Outcome.DONE, Outcome.SKIPPED, Outcome.FAILED)
 
 
@@ -74,52 +73,68 @@ class Result:
     error: BaseException | None = None
 
 
-#: How long work may take to notice that it is to stop: one call may wait for an answer that
-#: never comes. Then the recording is given back over its head, since Cloud Run kills the
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """How one run is done, apart from the recording itself.
+
+    Args:
+        published_at: When the message was published; decides whether ``force`` is newer
+            than the result that it asks to replace.
+        runner: What works: ``push``, ``job`` or ``cli``; kept in the document.
+        cancelled: Returns whether the process was asked to stop.
+        limit_s: How long the work may take here, in seconds, before the job continues it.
+        on_progress: Called with the fraction done.
+    """
+
+    published_at: datetime | None = None
+    runner: str = "push"
+    cancelled: Callable[[], bool] = lambda: False
+    limit_s: float | None = None
+    on_progress: OnProgress = lambda _: None
+
+
+#: How long work may take to notice a request to stop; one of its calls may wait for an answer
+#: that never comes. Then the recording is released without it, since Cloud Run kills the
 #: process 10 s after SIGTERM.
 STOP_GRACE_S = 3.0
-_LOOK_EVERY_S = 0.5
 
 
 class WorkControl:
-    """What holds a worker back: the lease, a request to stop, a limit of time.
+    """What limits the work: the lease, a request to stop, a time limit.
 
-    As a context it keeps the lease alive from a thread of its own.
+    As a context it keeps the lease alive.
     """
 
-    def __init__(
-        self,
-        claim: Claim,
-        cancelled: Callable[[], bool],
-        limit_s: float | None,
-        on_progress: OnProgress,
-    ) -> None:
+    def __init__(self, claim: Claim, options: RunOptions) -> None:
         self._claim = claim
-        self._cancelled = cancelled
-        self._on_progress = on_progress
+        self._cancelled = options.cancelled
+        self._on_progress = options.on_progress
+        limit_s = options.limit_s
         self._deadline = None if limit_s is None else time.monotonic() + limit_s
-        self._over = threading.Event()
         self._stop_by: float | None = None
         self._interrupted = False
-        self.lost: LeaseLostError | None = None
-        self.given_back = False
-        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        self.released = False
+        self.heartbeat = Heartbeat(claim.renew, claim.duration, self._release_when_overdue)
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self.heartbeat.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
+        self.heartbeat.stop()
+
+    @property
+    def lost(self) -> LeaseLostError | None:
+        """Why the lease is no longer ours, as far as the heartbeat knows."""
+        return self.heartbeat.lost
 
     @property
     def out_of_time(self) -> bool:
-        """Whether the work has lasted longer than it may here."""
+        """Whether the work has exceeded its time limit."""
         return self._deadline is not None and time.monotonic() > self._deadline
 
     def should_stop(self) -> bool:
-        """Tell whether the work must stop now."""
+        """Return whether the work must stop now."""
         return self._interrupted or self.lost is not None or self.out_of_time or self._cancelled()
 
     def interrupt(self) -> None:
@@ -134,48 +149,27 @@ class WorkControl:
             raise CancelledError("stopped on request")
 
     def renew(self) -> None:
-        """Renew the lease now: just before a write that others can see."""
+        """Renew the lease; called just before each write that others can see."""
         self.check()
         self._claim.renew()
 
     def progress(self, fraction: float) -> None:
-        """Note the fraction done; the next heartbeat carries it."""
+        """Note the fraction done; the next heartbeat writes it."""
         self._claim.note_progress(fraction)
         self._on_progress(fraction)
 
-    def _beat(self) -> None:
-        every_s = self._claim.lease.total_seconds() / 3
-        beat_at = time.monotonic() + every_s
-        while not self.lost and not self._over.wait(min(_LOOK_EVERY_S, every_s)):
-            if self._is_overdue():
-                self._try(self._give_back)
-            elif time.monotonic() >= beat_at:
-                self._try(self._claim.renew)
-                beat_at = time.monotonic() + every_s
-
-    def _is_overdue(self) -> bool:
-        """Tell whether the work was asked to stop, and has had the time to."""
+    def _release_when_overdue(self) -> None:
+        """Release the recording when the work was asked to stop and did not."""
         if not self._cancelled():
-            return False
+            return
         self._stop_by = self._stop_by or time.monotonic() + STOP_GRACE_S
-        return time.monotonic() >= self._stop_by
-
-    def _give_back(self) -> None:
-        self._claim.release()
-        self.given_back = True
-        self.lost = LeaseLostError("given back on request")
-
-    def _try(self, write: Callable[[], object]) -> None:
-        try:
-            write()
-        except LeaseLostError as error:
-            self.lost = error
-        except Exception as error:
-            # The lease is ours until another claims, however long this lasts.
-            log.warning("the lease could not be renewed: %s", error)
+        if time.monotonic() >= self._stop_by:
+            self._claim.release()
+            self.released = True
+            raise LeaseLostError("released on request")
 
 
-#: Does the work and returns the fields that its DONE document gets.
+#: Does the work and returns the fields of the DONE document.
 WorkFunction = Callable[[Claim, WorkControl], dict[str, Any]]
 
 
@@ -183,23 +177,17 @@ def run(
     tracker: Tracker,
     item: SourceFile,
     work: WorkFunction,
-    *,
-    published_at: datetime | None = None,
-    runner: str = "push",
-    cancelled: Callable[[], bool] = lambda: False,
-    limit_s: float | None = None,
-    on_progress: OnProgress = lambda _: None,
+    options: RunOptions = RunOptions(),
 ) -> Result:
-    """Claim a recording, do its work, and end the claim as the work ended.
+    """Claim a recording, do its work, and end the claim by what the work returned or raised.
 
-    ``limit_s`` is how long the work may last here before it is handed to the job.
-    Raises only what the tracker itself met while claiming; a ``KeyboardInterrupt``
-    passes, after the recording was given back.
+    Raises only what the tracker met while claiming. A ``KeyboardInterrupt`` is raised
+    after the recording was released.
     """
-    claim = tracker.claim(item, published_at=published_at, runner=runner)
+    claim = tracker.claim(item, published_at=options.published_at, runner=options.runner)
     if isinstance(claim, ClaimRefusal):
         return Result(_REFUSED[claim], tracker.get(item.key))
-    control = WorkControl(claim, cancelled, limit_s, on_progress)
+    control = WorkControl(claim, options)
     try:
         with control:
             fields = run_interruptible(
@@ -207,27 +195,24 @@ def run(
             )
         recording = claim.finish(Status.DONE, **fields)
     except Exception as error:
-        return _ended(claim, control, error)
+        try:
+            return _end(claim, control, error)
+        except LeaseLostError as lost:
+            return Result(Outcome.LOST, error=lost)
+        except Exception as second:
+            # The tracker cannot be reached: the lease expires, and the requeue recovers.
+            log.warning("could not end the claim: %s", second, exc_info=second)
+            return Result(Outcome.RETRY, claim.recording, error)
     except BaseException:
-        with suppress(Exception):  # what is not given back now, the requeue heals
+        with suppress(Exception):  # the requeue recovers what cannot be released now
             claim.release()
         raise
     return Result(Outcome.DONE, recording)
 
 
-def _ended(claim: Claim, control: WorkControl, error: Exception) -> Result:
-    try:
-        return _end(claim, control, error)
-    except LeaseLostError as lost:
-        return Result(Outcome.LOST, error=lost)
-    except Exception as second:
-        # The tracker is out of reach: the lease runs out by itself, the requeue heals.
-        log.warning("the claim could not be ended: %s", second, exc_info=second)
-        return Result(Outcome.RETRY, claim.recording, error)
-
-
 def _end(claim: Claim, control: WorkControl, error: Exception) -> Result:
-    if control.given_back:
+    """End the claim after ``error``."""
+    if control.released:
         return Result(Outcome.CANCELLED, claim.recording, error)
     if control.lost or isinstance(error, LeaseLostError):
         return Result(Outcome.LOST, error=control.lost or error)
@@ -235,14 +220,10 @@ def _end(claim: Claim, control: WorkControl, error: Exception) -> Result:
         recording = claim.fail(error)
         return Result(_ENDED[recording.status], recording, error)
     if isinstance(error, CancelledError):
-        return _stopped(claim, control, error)
+        if control.out_of_time:
+            return Result(Outcome.HANDED_OVER, claim.release(runner="job"), error)
+        return Result(Outcome.CANCELLED, claim.release(), error)
     if not is_transient(error):
         log.error("unexpected: %s", error, exc_info=error, extra=claim.recording.log_context())
     recording = claim.release(error)
     return Result(_ENDED[recording.status], recording, error)
-
-
-def _stopped(claim: Claim, control: WorkControl, error: CancelledError) -> Result:
-    if control.out_of_time:
-        return Result(Outcome.HANDED_OVER, claim.release(runner="job"), error)
-    return Result(Outcome.CANCELLED, claim.release(), error)

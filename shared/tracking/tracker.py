@@ -1,42 +1,38 @@
-"""The protocol that lets one worker at a time have a recording, over any ``Documents``.
+"""Who may work on a recording: claims, crashes, retries and dead letters, on any ``Documents``.
 
-Claims are optimistic writes, never transactions: of twenty contenders on Firestore a
-precondition lets one through in under a second, where a transaction takes eleven.
+Claims are optimistic writes, not transactions: with twenty contenders on Firestore, a
+precondition lets one through in under a second, and a transaction takes eleven.
 """
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import Enum, auto
 
 from shared.core.errors import Code, ConflictError
 from shared.core.message import SourceFile
-from shared.core.ports import Clock, Documents, Op, Versioned
+from shared.core.ports import Clock, Document, Documents, Op, Versioned
 from shared.core.records import COLLECTION, ErrorInfo, Recording, Status
-from shared.tracking import endings
+from shared.core.times import utc_now
 from shared.tracking.claim import Claim
+from shared.tracking.final_status import log_final_status
+from shared.tracking.leased_document import LeasedDocument, write_document
 
 LEASE = timedelta(seconds=60)
 
-#: After so many leases that ran out, the recording is taken to kill its workers.
+#: After this many expired leases, the recording itself is assumed to crash its workers.
 MAX_CRASHES = 5
 
-_CRASHED = "its worker stopped without a word too often: this recording may be what kills it"
-
-
-def utc_now() -> datetime:
-    """Return the present in UTC."""
-    return datetime.now(UTC)
+_CRASHED = "its worker crashed too many times; the recording itself may be the cause"
 
 
 class ClaimRefusal(Enum):
-    """Why a recording is not ours to work on now; each is an answered message."""
+    """Why a recording cannot be claimed now. Its message is acknowledged in each case."""
 
-    FINISHED = auto()  # DONE, SKIPPED or FAILED already
-    BUSY = auto()  # another worker's lease is live; the requeue heals what that loses
-    JOB = auto()  # it outlasts a push, and belongs to the job
+    FINISHED = auto()  # already DONE, SKIPPED or FAILED
+    BUSY = auto()  # another worker has a live lease; the requeue recovers what that loses
+    JOB = auto()  # it takes longer than a push may, and belongs to the job
 
 
 class Tracker:
@@ -55,7 +51,7 @@ class Tracker:
         return Recording.from_document(read.document) if read else None
 
     def enqueue(self, item: SourceFile) -> bool:
-        """Create the QUEUED document of a published message; tell whether it was new.
+        """Create the QUEUED document of a published message; returns whether it was new.
 
         Create-only: a worker may have been faster than the publisher.
         """
@@ -69,37 +65,37 @@ class Tracker:
     def claim(
         self, item: SourceFile, *, published_at: datetime | None = None, runner: str = "push"
     ) -> Claim | ClaimRefusal:
-        """Take the recording for ``lease``, or tell why it is not to be had.
+        """Take the recording for ``lease``, or return why it cannot be claimed.
 
-        ``published_at`` is when the message was: a forced message that is older than
-        the result it asks to replace is a duplicate. The first claim's name, time and
+        ``published_at`` is when the message was published: a forced message older than the
+        result that it asks to replace is a duplicate. The first claim's name, time and
         object stay, so that a file renamed while it waits keeps its object.
         """
-        owner = uuid.uuid4().hex
-        while True:
-            read = self.documents.get(COLLECTION, item.key)
-            current = Recording.from_document(read.document) if read else None
-            if read and current and current.lease_owner == owner:
-                return self._hold(read, owner)  # our answer was lost
-            refusal = current and self._refusal(current, item, published_at, runner)
-            if refusal:
-                return refusal
-            wanted = self._claimed(current, item, owner, runner)
-            try:
-                return self._hold(self._store(read, wanted), owner)
-            except ConflictError:
-                continue
+        refusal: ClaimRefusal | None = None
 
-    def _hold(self, read: Versioned, owner: str) -> Claim:
-        return Claim(self.documents, self.lease, self.clock, owner, read)
+        def take(document: Document | None) -> Document | None:
+            nonlocal refusal
+            current = Recording.from_document(document) if document else None
+            refusal = self._refusal(current, item, published_at, runner) if current else None
+            return None if refusal else self._claimed(current, item, runner).to_document()
+
+        leased = LeasedDocument(self.documents, COLLECTION, item.key, self.lease, self.clock)
+        lease = leased.acquire(take)
+        if lease is None:
+            assert refusal
+            return refusal
+        return Claim(lease, self.clock)
 
     def _refusal(
         self, current: Recording, item: SourceFile, published_at: datetime | None, runner: str
     ) -> ClaimRefusal | None:
         if current.status.is_final:
-            return (
-                None if item.force and _is_newer(published_at, current) else ClaimRefusal.FINISHED
+            is_newer = (
+                published_at is None
+                or current.finished_at is None
+                or published_at > current.finished_at
             )
+            return None if item.force and is_newer else ClaimRefusal.FINISHED
         if current.status is Status.PROCESSING and not self.has_expired(current):
             return ClaimRefusal.BUSY
         belongs_to_job = current.runner == "job" and runner != "job"
@@ -112,59 +108,45 @@ class Tracker:
         return ClaimRefusal.JOB if belongs_to_job else None
 
     def has_expired(self, recording: Recording) -> bool:
-        """Tell whether the lease has run out, so that another may claim the recording."""
+        """Return whether the lease has expired, so that another worker may claim."""
         expires = recording.lease_expires_at
         return expires is None or expires <= self.clock()
 
-    def _claimed(
-        self, current: Recording | None, item: SourceFile, owner: str, runner: str
-    ) -> Recording:
+    def _claimed(self, current: Recording | None, item: SourceFile, runner: str) -> Recording:
         now = self.clock()
         base = current or Recording.from_source_file(item, now=now)
         if base.status.is_final:
             base = cleared(base).evolve(requeues=0)
-        crashed = base.status is Status.PROCESSING
         return base.evolve(
             status=Status.PROCESSING,
             account=item.account or base.account,
             runner=runner,
             progress=0.0,
             attempts=base.attempts + 1,
-            crashes=base.crashes + crashed,
-            republished=0,  # a message has reached a worker: the backlog is through
+            crashes=base.crashes + (base.status is Status.PROCESSING),
+            republished=0,  # a message reached a worker: the backlog is through
             first_claimed_at=base.first_claimed_at or now,
-            lease_owner=owner,
-            lease_expires_at=now + self.lease,
             started_at=now,
             finished_at=None,
             updated_at=now,
         )
 
-    def _store(self, read: Versioned | None, wanted: Recording) -> Versioned:
-        if read is None:
-            return self.documents.create(COLLECTION, wanted.key, wanted.to_document())
-        return self.documents.replace(COLLECTION, read, wanted.to_document())
-
     def change(self, key: str, change: Callable[[Recording], Recording | None]) -> Recording | None:
         """Apply ``change`` to the recording as it is at the moment of the write.
 
-        ``change`` may be called again when another write came between, and returns
-        ``None`` to leave the document alone. Returns what was written, if anything.
+        ``change`` is called again when another write came between, and returns ``None`` to
+        leave the document alone. Returns what was written, if anything.
         """
-        while True:
-            read = self.documents.get(COLLECTION, key)
-            wanted = change(Recording.from_document(read.document)) if read else None
-            if read is None or wanted is None:
-                return None
-            wanted = wanted.evolve(updated_at=self.clock())
-            try:
-                self.documents.replace(COLLECTION, read, wanted.to_document())
-            except ConflictError:
-                continue
-            return wanted
+
+        def changed(document: Document | None) -> Document | None:
+            wanted = change(Recording.from_document(document)) if document else None
+            return wanted.evolve(updated_at=self.clock()).to_document() if wanted else None
+
+        written = write_document(self.documents, COLLECTION, key, changed)
+        return Recording.from_document(written.document) if written else None
 
     def count_crash(self, key: str) -> Recording | None:
-        """Put a recording whose lease ran out back to QUEUED; the fifth time it is FAILED."""
+        """Set a recording whose lease expired to QUEUED again; to FAILED the fifth time."""
 
         def crashed(current: Recording) -> Recording | None:
             if current.status is not Status.PROCESSING or not self.has_expired(current):
@@ -182,13 +164,13 @@ class Tracker:
 
         counted = self.change(key, crashed)
         if counted and counted.status.is_final:
-            endings.tell(counted)
+            log_final_status(counted)
         return counted
 
     def retry(self, key: str) -> Recording | None:
         """Set a recording QUEUED with clean counts, by hand; the caller then publishes it.
 
-        Leaves one alone that a worker holds, and returns ``None`` for it.
+        Returns ``None``, and changes nothing, while a worker has a lease on it.
         """
 
         def afresh(current: Recording) -> Recording | None:
@@ -199,12 +181,12 @@ class Tracker:
         return self.change(key, afresh)
 
     def dead_letter(self, key: str) -> Recording | None:
-        """Mark what Pub/Sub gave up on as FAILED(dead_letter), if a claim of it has failed.
+        """Mark what Pub/Sub gave up on as FAILED(dead_letter), if it was claimed before.
 
-        One that was never claimed stays QUEUED for the requeue; one that is finished or
-        in a worker's hands is left alone.
+        A recording that was never claimed stays QUEUED for the requeue. A finished one and
+        one that a worker is processing are left alone.
         """
-        message = "it was delivered as often as the queue allows and never finished"
+        message = "it never finished within the deliveries that the queue allows"
 
         def dead(current: Recording) -> Recording | None:
             if current.status is not Status.QUEUED or not current.attempts:
@@ -217,7 +199,7 @@ class Tracker:
 
         marked = self.change(key, dead)
         if marked:
-            endings.tell(marked)
+            log_final_status(marked)
         return marked
 
     def all(self) -> Iterator[Recording]:
@@ -225,7 +207,7 @@ class Tracker:
         return self._found(self.documents.find(COLLECTION))
 
     def recent(self, limit: int) -> Iterator[Recording]:
-        """Yield the recordings changed last, newest first."""
+        """Yield the most recently changed recordings, newest first."""
         return self._found(
             self.documents.find(COLLECTION, order_by="updated_at", descending=True, limit=limit)
         )
@@ -267,7 +249,3 @@ def cleared(recording: Recording) -> Recording:
 def requeued(recording: Recording, now: datetime) -> Recording:
     """Return the recording QUEUED afresh."""
     return cleared(recording).evolve(status=Status.QUEUED, queued_at=now)
-
-
-def _is_newer(published_at: datetime | None, current: Recording) -> bool:
-    return published_at is None or current.finished_at is None or published_at > current.finished_at

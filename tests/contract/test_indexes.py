@@ -29,7 +29,6 @@ RECORDING = DriveItem(
     name="a",
     mime_type="video/mp4",
     created_at=datetime.now(UTC),
-    modified_at=datetime.now(UTC),
     revision="1",
 )
 

@@ -24,7 +24,7 @@ from shared.core.ports import Documents
 from shared.core.records import COLLECTION, Status
 from shared.tracking import lease
 from shared.tracking.claim import Claim
-from shared.tracking.lease import Outcome, Result, WorkControl
+from shared.tracking.lease import Outcome, Result, RunOptions, WorkControl
 from shared.tracking.requeue import Requeue
 from shared.tracking.tracker import Tracker
 from tests.backends import on_every_database
@@ -177,7 +177,7 @@ def test_a_thread_that_cannot_start_gives_back(
             raise RuntimeError("can't start new thread")
         start(self)  # the client of Firestore has threads of its own
 
-    monkeypatch.setattr("shared.tracking.lease.threading.Thread.start", no_start)
+    monkeypatch.setattr("shared.tracking.leased_document.threading.Thread.start", no_start)
     result = lease.run(tracker, ITEM, done)
     monkeypatch.undo()
     assert result.outcome is Outcome.RETRY
@@ -209,14 +209,19 @@ def test_one_of_the_job_is_handed_over(tracker: Tracker) -> None:
     claimed(tracker.claim(ITEM)).release(runner="job")
     result = lease.run(tracker, ITEM, never)
     assert result == Result(Outcome.HANDED_OVER, existing(tracker, KEY))
-    assert lease.run(tracker, ITEM, done, runner="job").outcome is Outcome.DONE
+    assert lease.run(tracker, ITEM, done, RunOptions(runner="job")).outcome is Outcome.DONE
 
 
 def test_force_and_its_time_are_passed_on(tracker: Tracker, clock: SettableClock) -> None:
     lease.run(tracker, ITEM, done)
     again = source_file(force=True)
-    assert lease.run(tracker, again, never, published_at=T0).outcome is Outcome.DUPLICATE
-    assert lease.run(tracker, again, done, published_at=T0 + MINUTE).outcome is Outcome.DONE
+    assert (
+        lease.run(tracker, again, never, RunOptions(published_at=T0)).outcome is Outcome.DUPLICATE
+    )
+    assert (
+        lease.run(tracker, again, done, RunOptions(published_at=T0 + MINUTE)).outcome
+        is Outcome.DONE
+    )
 
 
 # ── the tracker out of reach ──
@@ -320,7 +325,9 @@ def test_the_lease_is_renewed_while_work_goes_on(
         assert recording.progress == 0.5
         return {}
 
-    assert lease.run(tracker, ITEM, work, on_progress=seen.append).outcome is Outcome.DONE
+    assert (
+        lease.run(tracker, ITEM, work, RunOptions(on_progress=seen.append)).outcome is Outcome.DONE
+    )
     assert seen == [0.5]
 
 
@@ -332,10 +339,10 @@ def test_a_lease_that_another_took_stops_the_work(
     others: list[Claim] = []
 
     def work(claim: Claim, control: WorkControl) -> dict[str, Any]:
-        with claim._lock:  # or a heartbeat comes between
+        with claim._lease._lock:  # or a heartbeat comes between
             clock.tick(MINUTE)
             others.append(claimed(tracker.claim(ITEM)))
-        control._thread.join(PATIENCE_S)
+        control.heartbeat.join(PATIENCE_S)
         assert control.should_stop()
         with pytest.raises(LeaseLostError):
             control.renew()
@@ -392,29 +399,29 @@ def checking(claim: Claim, control: WorkControl) -> dict[str, Any]:
 
 
 def test_a_request_to_stop_gives_back(tracker: Tracker) -> None:
-    result = lease.run(tracker, ITEM, checking, cancelled=lambda: True)
+    result = lease.run(tracker, ITEM, checking, RunOptions(cancelled=lambda: True))
     assert result.outcome is Outcome.CANCELLED
     recording = existing(tracker, KEY)
     assert (recording.status, recording.runner, recording.error) == (Status.QUEUED, "push", None)
 
 
 def test_what_lasts_too_long_here_is_handed_over(tracker: Tracker) -> None:
-    result = lease.run(tracker, ITEM, checking, limit_s=0.0)
+    result = lease.run(tracker, ITEM, checking, RunOptions(limit_s=0.0))
     assert result.outcome is Outcome.HANDED_OVER
     recording = existing(tracker, KEY)
     assert (recording.status, recording.runner, recording.error) == (Status.QUEUED, "job", None)
     assert lease.run(tracker, ITEM, never).outcome is Outcome.HANDED_OVER
-    assert lease.run(tracker, ITEM, done, runner="job").outcome is Outcome.DONE
+    assert lease.run(tracker, ITEM, done, RunOptions(runner="job")).outcome is Outcome.DONE
 
 
 def test_an_error_is_told_though_time_is_over(tracker: Tracker) -> None:
     work = raising(PermanentError(Code.CORRUPT, "x"))
-    assert lease.run(tracker, ITEM, work, limit_s=0.0).outcome is Outcome.FAILED
+    assert lease.run(tracker, ITEM, work, RunOptions(limit_s=0.0)).outcome is Outcome.FAILED
 
 
 @pytest.mark.parametrize("stop", [{"cancelled": lambda: True}, {"limit_s": 0.0}])
 def test_work_that_is_done_is_not_thrown_away(tracker: Tracker, stop: dict[str, Any]) -> None:
-    assert lease.run(tracker, ITEM, done, **stop).outcome is Outcome.DONE
+    assert lease.run(tracker, ITEM, done, RunOptions(**stop)).outcome is Outcome.DONE
 
 
 def test_what_listens_to_the_progress_may_stop_the_work(tracker: Tracker) -> None:
@@ -425,7 +432,9 @@ def test_what_listens_to_the_progress_may_stop_the_work(tracker: Tracker) -> Non
     def listen(_: float) -> None:
         raise CancelledError("enough")
 
-    assert lease.run(tracker, ITEM, work, on_progress=listen).outcome is Outcome.CANCELLED
+    assert (
+        lease.run(tracker, ITEM, work, RunOptions(on_progress=listen)).outcome is Outcome.CANCELLED
+    )
 
 
 @on_every_database

@@ -8,9 +8,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from functions.drive_watch.state import STATES, Leased
+from functions.drive_watch.watch import STATES
 from shared.core.errors import LeaseLostError
 from shared.core.ports import Documents
+from shared.tracking.leased_document import LeasedDocument
 from tests.backends import on_every_database
 from tests.services import until
 
@@ -23,8 +24,8 @@ def now() -> datetime:
 
 def leased(
     documents: Documents, lease: timedelta = LEASE, clock: Callable[[], datetime] = now
-) -> Leased:
-    return Leased(documents, STATES, "default", lease, clock)
+) -> LeasedDocument:
+    return LeasedDocument(documents, STATES, "default", lease, clock)
 
 
 @on_every_database
@@ -79,11 +80,11 @@ def test_a_heartbeat_keeps_it(documents: Documents) -> None:
     with hold:
         at_first = _expiry(state)
         until(lambda: _expiry(state) > at_first, what="a heartbeat")
-        assert state.is_held(state.read() or {})
+        assert state.is_leased(state.read() or {})
         assert state.acquire() is None
 
 
-def _expiry(state: Leased) -> datetime:
+def _expiry(state: LeasedDocument) -> datetime:
     expires: datetime = (state.read() or {})["lease_expires_at"]
     return expires
 

@@ -111,7 +111,7 @@ class Content:
             tracker,
             ITEM,
             lambda claim, control: self.publish(storage, claim, control),
-            **options,
+            lease.RunOptions(**options),
         )
 
 

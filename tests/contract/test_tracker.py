@@ -146,7 +146,7 @@ def test_an_expired_lease_is_claimed_and_counts_as_a_crash(
     first = claimed(tracker.claim(ITEM))
     clock.tick(timedelta(seconds=60))
     second = claimed(tracker.claim(ITEM))
-    assert second.owner != first.owner
+    assert second.recording.lease_owner != first.recording.lease_owner
     assert (second.recording.attempts, second.recording.crashes) == (2, 1)
     assert second.recording.first_claimed_at == T0
 

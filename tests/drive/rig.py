@@ -16,6 +16,7 @@ import pytest
 
 from cli.demo.drive_standin import World
 from cli.demo.drive_standin.identity import key_file
+from functions.drive_watch.assembly import build_watch
 from functions.drive_watch.feeds import Feed
 from functions.drive_watch.maintain import Maintenance, Summary
 from functions.drive_watch.notify import receive
@@ -41,7 +42,8 @@ class Rig:
 
     def fresh(self, **environ: str) -> Watch:
         """Return the parts anew, as another process has them."""
-        return Watch(Services(Settings.from_environment(self.environ | environ)))
+        self.services = Services(Settings.from_environment(self.environ | environ))
+        return build_watch(self.services)
 
     def configure(self, **environ: str) -> None:
         """Deploy with other settings."""
@@ -68,7 +70,7 @@ class Rig:
         return self.watch.state(self.feed).read() or {}
 
     def recordings(self) -> list[Recording]:
-        return list(self.watch.services.tracker.all())
+        return list(self.services.tracker.all())
 
     def names(self) -> list[str]:
         return sorted(recording.name for recording in self.recordings())

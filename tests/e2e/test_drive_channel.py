@@ -31,14 +31,14 @@ def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
 
 
 def records(rig: Rig) -> list[Channel]:
-    found = rig.watch.services.documents.find(CHANNELS)
+    found = rig.services.documents.find(CHANNELS)
     return [Channel.from_document(read.id, read.document) for read in found]
 
 
 def change(rig: Rig, channel: Channel, **fields: Any) -> None:
-    read = rig.watch.services.documents.get(CHANNELS, channel.id)
+    read = rig.services.documents.get(CHANNELS, channel.id)
     assert read
-    rig.watch.services.documents.replace(CHANNELS, read, {**read.document, **fields})
+    rig.services.documents.replace(CHANNELS, read, {**read.document, **fields})
 
 
 def soon() -> datetime:
@@ -74,7 +74,7 @@ def test_the_token_is_kept_nowhere(rig: Rig, caplog: pytest.LogCaptureFixture) -
     rig.video("a.mp4")
     assert statuses(rig, "change") == [204]
     (channel,) = rig.world.channels.values()
-    read = rig.watch.services.documents.get(CHANNELS, channel.id)
+    read = rig.services.documents.get(CHANNELS, channel.id)
     assert read
     assert len(channel.token) == 43
     assert channel.token not in str(read.document)
@@ -143,11 +143,11 @@ class TestForged:
         rig.maintain()
         sent = headers(rig)
         (record,) = records(rig)
-        read = rig.watch.services.documents.get(CHANNELS, record.id)
+        read = rig.services.documents.get(CHANNELS, record.id)
         assert read
-        rig.watch.services.documents.delete(CHANNELS, read)
+        rig.services.documents.delete(CHANNELS, read)
         assert receive(rig.watch, sent) == 403
-        rig.watch.services.documents.create(CHANNELS, record.id, read.document)
+        rig.services.documents.create(CHANNELS, record.id, read.document)
         assert receive(rig.watch, sent) == 204
 
     def test_a_replay_publishes_nothing_twice(self, rig: Rig) -> None:

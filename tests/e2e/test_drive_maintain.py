@@ -225,11 +225,11 @@ class TestParts:
         rig.configure(LEASE_SECONDS="1")
         rig.maintain()
         many(rig, 1200)
-        compare = rig.watch.compare(rig.feed, rig.watch.budget())
+        compare = rig.watch.scan(rig.feed, rig.watch.budget())
         hold = compare.progress.acquire()
         assert hold
-        compare._begin_or_go_on(hold)
-        listing = compare._listing().take_up(hold.document["todo"])
+        listing = compare._listing()
+        hold.write(generation=rig.state()["generation"], began_at=datetime.now(UTC))
         compare._publish_page(listing)
         hold.write(todo=listing.put_aside())  # and the process dies
         assert compare.part() == ("busy", 0)
@@ -289,7 +289,7 @@ class TestAccounts:
         rig.maintain()
         (recording,) = rig.recordings()
         error = ErrorInfo(code=Code.GONE, message="Bob sees it no more")
-        rig.watch.services.tracker.change(
+        rig.services.tracker.change(
             recording.key,
             lambda now: now.evolve(status=Status.SKIPPED, error=error, account=BOB),
         )
@@ -332,7 +332,7 @@ class TestAccounts:
 
 class TestRequeue:
     def make_stale(self, rig: Rig) -> None:
-        documents = rig.watch.services.documents
+        documents = rig.services.documents
         for read in list(documents.find(COLLECTION)):
             then = datetime.now(UTC) - timedelta(minutes=11)
             documents.replace(COLLECTION, read, {**read.document, "updated_at": then})
@@ -379,7 +379,7 @@ class TestAudit:
         rig.video("out.mp4")
         rig.world.create_shortcut("to it", rig.video("linked.mp4"), parent=folder)
         rig.configure(DRIVE_FOLDER_IDS=folder)
-        listed = rig.watch.services.drive_sources.list()
+        listed = rig.services.drive_sources.list()
         assert sorted(item.name for item in listed) == ["in.mp4", "linked.mp4"]
 
     def test_each_once_and_none_that_is_older(self, rig: Rig) -> None:
@@ -387,13 +387,13 @@ class TestAudit:
         rig.configure(BACKFILL_SINCE="2025-01-01")
         rig.world.share(rig.video("a.mp4", owner=OWNER), BOB)
         rig.video("old.mp4", owner=BOB, created="2024-12-31T10:00:00Z")
-        assert [item.name for item in rig.watch.services.drive_sources.list()] == ["a.mp4"]
+        assert [item.name for item in rig.services.drive_sources.list()] == ["a.mp4"]
 
     def test_an_account_that_fails_is_no_empty_list(self, rig: Rig) -> None:
         as_subjects(rig, OWNER)
         rig.world.identity.suspended = {OWNER}
         with pytest.raises(PipelineError, match="suspended"):
-            list(rig.watch.services.drive_sources.list())
+            list(rig.services.drive_sources.list())
 
 
 def test_a_tracker_in_a_file(rig: Rig, tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def end(rig: Rig, code: Code, status: Status = Status.SKIPPED) -> None:
         return current.evolve(status=status, error=error, finished_at=datetime.now(UTC))
 
     for recording in rig.recordings():
-        rig.watch.services.tracker.change(recording.key, ended)
+        rig.services.tracker.change(recording.key, ended)
 
 
 class TestWhatIsARecording:
@@ -399,8 +399,8 @@ def test_a_worker_that_is_faster_than_the_document(rig: Rig) -> None:
     file_id = rig.video("a.mp4", content=b"abc")
     item = rig.standin.client().get(file_id).to_source_file()
     assert isinstance(item, SourceFile)
-    claim = rig.watch.services.tracker.claim(item)
-    assert rig.watch.services.tracker.enqueue(item) is False
+    claim = rig.services.tracker.claim(item)
+    assert rig.services.tracker.enqueue(item) is False
     assert claim
     assert rig.drain() == 0
     assert rig.recordings()[0].status is Status.PROCESSING

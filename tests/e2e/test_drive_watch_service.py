@@ -112,7 +112,7 @@ class TestNotify:
 
     @staticmethod
     def channels(rig: Rig) -> list[Any]:
-        return [read.document for read in rig.watch.services.documents.find(CHANNELS)]
+        return [read.document for read in rig.services.documents.find(CHANNELS)]
 
     def test_a_failure_is_500_and_moves_nothing(self, rig: Rig, url: str) -> None:
         rig.world.set_notifications(drop=True)
@@ -268,7 +268,7 @@ def make_changes(rig: Rig, count: int, *, notified: bool) -> set[str]:
 
 def extract_all(rig: Rig, items: list[SourceFile]) -> list[str]:
     """Work on every message as a worker does, some of them twice; return the objects."""
-    storage, tracker = MemoryStorage(), rig.watch.services.tracker
+    storage, tracker = MemoryStorage(), rig.services.tracker
 
     def work(item: SourceFile) -> Outcome:
         def put(*_: object) -> dict[str, Any]:

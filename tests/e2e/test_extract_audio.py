@@ -13,7 +13,7 @@ import pytest
 from shared.core import naming
 from shared.core.message import SourceFile
 from shared.core.records import Status
-from shared.tracking.endings import ENDED
+from shared.tracking.final_status import ENDED
 from tests.services import AUDIO, NAME, Cloud, Service, ask, envelope, item_of, until
 
 WAVEFORM = naming.waveform_object(AUDIO)

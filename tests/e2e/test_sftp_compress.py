@@ -16,9 +16,8 @@ from typing import Any
 
 import pytest
 
+from functions.sftp_compress.assembly import build_nightly, build_worker
 from functions.sftp_compress.manifest import Manifest
-from functions.sftp_compress.nightly import Nightly
-from functions.sftp_compress.worker import CompressionWorker
 from shared.adapters.memory import MemoryQueue, MemoryStorage
 from shared.bootstrap import Services
 from shared.core.errors import ConflictError, TransientError
@@ -62,8 +61,8 @@ class Nights:
         """Look at the server, and work on what was published."""
         queue = MemoryQueue()
         self.services.__dict__["sftp_queue"] = queue
-        summary = Nightly.of(self.services).run()
-        worker = CompressionWorker.of(self.services)
+        summary = build_nightly(self.services).run()
+        worker = build_worker(self.services)
         return summary, [worker.process(item) for item in queue.items]
 
     def recording(self, path: str) -> Recording:
@@ -331,10 +330,10 @@ def test_a_file_that_changes_on_the_way_is_left_to_the_next_night(
     nights.put("a.wav", wav)
     queue = MemoryQueue()
     nights.services.__dict__["sftp_queue"] = queue
-    Nightly.of(nights.services).run()
+    build_nightly(nights.services).run()
     nights.put("a.wav", wav, LONG_AGO + 50)
     (item,) = queue.items
-    assert CompressionWorker.of(nights.services).process(item).outcome is Outcome.SKIPPED
+    assert build_worker(nights.services).process(item).outcome is Outcome.SKIPPED
     assert codes(nights)["a.wav"] == "superseded"
     assert not nights.objects
     _, results = nights.night()
@@ -375,7 +374,7 @@ def test_a_kill_between_object_and_manifest_is_repaired(
     assert set(nights.objects) == {"a_compressed.wav"}
     item = nights.recording("a.wav").to_source_file()
 
-    assert CompressionWorker.of(nights.services).process(item).outcome is Outcome.DONE
+    assert build_worker(nights.services).process(item).outcome is Outcome.DONE
 
     assert nights.recording("a.wav").status is Status.DONE
     nights.check_manifest()

@@ -5,19 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from dataclasses import replace as evolve
 from pathlib import Path
 from typing import Any
 
 from functions.extract_audio.worker import ExtractionWorker
 from shared.adapters.local.sources import LocalSources
 from shared.adapters.memory import MemoryDocuments, MemoryStorage
-from shared.config.settings import Settings
 from shared.core.errors import PermanentError
 from shared.core.message import SourceFile
 from shared.core.ports import ByteSource, Storage
 from shared.core.records import Audio, Recording, Status
-from shared.tracking.lease import Outcome, Result
+from shared.tracking.lease import Outcome, Result, RunOptions
 from shared.tracking.tracker import Tracker
 from tests.media import clips
 from tests.media.containers import CountingSource
@@ -110,11 +108,13 @@ class Rig:
             tracker=Tracker(MemoryDocuments()),
             storage=storage,
             sources={"local": files},
-            settings=evolve(Settings(), audio_preset=preset, **{"encode_workers": 2, **settings}),
+            audio_preset=preset,
+            **{"encode_workers": 2, **settings},
             stall_s=stall_s,
         )
         result = worker.process(
-            files.describe(path), cancelled=self.cancelled, on_progress=self.on_progress
+            files.describe(path),
+            RunOptions(cancelled=self.cancelled, on_progress=self.on_progress),
         )
         return Extracted(result, storage, directory)
 

@@ -10,8 +10,8 @@ from cli.watching.watcher import FIRST_WAIT_S, HEAL_EVERY_S, Watcher
 from shared.bootstrap import Services
 from shared.core.message import SourceFile
 from shared.core.records import Status
+from shared.core.times import utc_now
 from shared.tracking.lease import Outcome, Result
-from shared.tracking.tracker import utc_now
 from tests.recordings import claimed
 
 

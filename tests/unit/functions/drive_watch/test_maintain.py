@@ -14,7 +14,7 @@ from functions.drive_watch.channel import CHANNELS
 from functions.drive_watch.maintain import MAINTAINED
 from shared.adapters.google.drive_client import DriveClient
 from shared.core.errors import PipelineError
-from shared.tracking.tracker import utc_now
+from shared.core.times import utc_now
 from tests.drive.rig import Rig, receiving, rig_here
 from tests.drive.standin import OWNER, READER
 
@@ -75,7 +75,7 @@ class TestChannel:
 
     def let_pass(self, rig: Rig, hours: float) -> None:
         """Bring the channels so much nearer to their end."""
-        documents = rig.watch.services.documents
+        documents = rig.services.documents
         for read in list(documents.find(CHANNELS)):
             ends = utc_now() + timedelta(hours=hours)
             documents.replace(CHANNELS, read, {**read.document, "expires_at": ends})

@@ -14,7 +14,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from shared.core.errors import MessageError
-from shared.core.message import MAX_KEY_LENGTH, Source, SourceFile, make_key, parse_time
+from shared.core.message import MAX_KEY_LENGTH, Source, SourceFile, make_key
+from shared.core.times import parse_time
 from tests.paths import FIXTURES
 
 MESSAGES = FIXTURES / "messages"

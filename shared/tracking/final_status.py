@@ -1,4 +1,4 @@
-"""The one line that tells how a recording ended; Cloud Monitoring counts these lines."""
+"""The one log line for each recording that ends; Cloud Monitoring counts these lines."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from shared.core.records import Recording, Status
 
 log = logging.getLogger(__name__)
 
-#: What the line says, whatever the end was: log-based metrics look for this text.
+#: The message of the line, whatever the status: log-based metrics match this text.
 ENDED = "recording ended"
 
 
-def tell(recording: Recording, *, processing_s: float = 0.0) -> None:
-    """Log that ``recording`` has ended as it stands; called once, by who has written that.
+def log_final_status(recording: Recording, *, processing_s: float = 0.0) -> None:
+    """Log that ``recording`` ended. Call once, right after writing the final status.
 
-    ``processing_s`` is how many seconds its last attempt took from claim to end; 0 for an
-    end that no worker has brought about.
+    ``processing_s`` is the time from the last claim to the end, in seconds; 0 when no
+    worker ended it.
     """
     error = recording.error
     extra = recording.log_context() | {

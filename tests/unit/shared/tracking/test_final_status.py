@@ -20,9 +20,9 @@ from shared.core.errors import (
 from shared.core.message import Source
 from shared.core.records import Status
 from shared.service.receiver import Receiver
-from shared.tracking import endings, lease
+from shared.tracking import final_status, lease
 from shared.tracking.claim import GIVE_UP_AFTER, Claim
-from shared.tracking.lease import WorkControl
+from shared.tracking.lease import RunOptions, WorkControl
 from shared.tracking.requeue import Requeue
 from shared.tracking.tracker import MAX_CRASHES, Tracker
 from tests.logs import Lines, captured
@@ -119,9 +119,9 @@ def test_what_is_handed_to_the_job_has_not_ended(tracker: Tracker, lines: Lines)
     def work(claim: Claim, control: WorkControl) -> dict[str, Any]:
         raise CancelledError("the push is over")
 
-    lease.run(tracker, ITEM, work, limit_s=-1)
+    lease.run(tracker, ITEM, work, RunOptions(limit_s=-1))
     assert lines.ends() == []
-    lease.run(tracker, ITEM, lambda *_: {}, runner="job")
+    lease.run(tracker, ITEM, lambda *_: {}, RunOptions(runner="job"))
     assert [line["status"] for line in lines.ends()] == ["DONE"]
 
 
@@ -214,4 +214,4 @@ def test_a_delivery_is_told_once(receiver: Receiver, lines: Lines) -> None:
     assert len(lines.ends()) == 1
     assert len(lines.all()) == 1, "one line for one end"
     assert receiver.receive(body) == 204
-    assert [line["message"] for line in lines.all()] == [endings.ENDED, "recording duplicate"]
+    assert [line["message"] for line in lines.all()] == [final_status.ENDED, "recording duplicate"]

@@ -1,0 +1,131 @@
+"""What every worker does with one recording: claim, read, probe, encode, verify, publish, finish.
+
+A worker sees ports and plain values only. The push services, the job and the command line
+all call ``Worker.process``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from shared.core.errors import MessageError
+from shared.core.message import SourceFile
+from shared.core.ports import Sources, Storage, StoredObject
+from shared.media import encode, probe, verify
+from shared.media.encode import EncodeContext, Encoded
+from shared.media.presets import Recipe
+from shared.media.probe import Probe
+from shared.media.source import inputs
+from shared.media.verify import Verified
+from shared.runtime.stopwatch import Stages
+from shared.runtime.workdir import work_directory
+from shared.service.object_writer import ObjectWriter
+from shared.tracking import lease
+from shared.tracking.claim import Claim
+from shared.tracking.lease import Result, RunOptions, WorkControl
+from shared.tracking.tracker import Tracker
+
+W = TypeVar("W", bound=ObjectWriter)
+
+_DEFAULTS = RunOptions()
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifiedAudio:
+    """Audio that passed verification and is not published yet."""
+
+    item: SourceFile
+    encoded: Encoded
+    verified: Verified
+    context: EncodeContext
+    stages: Stages
+
+    @property
+    def directory(self) -> Path:
+        """The folder for files of this run."""
+        return self.context.directory
+
+
+@dataclass(frozen=True, kw_only=True)
+class Worker(ABC, Generic[W]):
+    """Turns recordings into audio; subclasses choose the recipe and what is published.
+
+    Args:
+        tracker: The records of all recordings.
+        storage: Where the audio goes.
+        sources: What reads the recordings, by source: ``drive``, ``sftp``, ``local``.
+        env: The first path element of every object's name.
+        encode_workers: How many encoders run at the same time.
+        max_duration_hours: Longer recordings are FAILED(``too_long``).
+        stall_s: After how many seconds without progress FFmpeg is killed.
+    """
+
+    tracker: Tracker
+    storage: Storage
+    sources: Mapping[str, Sources]
+    env: str = "dev"
+    encode_workers: int = 1
+    max_duration_hours: float = 12.0
+    stall_s: float = 60.0
+
+    def process(self, item: SourceFile, options: RunOptions = _DEFAULTS) -> Result:
+        """Process one recording, once; see ``shared.tracking.lease.run``.
+
+        Raises ``MessageError`` for a source that this worker does not handle.
+        """
+        if item.source not in self.sources:
+            raise MessageError(f"unknown source: {item.source}", item.encode())
+        return lease.run(
+            self.tracker, item, lambda claim, control: self._work(item, claim, control), options
+        )
+
+    def _work(self, item: SourceFile, claim: Claim, control: WorkControl) -> dict[str, Any]:
+        """Do the work under the claim; returns the fields of the DONE document."""
+        stages = Stages()
+        with (
+            closing(self.sources[item.source].open(item)) as source,
+            work_directory() as directory,
+        ):
+            context = EncodeContext(
+                directory=directory,
+                workers=self.encode_workers,
+                max_duration_s=self.max_duration_hours * 3600,
+                stall_s=self.stall_s,
+                cancelled=control.should_stop,
+                on_progress=control.progress,
+            )
+            with inputs.reachable(source, item.name) as input_:
+                with stages.timed("probe"), context.job(None) as job:
+                    found = probe.probe(input_, job)
+                recipe = self.recipe(found)
+                with stages.timed("encode"):
+                    encoded = encode.encode(input_, found, recipe, context)
+            with stages.timed("verify"), context.job(encoded.duration_s) as job:
+                verified = verify.verify(encoded, job)
+            source.check_unchanged()
+            audio = VerifiedAudio(
+                item=item, encoded=encoded, verified=verified, context=context, stages=stages
+            )
+            writer = self.writer(claim, control)
+            stored, more = self.publish(audio, writer)
+            now = self.tracker.clock()
+            fields = writer.done(encoded, verified, stored, now) | more
+            writer.log(now, fields, encoded.recipe, stages.seconds)
+            return fields
+
+    @abstractmethod
+    def recipe(self, found: Probe) -> Recipe:
+        """Return how the audio is encoded."""
+
+    @abstractmethod
+    def writer(self, claim: Claim, control: WorkControl) -> W:
+        """Return what names and writes the objects."""
+
+    @abstractmethod
+    def publish(self, audio: VerifiedAudio, writer: W) -> tuple[StoredObject, dict[str, Any]]:
+        """Write all objects; returns the audio's, and further fields of the document."""
