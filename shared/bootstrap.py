@@ -1,7 +1,7 @@
-"""The composition root: the only module that knows which adapters there are.
+"""The composition root: the only module that knows the adapters.
 
-Everything is built when it is first asked for and kept, so that an entry point imports
-what it uses and nothing else, and nothing is built before a server has forked.
+Everything is built when first used, and kept. So an entry point imports only what it uses,
+and nothing is built before a server forks.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Services:
-    """What one process works with, as its settings say.
+    """Everything that one process uses, built from its settings.
 
     Raises ``ConfigurationError`` when a setting names something that cannot be used.
     """
@@ -86,7 +86,7 @@ class Services:
 
     @cached_property
     def jobs(self) -> Jobs:
-        """The job for what outlasts a push."""
+        """The job for work that takes longer than a push may."""
         from shared.adapters.google.jobs import CloudRunJobs  # noqa: PLC0415
 
         return CloudRunJobs(
@@ -130,7 +130,7 @@ class Services:
 
     @cached_property
     def sftp_sources(self) -> Sources:
-        """Sound files of the SFTP server."""
+        """Audio files of the SFTP server."""
         from shared.adapters.sftp.sources import SftpSources  # noqa: PLC0415
 
         return SftpSources(
@@ -141,7 +141,7 @@ class Services:
 
     @cached_property
     def sftp_mirror(self) -> Mirror | None:
-        """The directory of the SFTP server that gets a copy of the results, if one is named."""
+        """The directory of the SFTP server that gets a copy of the results, if configured."""
         if not self.settings.sftp_mirror_path:
             return None
         from shared.adapters.sftp.mirror import SftpMirror  # noqa: PLC0415
@@ -156,7 +156,7 @@ class Services:
         return LocalSources()
 
     def local_folder(self, root: Path) -> LocalSources:
-        """Recordings below a folder of this machine, without those that we make ourselves."""
+        """Recordings below a folder of this machine, without our own output."""
         from shared.adapters.local.sources import LocalSources  # noqa: PLC0415
 
         url = self.settings.storage_url
@@ -164,7 +164,7 @@ class Services:
 
     @cached_property
     def local_queue(self) -> MemoryQueue:
-        """What waits for this process, and for no other."""
+        """Messages for this process only."""
         from shared.adapters.memory import MemoryQueue  # noqa: PLC0415
 
         return MemoryQueue()

@@ -1,4 +1,4 @@
-"""The compressed object of a source: its name, and which object it may replace."""
+"""Names the compressed object of a source, and decides which object it may replace."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from shared.service.object_writer import ObjectWriter
 
 @dataclass(frozen=True)
 class CompressedObjectWriter(ObjectWriter):
-    """Objects named by the source's path; a changed source replaces what it left before."""
+    """Objects named by the source's path; a changed source replaces its earlier object."""
 
     output_dir: str
 
@@ -32,11 +32,4 @@ class CompressedObjectWriter(ObjectWriter):
 
     def _is_taken(self, name: str) -> bool:
         del name
-        return False  # nothing lies beside a compressed object
-
-    def remove(self, name: str) -> None:
-        """Remove an object that this source left under another name."""
-        there = self.storage.stat(name)
-        if there and self._is_ours(there):
-            self.control.renew()
-            self.storage.delete(name, if_generation=there.generation)
+        return False  # there are no objects beside a compressed one

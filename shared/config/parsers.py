@@ -1,6 +1,7 @@
-"""What an environment variable may hold: one function for each kind, which reads its text.
+"""Parsers of environment variables, one function for each kind of value.
 
-Each raises ``ValueError`` that completes the sentence 'NAME …' and repeats no value.
+Each raises ``ValueError`` with the end of a sentence that starts with the variable's name.
+No message repeats the value.
 """
 
 from __future__ import annotations
@@ -66,16 +67,16 @@ class SftpCredentials:
 
     @property
     def secrets(self) -> tuple[Secret, ...]:
-        """What must never be shown."""
+        """The parts that must never be shown."""
         return tuple(s for s in (self.password, self.private_key, self.passphrase) if s)
 
     @classmethod
     def parse(cls, text: str) -> SftpCredentials | None:
-        """Read the JSON of the secret; ``{}``, as it is before someone fills it in, is nothing."""
+        """Read the JSON of the secret; ``{}``, its first content, is ``None``."""
         try:
             body = json.loads(text)
         except (ValueError, RecursionError):
-            raise ValueError("is not JSON") from None  # the cause would show the text
+            raise ValueError("is not JSON") from None  # the cause would show the secret
         if not isinstance(body, dict):
             raise ValueError("is not a JSON object")
         if not body:
@@ -113,14 +114,14 @@ def pipeline_env(text: str) -> str:
 
 
 def output_dir(text: str) -> str:
-    """Read a path under the environment's, away from what else lies there."""
+    """Read a path below the environment's, apart from the other objects there."""
     path = text.strip("/")
     _matching(r"[\w.-]+(/[\w.-]+)*", path)
     first, *_ = parts = path.split("/")
     if not {".", ".."}.isdisjoint(parts):
         raise ValueError("has '.' or '..' in it")
     if first == "metadata" or re.fullmatch(r"\d{4}", first):
-        raise ValueError("is where other objects lie")
+        raise ValueError("is reserved for other objects")
     if len(path) > 200:
         raise ValueError("is longer than 200 characters")
     return path
@@ -135,7 +136,7 @@ def storage_url(text: str) -> StorageUrl:
     url = _split(text)
     if url.scheme == "gs":
         if url.path.strip("/"):
-            raise ValueError("has a path after the bucket, which PIPELINE_ENV is for")
+            raise ValueError("has a path after the bucket; set PIPELINE_ENV instead")
         # https://cloud.google.com/storage/docs/buckets#naming
         return StorageUrl(
             kind="gs", bucket=_matching(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]", url.netloc)
@@ -183,7 +184,7 @@ def webhook_url(text: str) -> str:
     """Read an address that Drive can call: https, or http on this machine."""
     url = _web_address(text)
     if url.scheme == "http" and not _LOOPBACK.fullmatch(url.hostname or ""):
-        raise ValueError("is http, which Drive does not call")
+        raise ValueError("is http, and Drive calls https only")
     return text
 
 
@@ -206,7 +207,7 @@ def _web_address(text: str) -> SplitResult:
 def _split(text: str) -> SplitResult:
     try:
         url = urlsplit(text)
-        url.port  # noqa: B018 - a bad port is told when it is asked for
+        url.port  # noqa: B018 - raises for a bad port
     except ValueError:
         raise ValueError("is not an address") from None
     if url.query or url.fragment or text.endswith(("?", "#")):
@@ -253,7 +254,7 @@ def job_name(text: str) -> str:
 def host(text: str) -> str:
     """Read a host's name or address."""
     if re.fullmatch(r"[^:]+:\d+", text):
-        raise ValueError("has a port, which SFTP_PORT is for")
+        raise ValueError("has a port; set SFTP_PORT instead")
     return _matching(r"[\w.-]+|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]+(%\w+)?", text)
 
 
@@ -284,28 +285,28 @@ def bitrate(text: str) -> int:
 
 
 def wrong_rate(output_format: str, rate: int) -> str | None:
-    """Tell what is wrong with a sample rate for a format, or ``None``."""
+    """Return what is wrong with a sample rate for a format, or ``None``."""
     rates = _RATES.get(output_format)
     if rates is None or rate in rates:
         return None
-    return f"is not one that {output_format} has ({', '.join(map(str, rates))})"
+    return f"is not a sample rate of {output_format} ({', '.join(map(str, rates))})"
 
 
 def wrong_bitrate(output_format: str, rate: int, bits: int) -> str | None:
-    """Tell what is wrong with a bit rate for a format at a sample rate, or ``None``."""
+    """Return what is wrong with a bit rate for a format at a sample rate, or ``None``."""
     if output_format not in ("wav", "mp3"):
         return None
-    # MPEG-1 audio has 32k to 320k; the lower rates of MPEG-2 8k to 160k, of 2.5 to 64k.
+    # MPEG-1 audio allows 32k to 320k; MPEG-2, for lower rates, 8k to 160k; MPEG-2.5 to 64k.
     least, most = (32, 320) if rate >= 32_000 else (8, 160) if rate >= 16_000 else (8, 64)
     if least * 1000 <= bits <= most * 1000:
         return None
-    return f"is not one that MP3 has at this SAMPLE_RATE ({least}k to {most}k)"
+    return f"is not a bit rate of MP3 at this SAMPLE_RATE ({least}k to {most}k)"
 
 
 def number(
     *, most: float, least: float | None = None, above: float | None = None
 ) -> Callable[[str], float]:
-    """Return the reader of a number from ``least``, or above ``above``, to ``most``."""
+    """Return a parser of numbers from ``least``, or above ``above``, to ``most``."""
 
     def read(text: str) -> float:
         if not re.fullmatch(r"-?\d{1,15}(\.\d{1,15})?", text, re.ASCII):
@@ -321,7 +322,7 @@ def number(
 
 
 def whole(least: int, most: int) -> Callable[[str], int]:
-    """Return the reader of a whole number from ``least`` to ``most``."""
+    """Return a parser of whole numbers from ``least`` to ``most``."""
 
     def read(text: str) -> int:
         if not re.fullmatch(r"-?\d{1,15}", text, re.ASCII):
@@ -334,11 +335,11 @@ def whole(least: int, most: int) -> Callable[[str], int]:
 
 
 def choice(*allowed: str) -> Callable[[str], str]:
-    """Return the reader of one of some words."""
+    """Return a parser of one of the words ``allowed``."""
 
     def read(text: str) -> str:
         if text not in allowed:
-            raise ValueError("is not one of its words")
+            raise ValueError("has an unknown value")
         return text
 
     return read
@@ -346,7 +347,7 @@ def choice(*allowed: str) -> Callable[[str], str]:
 
 def _matching(pattern: str, text: str) -> str:
     if not re.fullmatch(pattern, text, re.ASCII):
-        raise ValueError("is malformed")
+        raise ValueError("is not in the expected format")
     return text
 
 

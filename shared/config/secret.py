@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class Secret:
-    """Holds a text that neither ``repr``, a log, an f-string nor ``vars`` shows."""
+    """A text that ``repr``, logs, f-strings and ``vars`` do not show."""
 
     __slots__ = ("__text",)
 
@@ -34,7 +34,7 @@ class Secret:
         return self
 
     def __deepcopy__(self, _memo: object) -> Secret:
-        return self  # it cannot change
+        return self  # immutable
 
     def __reduce__(self) -> str:
-        raise TypeError("a secret is not written anywhere")
+        raise TypeError("a secret cannot be pickled")

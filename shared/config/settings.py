@@ -1,6 +1,7 @@
-"""The environment variables, read once into a frozen ``Settings``, or refused with every problem.
+"""The environment variables, parsed once into a frozen ``Settings``.
 
-No value is ever repeated in a message: a password may have been put in any variable.
+A wrong environment is refused with one message that lists every problem. No message repeats a
+value, since any variable may contain a password by mistake.
 """
 
 # ruff: noqa: RUF009 - a default is described by a call, and is frozen
@@ -21,7 +22,7 @@ __all__ = ["QueueUrl", "Settings", "SftpCredentials", "StorageUrl", "TrackerUrl"
 
 
 def _variable(parse: Callable[[str], object], default: object, allowed: str, example: str) -> Any:
-    """Describe the variable of a field's name: how it is read, and how it is explained."""
+    """Describe a field's variable: its parser, and what a person is shown."""
     metadata = {"parse": parse, "allowed": allowed, "example": example}
     if callable(default):
         return dataclasses.field(default_factory=default, metadata=metadata)
@@ -29,7 +30,7 @@ def _variable(parse: Callable[[str], object], default: object, allowed: str, exa
 
 
 def _available_cpus() -> int:
-    # What the process may use, which in a container is less than the machine has.
+    # In a container the process may use fewer than the machine has.
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -37,10 +38,10 @@ def _available_cpus() -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What the environment says; the field ``lease_seconds`` is the variable ``LEASE_SECONDS``.
+    """All settings; the field ``lease_seconds`` is the variable ``LEASE_SECONDS``.
 
-    Bit rates are in bits per second, and rates in Hz. A variable that is empty is not
-    set. ``None`` and empty text or tuples stand for variables without a default.
+    Bit rates are in bits per second, sample rates in Hz. An empty variable counts as not
+    set. Variables without a default are ``None``, empty text or an empty tuple.
     """
 
     pipeline_env: str = _variable(
@@ -179,7 +180,7 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Settings:
-        """Read the variables; others are left alone.
+        """Read the variables, and ignore all others.
 
         Raises ``ConfigurationError`` with one line for each problem: the variable, what
         is wrong, what is allowed, and an example.
@@ -205,7 +206,7 @@ class Settings:
 
     @classmethod
     def variables(cls) -> tuple[str, ...]:
-        """Return the names of all variables that are read, in the order of the manual."""
+        """Return the names of all variables, in the order of docs/settings.md."""
         return tuple(field.name.upper() for field in dataclasses.fields(cls))
 
     @property
@@ -222,14 +223,14 @@ class Settings:
 
     def _contradictions(self) -> Iterator[tuple[tuple[str, ...], str]]:
         if self.audio_preset == "mp3" and self.audio_bitrate > var.MP3_MAX_BITRATE:
-            yield ("AUDIO_BITRATE", "AUDIO_PRESET"), "is more than MP3 has"
+            yield ("AUDIO_BITRATE", "AUDIO_PRESET"), "is more than MP3 allows (320k)"
         if wrong := var.wrong_rate(self.output_format, self.sample_rate):
             yield ("SAMPLE_RATE", "OUTPUT_FORMAT"), wrong
         elif wrong := var.wrong_bitrate(self.output_format, self.sample_rate, self.bitrate):
             yield ("BITRATE", "OUTPUT_FORMAT", "SAMPLE_RATE"), wrong
         if self.sftp_mirror_path == self.sftp_remote_path:
             names = ("SFTP_MIRROR_PATH", "SFTP_REMOTE_PATH")
-            yield names, "is the source directory, which is never changed"
+            yield names, "is the source directory, which must not be changed"
 
 
 def _error(problems: Mapping[str, str]) -> ConfigurationError:

@@ -1,7 +1,7 @@
 """Which recordings of a Drive are watched: those below the watched folders, or all of them.
 
-Looking up, from a file to a watched folder, serves changes; looking down, from the watched
-folders to all that they hold, serves full listings and can be left and taken up again.
+Changes are looked up, from a file to its watched folder. Full scans list downwards, from the
+watched folders, and can be interrupted and resumed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-#: How long a folder's place is remembered.
+#: How long a folder's parents are cached, and for how many folders.
 REMEMBERED_FOR = timedelta(minutes=5)
 REMEMBERED_AT_MOST = 20_000
 
@@ -37,12 +37,12 @@ def _now() -> datetime:
 
 
 class WatchedFolders:
-    """What one account sees of the watched folders; with none, everything is watched.
+    """The watched folders as one account sees them; with none, everything is watched.
 
     Args:
         api: The account's Drive.
         folder_ids: ``DRIVE_FOLDER_IDS``.
-        clock: Tells the time.
+        clock: Returns the current time.
     """
 
     def __init__(self, api: DriveApi, folder_ids: Sequence[str] = (), clock: Clock = _now) -> None:
@@ -52,15 +52,15 @@ class WatchedFolders:
         self._remembered: dict[str, tuple[tuple[str, ...], datetime]] = {}
 
     def forget(self, folder_ids: Iterable[str]) -> None:
-        """Look up these folders' places anew: they have changed."""
+        """Drop these folders from the cache: they have changed."""
         for folder_id in folder_ids:
             self._remembered.pop(folder_id, None)
 
     def recordings(self, items: Iterable[DriveItem]) -> list[DriveItem]:
-        """Return the watched recordings among ``items``, and those that watched shortcuts lead to.
+        """Return the watched recordings among ``items``, and the targets of watched shortcuts.
 
-        A recording outside of the folders is watched too when a shortcut to it lies below
-        one. A shortcut whose target cannot be read is left alone.
+        A recording outside the folders is watched too when a shortcut to it is below one.
+        A shortcut whose target cannot be read is ignored.
         """
         fresh: dict[str, tuple[str, ...]] = {}
         found: list[DriveItem] = []
@@ -74,13 +74,13 @@ class WatchedFolders:
         return [*found, *self._linked(elsewhere, fresh), *self.targets(shortcuts)]
 
     def contains(self, folder: DriveItem) -> bool:
-        """Tell whether what lies in the folder is watched."""
+        """Return whether the folder's contents are watched."""
         return not folder.trashed and self._is_watched(folder, {})
 
     def _is_watched(self, item: DriveItem, fresh: dict[str, tuple[str, ...]]) -> bool:
         if not self._watched or item.id in self._watched:
             return True
-        # A 'no' is never taken from memory: a folder above may just have moved in.
+        # A 'no' is never taken from the cache: a folder above may just have moved in.
         return self._leads_up(item.parents, fresh, remembered=True) or self._leads_up(
             item.parents, fresh, remembered=False
         )
@@ -118,7 +118,7 @@ class WatchedFolders:
     def _linked(
         self, elsewhere: Sequence[DriveItem], fresh: dict[str, tuple[str, ...]]
     ) -> Iterator[DriveItem]:
-        """Yield those recordings to which a watched shortcut leads."""
+        """Yield the recordings that a watched shortcut points to."""
         by_id = {item.id: item for item in elsewhere}
         for ids in _groups(list(by_id), IDS_IN_A_QUERY):
             wanted = " or ".join(f"shortcutDetails.targetId = '{target}'" for target in ids)
@@ -127,7 +127,7 @@ class WatchedFolders:
             yield from (by_id[target] for target in dict.fromkeys(watched) if target in by_id)
 
     def targets(self, shortcuts: Sequence[DriveItem]) -> list[DriveItem]:
-        """Return the recordings that shortcuts lead to, as far as they can be read."""
+        """Return the recordings that shortcuts point to, if they can be read."""
         ids = list(dict.fromkeys(shortcut.shortcut_target for shortcut in shortcuts))
         if not ids:
             return []
@@ -138,17 +138,17 @@ class WatchedFolders:
 
 @dataclass(frozen=True)
 class _Step:
-    """One query that is still to be asked: below these folders, from this page on."""
+    """One query that is still to do: below these folders, from this page on."""
 
     folder_ids: tuple[str, ...]
     page_token: str = ""
 
 
 class Listing:
-    """A full listing that goes page by page, and can be put aside as JSON between pages.
+    """A full listing, page by page, whose progress is JSON between two pages.
 
-    It goes depth first, so that what is still to be asked stays short however many folders
-    there are. Without ``folder_ids`` everything that the account sees is listed.
+    It goes depth first, so that the list of queries still to do stays short however many
+    folders there are. Without ``folder_ids`` it lists everything that the account sees.
     """
 
     def __init__(
@@ -167,23 +167,23 @@ class Listing:
         self._todo = [_Step(tuple(group)) for group in groups]
 
     def put_aside(self) -> list[dict[str, Any]]:
-        """Return where it stands, as JSON."""
+        """Return the progress, as JSON."""
         return [{"in": list(step.folder_ids), "page": step.page_token} for step in self._todo]
 
     def take_up(self, todo: Sequence[dict[str, Any]]) -> Self:
-        """Go on from where ``put_aside`` was called."""
+        """Continue from the progress that ``put_aside`` returned."""
         self._todo = [_Step(tuple(step["in"]), step["page"]) for step in todo]
         return self
 
     @property
     def is_done(self) -> bool:
-        """Whether nothing is left to ask."""
+        """Whether nothing is left to list."""
         return not self._todo
 
     def next_page(self) -> list[DriveItem]:
-        """Ask for one more page; returns the recordings on it, and those of its shortcuts.
+        """List one more page; returns its recordings, and the targets of its shortcuts.
 
-        Where it stands moves on only when the page was read whole. Raises what Drive met.
+        The progress moves only after the whole page was read. Raises what Drive met.
         """
         step = self._todo[-1]
         page = self._ask(step)
@@ -195,7 +195,7 @@ class Listing:
         return [item for item in found if not self._since or item.created_at.date() >= self._since]
 
     def __iter__(self) -> Iterator[DriveItem]:
-        """Yield every recording that is left; one may come twice, by way of a shortcut."""
+        """Yield every recording that is left; some twice, because of shortcuts."""
         while not self.is_done:
             yield from self.next_page()
 
@@ -212,12 +212,12 @@ class Listing:
             return None
 
     def _ask_otherwise(self, step: _Step, error: PipelineError) -> None:
-        """Replace a query that Drive refuses, if another one can help; else raise."""
+        """Replace a query that Drive refuses, if another one can help; otherwise raise."""
         code = error.code if isinstance(error, PermanentError) else None
         if is_transient(error) or code == Code.FORBIDDEN:
             raise error
         if step.page_token:
-            # Drive promises page tokens a life of hours only.
+            # Drive guarantees page tokens for hours only.
             self._todo[-1] = _Step(step.folder_ids)
         elif code == Code.GONE and step.folder_ids:
             self._without_gone(step)
@@ -225,12 +225,12 @@ class Listing:
             raise error
 
     def _without_gone(self, step: _Step) -> None:
-        """Ask of each folder alone: one that is not there makes Drive refuse them all."""
+        """Query each folder alone: one that does not exist makes Drive refuse them all."""
         self._todo.pop()
         if len(step.folder_ids) > 1:
             self._todo += [_Step((folder_id,)) for folder_id in step.folder_ids]
         else:
-            log.warning("a watched folder cannot be seen", extra={"folder": step.folder_ids[0]})
+            log.warning("a watched folder cannot be read", extra={"folder": step.folder_ids[0]})
 
     def _query(self, step: _Step) -> str:
         if not step.folder_ids:
@@ -247,7 +247,7 @@ class Listing:
 
 
 def recent(api: DriveApi, since: datetime, drive_id: str = "") -> list[DriveItem]:
-    """Return recordings and shortcuts made or changed since then, wherever they lie."""
+    """Return recordings and shortcuts created or changed since then, in any folder."""
     moment = since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
     query = f"{LEADS_QUERY} and (createdTime > '{moment}' or modifiedTime > '{moment}')"
     return list(_all_pages(api, query, drive_id))
@@ -268,7 +268,7 @@ def _readable(api: DriveApi, file_id: str) -> DriveItem | None:
         return api.get(file_id)
     except PermanentError as error:
         if error.code != Code.GONE:
-            api.check()  # raises when it is the account that is not let in
+            api.check()  # raises when Drive refuses the account itself
         return None
 
 

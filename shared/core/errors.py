@@ -1,12 +1,12 @@
-"""Every error of the pipeline, and the one predicate that tells transient from permanent.
+"""Every error of the pipeline, and the one predicate for transient errors.
 
 PipelineError
 ├── ConfigurationError     the environment is wrong; lists every problem
-├── MessageError           a message that can never be understood; carries its raw data
+├── MessageError           a message that no retry can fix; carries its raw data
 ├── PermanentError         this recording ends as SKIPPED or FAILED, with a stable code
 ├── TransientError         the same work may succeed later
-├── LeaseLostError         another worker holds this recording now
-├── CancelledError         we were asked to stop (SIGTERM, Ctrl-C)
+├── LeaseLostError         another worker has this recording now
+├── CancelledError         the process was asked to stop (SIGTERM, Ctrl-C)
 ├── ConflictError          a document changed since it was read, or exists already
 └── ObjectExistsError      the name in the bucket is taken
 """
@@ -25,31 +25,31 @@ class Code(StrEnum):
     NO_AUDIO = "no_audio"  # no audio track, or one without samples
     TRASHED = "trashed"  # in Drive's trash when it was opened
     GONE = "gone"  # deleted, or no longer shared, before it was read
-    SUPERSEDED = "superseded"  # another revision has taken its place
-    CORRUPT = "corrupt"  # damaged beyond what the tolerance allows
+    SUPERSEDED = "superseded"  # another revision replaced it
+    CORRUPT = "corrupt"  # damaged beyond the tolerance
     TRUNCATED = "truncated"  # ends before the length that it declares
     UNSUPPORTED_CODEC = "unsupported_codec"  # an audio track without a decoder
     NOT_A_RECORDING = "not_a_recording"  # a playlist, manifest, picture or text
     TOO_LONG = "too_long"  # more than MAX_DURATION_HOURS
     FORBIDDEN = "forbidden"  # the source may not be read
-    VERIFY_FAILED = "verify_failed"  # the audio made did not pass verification
+    VERIFY_FAILED = "verify_failed"  # the new audio did not pass verification
     TIMEOUT = "timeout"  # the media engine made no progress, or took too long
     GAVE_UP = "gave_up"  # transient failures or crashes, too many or for too long
     DEAD_LETTER = "dead_letter"  # Pub/Sub delivered it as often as it may
 
 
-#: Reasons that leave nothing to mend: the recording is SKIPPED, not FAILED.
+#: Reasons that need no fix: the recording is SKIPPED, not FAILED.
 SKIP_CODES = frozenset({Code.NO_AUDIO, Code.TRASHED, Code.GONE, Code.SUPERSEDED})
 
 
 class PipelineError(Exception):
-    """Root of all errors that the pipeline raises on purpose."""
+    """Root of all errors that the pipeline raises itself."""
 
 
 class ConfigurationError(PipelineError):
     """The environment is wrong; the message lists every problem, one a line, and no secret."""
 
-    #: What a service answers in its place. Stable: alerts are made of it.
+    #: The code in a service's answer. Stable: alerts use it.
     code: str = "configuration"
 
     def __init__(self, problems: Sequence[str]) -> None:
@@ -58,7 +58,7 @@ class ConfigurationError(PipelineError):
 
 
 class MessageError(PipelineError):
-    """A message that no retry can mend; ``raw`` is its data as it came."""
+    """A message that no retry can fix; ``raw`` is its data as received."""
 
     def __init__(self, reason: str, raw: bytes) -> None:
         self.raw = raw
@@ -84,7 +84,7 @@ class TransientError(PipelineError):
 
 
 class LeaseLostError(PipelineError):
-    """Another worker holds the lease; this one must stop and write nothing."""
+    """Another worker has the lease; this one must stop and write nothing."""
 
 
 class CancelledError(PipelineError):
@@ -103,9 +103,9 @@ class ObjectExistsError(PipelineError):
         super().__init__(f"{name} exists already")
 
 
-#: Answers after which the same call may succeed.
+#: Answers after which a retry may succeed.
 _TRANSIENT_HTTP = frozenset({408, 425, 429, 500, 502, 503, 504})
-# ABORTED is none of them: the write lost to another one, and whoever wrote reads again.
+# Not ABORTED: another write won, and the caller must read again.
 _TRANSIENT_GRPC = frozenset(
     {
         "CANCELLED",
@@ -116,7 +116,7 @@ _TRANSIENT_GRPC = frozenset(
         "UNKNOWN",
     }
 )
-# Google answers 403 to who asks too often, as to who may not ask; the reason tells which.
+# Google answers 403 both to too many requests and to forbidden ones; the reason differs.
 # Source: "Resolve errors", https://developers.google.com/workspace/drive/api/guides/handle-errors
 _RATE_REASON = re.compile(
     r"\b((user|sharing)?rateLimitExceeded|(daily|download)(Limit|Quota)Exceeded"
@@ -124,7 +124,7 @@ _RATE_REASON = re.compile(
     re.IGNORECASE,
 )
 
-#: Modules whose errors are those of a connection, unless they carry an answer.
+#: Modules whose errors mean a broken connection, unless they carry an answer.
 _CLIENTS = (
     "google.api_core",
     "google.auth",
@@ -138,7 +138,7 @@ _CLIENTS = (
     "requests",
     "urllib",
 )
-# Errors of the clients and the system that tell of a setting, a path or a right.
+# Errors of clients and the system about a setting, a path or a permission.
 _LASTING_NAMES = frozenset(
     {
         "AuthenticationException",
@@ -164,11 +164,11 @@ _LASTING_ERRNO = frozenset(
 
 
 def is_transient(error: BaseException) -> bool:
-    """Tell whether the work that raised ``error`` may succeed when it is done again.
+    """Return whether the work that raised ``error`` may succeed on a retry.
 
-    The only place that decides this. Errors of the client libraries are told by their
+    The only place that decides this. Errors of client libraries are recognised by their
     module and the answer they carry, without importing the libraries: a function that
-    never loads Firestore must not pay for it here.
+    does not use Firestore must not pay for its import.
     """
     if isinstance(error, PipelineError):
         return isinstance(error, TransientError)
@@ -182,7 +182,7 @@ def is_transient(error: BaseException) -> bool:
     return is_client or isinstance(error, EOFError)
 
 
-# What a library raises itself has no errno.
+# Raised by libraries without an errno.
 _LASTING_OS_ERRORS = (
     FileExistsError,
     FileNotFoundError,
@@ -198,12 +198,12 @@ def _answer(error: BaseException) -> int | str | None:
     replies = [getattr(error, name, None) for name in ("resp", "response")]
     candidates = [
         getattr(error, "grpc_status_code", None),
-        code() if callable(code) else code,  # a gRPC error is the call, and is asked
+        code() if callable(code) else code,  # a gRPC error is the call itself
         *(getattr(reply, "status_code", None) for reply in replies),
         *(getattr(reply, "status", None) for reply in replies),
     ]
     for status in candidates:
-        # What succeeded, and was refused here, was damaged on its way.
+        # A successful answer that was refused here was damaged on its way.
         if isinstance(status, int) and status >= 400:
             return int(status)
         if status is not None and not isinstance(status, int) and hasattr(status, "name"):

@@ -1,12 +1,12 @@
-"""Which files are recordings or sound, by their names."""
+"""Which files are recordings or audio, by their names."""
 
 from __future__ import annotations
 
 import mimetypes
 from pathlib import PurePosixPath
 
-#: Extensions of recordings and sound, with their types. Python's own table differs from
-#: version to version, lacks half of them, and takes subtitles for sound.
+#: Extensions of recordings and audio, with their types. Python's own table differs between
+#: versions, lacks half of them, and counts subtitles as audio.
 RECORDING_TYPES = {
     ".3g2": "video/3gpp2",
     ".3gp": "video/3gpp",
@@ -51,7 +51,7 @@ RECORDING_TYPES = {
 }
 
 
-_GUESS = mimetypes.MimeTypes(filenames=())  # the machine's own table would change the answer
+_GUESS = mimetypes.MimeTypes(filenames=())  # without the machine's own table
 
 
 def mime_type(name: str) -> str:
@@ -61,5 +61,5 @@ def mime_type(name: str) -> str:
 
 
 def is_sound(name: str) -> bool:
-    """Tell whether a file is sound alone, by its extension."""
+    """Return whether a file is audio without video, by its extension."""
     return RECORDING_TYPES.get(PurePosixPath(name).suffix.lower(), "").startswith("audio/")

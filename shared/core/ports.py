@@ -1,9 +1,9 @@
-"""What the pipeline needs of the world outside. The docstrings are the contract.
+"""What the pipeline needs from outside. The docstrings are the contract.
 
-Handlers and the media engine see these protocols only; ``shared/adapters`` implements
-them, ``shared/bootstrap.py`` chooses. Every adapter passes the suites of
-``tests/contract``. Two rules hold for all of them: a call has a deadline, and an error
-that may pass by itself is one that ``shared.core.errors.is_transient`` recognises.
+Workers, triggers and the media engine see these protocols only; ``shared/adapters``
+implements them, ``shared/bootstrap.py`` chooses. Every adapter passes the suites of
+``tests/contract``. Two rules apply to all: a call has a deadline, and
+``shared.core.errors.is_transient`` recognises the errors that a retry may fix.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from typing import Any, BinaryIO, Protocol, TypeAlias
 from shared.core.drive_items import ChangePage, DriveItem, FilePage, WatchChannel
 from shared.core.message import SourceFile
 
-#: Returns the present, aware, in UTC. Everything that asks for the time is given one.
+#: Returns the current time, aware, in UTC. Code that needs the time is given a clock.
 Clock: TypeAlias = Callable[[], datetime]
 
-#: Is told the fraction done, 0 to 1; may raise to stop the work.
+#: Called with the fraction done, 0 to 1; may raise to stop the work.
 OnProgress: TypeAlias = Callable[[float], None]
 
 
@@ -40,29 +40,29 @@ class ByteSource(Protocol):
 
     @property
     def local_path(self) -> Path | None:
-        """Where the same bytes lie as a plain local file, or ``None``."""
+        """The path of a plain local file with the same bytes, or ``None``."""
 
     def read(self, offset: int, length: int) -> bytes:
         """Return up to ``length`` bytes from ``offset``; fewer only at the end of the file.
 
-        Resumes and tries again by itself within a deadline, then raises a transient error.
-        Raises ``PermanentError`` when the file is gone, forbidden, or has become another
-        revision (``superseded``), as far as the answer shows it.
+        Resumes and retries by itself within a deadline, then raises a transient error.
+        Raises ``PermanentError`` when the file is gone, forbidden, or another revision
+        (``superseded``), as far as the answer shows it.
         """
 
     def check_unchanged(self) -> None:
-        """Ask the source whether this is still its revision.
+        """Check that the source still has this revision.
 
         Called after the last byte was read. Raises ``PermanentError`` (``superseded``,
         ``gone``, ``trashed``, ``forbidden``) when it is not.
         """
 
     def close(self) -> None:
-        """Release connections; reads of other threads may fail from now on. Idempotent."""
+        """Close connections; reads of other threads may fail from now on. Idempotent."""
 
 
 class Sources(Protocol):
-    """Where recordings of one kind come from."""
+    """The recordings of one kind of source."""
 
     def open(self, item: SourceFile) -> ByteSource:
         """Open the revision that ``item`` names.
@@ -72,7 +72,7 @@ class Sources(Protocol):
         """
 
     def list(self) -> Iterator[SourceFile]:
-        """Yield everything that is a recording here now, in no particular order."""
+        """Yield every recording that is there now, in no particular order."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,12 +237,12 @@ class Queue(Protocol):
 
 
 class Mirror(Protocol):
-    """A second place for results, for those who fetch them there."""
+    """A second place for results."""
 
     def put(self, name: str, content: Path | bytes) -> None:
         """Write a file whole or not at all; ``name`` is relative, and one there is replaced.
 
-        Tries again by itself within a deadline, then raises a transient error.
+        Retries by itself within a deadline, then raises a transient error.
         """
 
 
@@ -265,10 +265,10 @@ class DriveApi(Protocol):
         """Return one page of the files that match ``query`` (Drive's search language)."""
 
     def start_token(self, drive_id: str = "") -> str:
-        """Return the page token of the present: changes from now on."""
+        """Return the page token for changes from now on."""
 
     def changes(self, token: str, drive_id: str = "", *, page_size: int = 1000) -> ChangePage:
-        """Return one page of changes; raises ``PageTokenError`` for a token that is void."""
+        """Return one page of changes; raises ``PageTokenError`` for a token that Drive rejects."""
 
     def watch(
         self,
@@ -282,19 +282,19 @@ class DriveApi(Protocol):
     ) -> WatchChannel:
         """Open a channel that notifies ``address``; its ``sync`` may arrive before this returns.
 
-        It is tried once only, since an answer that was lost leaves the channel open: call
-        again with another ``channel_id``. Raises ``PageTokenError``.
+        It is not retried, since a lost answer leaves the channel open: call again with
+        another ``channel_id``. Raises ``PageTokenError``.
         """
 
     def stop(self, channel_id: str, resource_id: str) -> None:
-        """Close a channel; one that is not there is success."""
+        """Close a channel; one that does not exist is success."""
 
     def check(self) -> None:
-        """Raise when Drive cannot be reached or does not let the account in."""
+        """Raise when Drive cannot be reached or refuses the account."""
 
 
 class Jobs(Protocol):
-    """Where work goes that outlasts a push."""
+    """Runs work that takes longer than a push may."""
 
     def start(self, key: str) -> None:
-        """Start the job for one recording; twice is harmless, since it claims as well."""
+        """Start the job for one recording; starting twice is harmless, since the job claims too."""

@@ -1,4 +1,4 @@
-"""What goes wrong with an SFTP server as a whole, rather than with one of its files."""
+"""Errors of an SFTP server as a whole, rather than of one of its files."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from shared.core.errors import ConfigurationError, TransientError
 
 
 class ServerCode(StrEnum):
-    """Why the nightly run found nothing. Stable: alerts are made of these."""
+    """Why the nightly run found nothing. Stable: alerts use these."""
 
     UNREACHABLE = "unreachable"  # no connection, or it broke
     HOST_KEY = "host_key"  # not the key that known_hosts pins
-    AUTHENTICATION = "authentication"  # the server does not let us in
-    MISSING_DIRECTORY = "missing_directory"  # SFTP_REMOTE_PATH is not there
-    FORBIDDEN_DIRECTORY = "forbidden_directory"  # it may not be read
-    EMPTY_DIRECTORY = "empty_directory"  # no audio file lies under it
+    AUTHENTICATION = "authentication"  # the server refuses the login
+    MISSING_DIRECTORY = "missing_directory"  # SFTP_REMOTE_PATH does not exist
+    FORBIDDEN_DIRECTORY = "forbidden_directory"  # no permission to read it
+    EMPTY_DIRECTORY = "empty_directory"  # there is no audio file below it
 
 
 class ServerError(ConfigurationError):
-    """Someone has to change a setting, a key or a right; ``code`` is stable."""
+    """A setting, a key or a permission has to be changed; ``code`` is stable."""
 
     code: ServerCode
 
@@ -29,6 +29,6 @@ class ServerError(ConfigurationError):
 
 
 class UnreachableError(TransientError):
-    """The server cannot be reached, or the connection broke; it may be back later."""
+    """The server cannot be reached, or the connection broke; a retry may succeed."""
 
     code = ServerCode.UNREACHABLE

@@ -1,7 +1,8 @@
-"""Work that an interrupt cannot tear apart.
+"""Runs work so that Ctrl-C cannot interrupt it half way.
 
-Ctrl-C is raised in the main thread wherever that is: between the start of a process and the
-note that there is one, too, and then nobody ends it. So work is done in a thread of its own.
+Python raises ``KeyboardInterrupt`` anywhere in the main thread, also between the start of a
+process and the line that remembers it, which would leave that process running. So the work
+runs in a thread of its own.
 """
 
 from __future__ import annotations
@@ -13,15 +14,15 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-# A wait without an end takes no signal on Windows.
+# An unlimited wait handles no signals on Windows.
 _LOOK_EVERY_S = 0.2
 
 
 def run_interruptible(work: Callable[[], T], stop: Callable[[], object], grace_s: float) -> T:
-    """Do ``work`` in a thread of its own, and return or raise what it does.
+    """Run ``work`` in a thread of its own, and return or raise what it does.
 
-    An interrupt meanwhile calls ``stop``, waits ``grace_s`` seconds at most for the work to
-    end in order, and is raised.
+    An interrupt calls ``stop``, waits at most ``grace_s`` seconds for the work to end, and
+    is then raised.
     """
     results: list[T] = []
     errors: list[BaseException] = []
@@ -30,7 +31,7 @@ def run_interruptible(work: Callable[[], T], stop: Callable[[], object], grace_s
     def run() -> None:
         try:
             results.append(work())
-        except BaseException as error:  # SystemExit, too, is for who waits
+        except BaseException as error:  # SystemExit, too, is raised in the caller
             errors.append(error)
         finally:
             running.release()
@@ -39,8 +40,8 @@ def run_interruptible(work: Callable[[], T], stop: Callable[[], object], grace_s
     thread = threading.Thread(target=copy_context().run, args=(run,), name="work", daemon=True)
     try:
         thread.start()
-        # Neither join(), which interrupted takes the thread for ended (Python 3.11, bpo-45274),
-        # nor a Future, whose lock an interrupt can leave taken.
+        # Not join(): when interrupted, it considers the thread ended (Python 3.11, bpo-45274).
+        # Not a Future: an interrupt can leave its lock taken.
         while not running.acquire(timeout=_LOOK_EVERY_S):
             pass
     except BaseException:

@@ -1,4 +1,4 @@
-"""Logs: one JSON object a line as Cloud Logging reads it, or lines for people; never a secret."""
+"""Logs: one JSON object per line for Cloud Logging, or lines for people; never a secret."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAX_TEXT = 32_768
 _TRACE_FIELD = "logging.googleapis.com/trace"
 _OURS = ("severity", "message", "time", "logger", "stack_trace", _TRACE_FIELD)
 
-# What every record has: all else on it was given as ``extra``.
+# The attributes of every record; all others were given as ``extra``.
 _STANDARD = logging.makeLogRecord({}).__dict__.keys() | {"message", "asctime", "taskName"}
 
 _SECRET_NAME = re.compile(
@@ -104,10 +104,10 @@ class _Handler(logging.StreamHandler[TextIO]):
 
 
 class _Redactor:
-    """Hides secrets in any text: those that it is given, and what looks like one."""
+    """Hides secrets in any text: the given ones, and whatever looks like one."""
 
     def __init__(self, secrets: tuple[Secret, ...] = ()) -> None:
-        # An error may quote one line of a key. Below 4 characters a text is in every line.
+        # An error may quote one line of a key. Texts under 4 characters would match everywhere.
         texts = {line for s in secrets for line in (s.reveal(), *s.reveal().splitlines())}
         texts = {t for t in texts if len(t) >= 4 and not t.startswith("-----")}
         self._known = [*sorted(texts, key=len, reverse=True)]
@@ -119,7 +119,7 @@ class _Redactor:
         return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}… ({len(text)} characters)"
 
     def plain(self, value: Any, name: str = "") -> Any:
-        """Return ``value`` as JSON has it, with every secret in it hidden."""
+        """Return ``value`` as JSON values, with every secret in it hidden."""
         if value is not None and _SECRET_NAME.search(name):
             return _HIDDEN
         if value is None or isinstance(value, bool | int):
@@ -165,13 +165,13 @@ class _Formatter(logging.Formatter):
 
 
 class JsonFormatter(_Formatter):
-    """One JSON object a line, in the fields that Cloud Logging takes from it.
+    """One JSON object per line, with the fields that Cloud Logging reads.
 
     Source: "Structured logging", https://cloud.google.com/logging/docs/structured-logging
     """
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line; it is ASCII, so that no stream can refuse it."""
+        """Return the line, in ASCII, so that every stream can encode it."""
         extras = self._extras(record)
         line: dict[str, Any] = {
             "severity": _severity(record.levelno),
@@ -206,7 +206,7 @@ def _shown(value: Any) -> str:
 
 
 def _one_line(text: str) -> str:
-    # A name from outside must not be able to write a line of its own, or move the cursor.
+    # A name from outside must not be able to add a line, or to move the cursor.
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 

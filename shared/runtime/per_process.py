@@ -1,7 +1,7 @@
-"""Clients that are made when they are first used, and anew in each process.
+"""Lazy, fork-safe clients: one per process.
 
-A web server may fork after the module was loaded; connections, gRPC channels and their
-threads do not survive that, and one that is shared between processes mixes up answers.
+A web server may fork after a module was loaded. Connections, gRPC channels and their threads
+do not survive that, and a connection shared between processes mixes up answers.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ class _Slot(Generic[T]):
 
 
 class PerProcess(Generic[T]):
-    """Calls ``make`` once in each process, at the first call there. Threads may share it."""
+    """Calls ``make`` once in each process, when first called there. Threads may share it."""
 
     def __init__(self, make: Callable[[], T]) -> None:
         self._make = make
         self._slots: dict[int, _Slot[T]] = {}
 
     def __call__(self) -> T:
-        """Return this process's one."""
-        # A slot of its own, lock and all: a lock held while another thread forked stays
-        # held in the child for ever. setdefault() is atomic.
+        """Return this process's object."""
+        # Each process has its own lock: one that is taken during a fork stays taken in the
+        # child forever. setdefault() is atomic.
         slot = self._slots.setdefault(os.getpid(), _Slot())
         with slot.lock:
             if not slot.made:

@@ -1,9 +1,9 @@
-"""Knowing that the process was asked to stop, under servers that own the signals.
+"""Detects SIGTERM under servers that have their own signal handlers.
 
 functions-framework runs gunicorn, which loads the function in a master, forks, and then
-sets its own handlers; request threads cannot set any. So SIGTERM is blocked in the forked
-worker and waited for by a thread, which tells the work first and gunicorn's handler next.
-Without that, gunicorn would wait 30 s for the work to end, and Cloud Run kills after 10.
+sets its own handlers; request threads cannot set any. So the forked worker blocks SIGTERM,
+and a thread waits for it, sets ``requested`` and then calls gunicorn's handler. Otherwise
+gunicorn would wait 30 s for the work to end, and Cloud Run kills the process after 10.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 import signal
 import threading
 
-#: Set once the process was asked to stop.
+#: Set when the process was asked to stop.
 requested = threading.Event()
 
 
@@ -23,9 +23,9 @@ def listen_after_fork() -> None:
 
 
 def listen() -> None:
-    """Listen in this process, which owns its signals: a job's entry point."""
+    """Listen in this process, a job, which has no handlers of its own."""
     signal.signal(signal.SIGTERM, lambda *_: requested.set())
-    if hasattr(signal, "SIGTSTP"):  # Cloud Run announces a move with it; nothing is to be done
+    if hasattr(signal, "SIGTSTP"):  # Cloud Run announces a migration with it; nothing to do
         signal.signal(signal.SIGTSTP, signal.SIG_IGN)
 
 
@@ -39,5 +39,5 @@ def _wait() -> None:
     requested.set()
     handler = signal.getsignal(signal.SIGTERM)
     if not callable(handler):
-        os._exit(128 + signal.SIGTERM)  # no server has taken it over: end as it would have
+        os._exit(128 + signal.SIGTERM)  # there is no server: exit as SIGTERM would
     handler(signal.SIGTERM, None)

@@ -1,4 +1,4 @@
-"""How long each stage of one recording's work took."""
+"""Measures the stages of one recording's work."""
 
 from __future__ import annotations
 

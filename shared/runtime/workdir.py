@@ -1,4 +1,4 @@
-"""A folder for the files of one piece of work, and a broom for those of processes that died."""
+"""A temporary folder for one recording's work, removed even after its process crashed."""
 
 from __future__ import annotations
 
@@ -11,20 +11,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-#: Names only the folders made here: whatever else is called after the program is not ours
-#: to sweep, a folder of benchmarks, say.
+#: Only folders made here have this prefix; other folders with the program's name are kept.
 _PREFIX = "audio-pipeline-work-"
 
-#: A folder is left alone for so long after it was made: its owner may be about to lock it.
+#: A newer folder is kept: its owner may be about to lock it.
 _SETTLED_S = 60.0
 
 
 @contextmanager
 def work_directory() -> Iterator[Path]:
-    """Yield a new folder that is gone afterwards, even if the process is killed.
+    """Yield a new folder that is removed afterwards, even if the process is killed.
 
-    Then another one sweeps it up: the owner holds a lock on it, which the system takes
-    back when the process ends, however it ends.
+    Another process then removes it: the owner has a lock on it, which the system releases
+    when the process ends for any reason.
     """
     sweep()
     path = Path(tempfile.mkdtemp(prefix=_PREFIX))
@@ -38,9 +37,9 @@ def work_directory() -> Iterator[Path]:
 
 
 def sweep() -> None:
-    """Remove the folders of processes that have died."""
+    """Remove the folders of processes that no longer run."""
     for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
-        with suppress(OSError):  # another's, in use, or swept by someone else just now
+        with suppress(OSError):  # another user's, in use, or already removed
             _sweep(path)
 
 

@@ -1,4 +1,4 @@
-"""Whether what a service depends on can be reached, each part asked at the same time."""
+"""Checks whether a service's dependencies can be reached, all at the same time."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import Any
 
 log = logging.getLogger(__name__)
 
-#: How long one part may take to answer, in seconds.
+#: How long one dependency may take to answer, in seconds.
 TIMEOUT_S = 5.0
 
 
 def check(
     parts: Mapping[str, Callable[[], object]], timeout_s: float = TIMEOUT_S
 ) -> dict[str, Any]:
-    """Ask each part; returns ``{"status": …, "components": {name: {"ok", "message", "ms"}}}``."""
-    # Not as a context: leaving it would wait for a part that never answers.
+    """Run each check; returns ``{"status": …, "components": {name: {"ok", "message", "ms"}}}``."""
+    # Not as a context: leaving it would wait for a check that never ends.
     pool = ThreadPoolExecutor(max_workers=max(1, len(parts)), thread_name_prefix="health")
     end = time.monotonic() + timeout_s
     asked = {name: pool.submit(_ask, part) for name, part in parts.items()}

@@ -1,4 +1,4 @@
-"""What a service counts, in Prometheus's text format."""
+"""The metrics of a service, in Prometheus's text format."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _BUCKETS = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200)
 
 
 class Metrics:
-    """The counts of one process since it started."""
+    """The metrics of one process since it started."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -29,17 +29,17 @@ class Metrics:
         )
         self.active = Gauge(
             "audio_extract_active_downloads",
-            "Recordings that are being read now",
+            "Recordings that are being processed now",
             registry=self._registry,
         )
         self.rejected = Counter(
             "audio_extract_messages_rejected",
-            "Messages that can never be understood",
+            "Malformed messages, which no retry can fix",
             registry=self._registry,
         )
         for status in ("DONE", "FAILED", "SKIPPED"):
-            self.processed.labels(status)  # a rate needs the zero before the first one
+            self.processed.labels(status)  # a rate needs a zero before the first increment
 
     def text(self) -> bytes:
-        """Return all counts, as a scraper reads them."""
+        """Return all metrics as text."""
         return generate_latest(self._registry)

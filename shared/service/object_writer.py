@@ -1,23 +1,25 @@
-"""Putting a recording's objects into the bucket, each under a name that is its own.
+"""Writes a recording's objects to the bucket, each under a name of its own.
 
-The name is written to the document before the upload, which is create-only: whoever comes
-after a crash finds the same name, and two recordings that want one name get two.
+The name is written to the document before the upload, which is create-only. So a retry after
+a crash uses the same name, and two recordings that want one name get two.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from shared.core import naming
-from shared.core.errors import ObjectExistsError, TransientError
+from shared.core.errors import ConflictError, ObjectExistsError, TransientError
 from shared.core.ports import Storage, StoredObject
 from shared.core.records import Audio, Chunk, Recording
+from shared.core.times import format_time
 from shared.media.chunks import Piece
 from shared.media.encode import Encoded
 from shared.media.presets import Recipe
@@ -27,6 +29,9 @@ from shared.tracking.lease import WorkControl
 
 #: Longer titles are cut in an object's metadata; the document has the whole name.
 MAX_TITLE_BYTES = 1024
+
+#: Fields of the document that a processing log leaves out.
+_PROTOCOL = ("status", "lease_owner", "lease_expires_at", "progress", "finished_at")
 
 
 @dataclass(frozen=True)
@@ -73,10 +78,10 @@ class ObjectWriter:
         pieces: Sequence[Piece],
         duration_s: float,
     ) -> tuple[StoredObject, tuple[Chunk, ...]]:
-        """Store the audio and all that lies beside it, and remove what runs before left there.
+        """Store the audio and the objects beside it, and remove what earlier runs left there.
 
-        Returns the audio, and what the document says of the chunks. The picture comes
-        before the chunks: its name tells other recordings that the place is taken.
+        Returns the audio, and the chunks as the document lists them. The picture comes
+        before the chunks: it reserves the name against other recordings.
         """
         stored = self.audio(path, recipe, duration_s)
         self.waveform(stored.name, picture)
@@ -85,7 +90,7 @@ class ObjectWriter:
         return stored, chunks
 
     def audio(self, path: Path, recipe: Recipe, duration_s: float) -> StoredObject:
-        """Store the audio under the recording's name; told apart where that is taken.
+        """Store the audio under the recording's name, with a suffix where that is taken.
 
         Raises ``LeaseLostError``, or what the storage met.
         """
@@ -97,7 +102,8 @@ class ObjectWriter:
             about = self._audio_metadata(duration_s)
             stored = self._create(name, path, recipe.content_type, about)
             if stored:
-                self._remove_earlier(earlier, name)
+                if earlier and earlier != name:  # the audio of another preset
+                    self.remove(earlier)
                 return stored
         raise ObjectExistsError(name)
 
@@ -105,18 +111,18 @@ class ObjectWriter:
         one = self._recording
         plain = naming.audio_object(self.env, one.name, one.created_at, extension)
         suffixed = naming.audio_object(self.env, one.name, one.created_at, extension, one.key)
-        # The first claim's object stays, even if the rules of naming change after it.
+        # The first claim's object stays, even if the rules for names change later.
         kept = [one.gcs_path] if one.gcs_path and one.gcs_path.endswith(f".{extension}") else []
         return list(dict.fromkeys([*kept, plain, suffixed]))
 
     def _is_ours(self, there: StoredObject) -> bool:
-        """Tell whether an object is one that this recording's may replace."""
+        """Return whether this recording may replace an object."""
         return there.metadata.get("key") == self._recording.key
 
     def _is_taken(self, name: str) -> bool:
-        """Tell whether another recording's objects lie where those beside this one would.
+        """Return whether another recording's objects are where those beside this one would be.
 
-        With other containers two recordings can have one name but for its ending.
+        The names of two recordings may differ in nothing but the extension.
         """
         beside = self.storage.stat(naming.waveform_object(name))
         return beside is not None and not self._is_ours(beside)
@@ -124,27 +130,30 @@ class ObjectWriter:
     def _create(
         self, name: str, path: Path, content_type: str, about: Mapping[str, str] | None = None
     ) -> StoredObject | None:
-        """Create the object, or replace what an earlier run of ours left; ``None`` if taken."""
+        """Create the object, or replace what an earlier run left; ``None`` if it is taken.
+
+        Raises ``TransientError`` when another worker replaces it at the same time: two
+        revisions of one source share an object, and the next try finds which one is current.
+        """
         try:
             return self._put(name, path, content_type, if_generation=0, about=about)
         except ObjectExistsError:
             there = self.storage.stat(name)
         if there is None or not self._is_ours(there):
             return None
-        return self._put(name, path, content_type, if_generation=there.generation, about=about)
+        with _another_writer(name):
+            return self._put(name, path, content_type, if_generation=there.generation, about=about)
 
-    def _remove_earlier(self, earlier: str | None, name: str) -> None:
-        """Remove the object of another preset that this one replaces."""
-        if not earlier or earlier == name:
-            return
-        there = self.storage.stat(earlier)
+    def remove(self, name: str) -> None:
+        """Remove an object, unless it is not this recording's."""
+        there = self.storage.stat(name)
         if there and self._is_ours(there):
             self._delete(there)
 
     def _tidy(self, extension: str) -> None:
-        """Remove what is ours under any of our names and was not written now.
+        """Remove our objects under any of our names that were not written in this run.
 
-        Other presets, and runs that a crash cut off, leave it: the document names one only.
+        Other presets and crashed runs leave them; the document names only one.
         """
         names = self._names(extension)
         if self._recording.audio:
@@ -158,10 +167,11 @@ class ObjectWriter:
 
     def _delete(self, there: StoredObject) -> None:
         self.control.renew()
-        self.storage.delete(there.name, if_generation=there.generation)
+        with _another_writer(there.name):
+            self.storage.delete(there.name, if_generation=there.generation)
 
     def chunks(self, audio: str, pieces: Sequence[Piece], recipe: Recipe) -> tuple[Chunk, ...]:
-        """Store the chunks and their index; returns what the document says of them."""
+        """Store the chunks and their index; returns the chunks as the document lists them."""
         made = []
         for index, piece in enumerate(pieces):
             name = naming.chunk_object(audio, index, recipe.extension)
@@ -180,16 +190,16 @@ class ObjectWriter:
     def waveform(self, audio: str, picture: Path) -> None:
         """Store the picture beside the audio.
 
-        Raises ``TransientError`` when another recording, whose audio has another ending,
-        took the same place at the same time: the next try finds it taken.
+        Raises ``TransientError`` when another recording, whose audio has another extension,
+        took the same name at the same time; the next try finds it taken.
         """
         if not self._create(naming.waveform_object(audio), picture, "image/png"):
-            raise TransientError(f"another recording has just taken the place of {audio}")
+            raise TransientError(f"another recording took the name of {audio} at the same time")
 
     def done(
         self, encoded: Encoded, verified: Verified, stored: StoredObject, now: datetime
     ) -> dict[str, Any]:
-        """Return the fields that the DONE document gets for its audio."""
+        """Return the fields of the DONE document about its audio."""
         return {
             "audio": Audio(
                 object=stored.name,
@@ -213,7 +223,7 @@ class ObjectWriter:
         """Store what was done, with which settings, and how long each stage took."""
         one = self._recording.evolve(**fields)
         entry = {
-            **{name: value for name, value in one.to_document().items() if _is_result(name)},
+            **{name: value for name, value in one.to_document().items() if name not in _PROTOCOL},
             "settings": asdict(recipe),
             "stages_s": seconds,
             "finished_at": now,
@@ -221,7 +231,7 @@ class ObjectWriter:
         self._put_json(naming.log_object(self.env, one.key, now), entry)
 
     def _put_json(self, name: str, value: object) -> None:
-        text = json.dumps(value, ensure_ascii=False, indent=2, default=_plain)
+        text = json.dumps(value, ensure_ascii=False, indent=2, default=_as_json)
         self._put(name, text.encode() + b"\n", "application/json")
 
     def _put(
@@ -248,12 +258,15 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _is_result(name: str) -> bool:
-    """Tell whether a field belongs into a log: not what only the protocol needs."""
-    return name not in ("status", "lease_owner", "lease_expires_at", "progress", "finished_at")
-
-
-def _plain(value: object) -> str:
+def _as_json(value: object) -> str:
     if isinstance(value, datetime):
-        return value.isoformat().replace("+00:00", "Z")
+        return format_time(value)
     raise TypeError(type(value).__name__)
+
+
+@contextmanager
+def _another_writer(name: str) -> Iterator[None]:
+    try:
+        yield
+    except ConflictError as error:
+        raise TransientError(f"another worker replaced {name} at the same time") from error

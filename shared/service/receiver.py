@@ -1,4 +1,4 @@
-"""What a push service does with a delivery, whatever the work is, and what it tells the queue."""
+"""How a push service handles a delivery, and how it answers the queue."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from shared.tracking.tracker import Tracker
 
 log = logging.getLogger(__name__)
 
-#: How long a delivery waits for the one FFmpeg of this instance before it is sent away.
+#: How long a delivery waits for this instance's only slot before it is answered 503.
 WAIT_S = 30.0
 _LOOK_EVERY_S = 0.25
 
 
 @dataclass
 class Receiver:
-    """One instance: it works on one recording of ``source`` at a time, whatever is pushed at it."""
+    """One instance: it processes one recording of ``source`` at a time."""
 
     source: Source
     tracker: Tracker
@@ -38,50 +38,54 @@ class Receiver:
         self._slot = threading.Semaphore(1)
 
     def receive(self, body: bytes) -> int:
-        """Work on a push request's body; returns the status to answer with."""
-        delivery = self._decoded(body, {self.source})
+        """Process a push request's body; returns the HTTP status of the answer."""
+        delivery = self._decode(body, {self.source})
         if delivery is None:
             return 204
-        result = self._process(delivery)
-        self._count(result)
+        result = self._wait_for_slot(delivery.item)
+        if result is None:
+            try:
+                with self.metrics.active.track_inprogress():
+                    result = self.work(delivery)
+            finally:
+                self._slot.release()
+        recording = result.recording
+        if recording and result.outcome.ends:
+            self.metrics.processed.labels(recording.status).inc()
+            self.metrics.duration.observe(recording.processing_s or 0.0)
+        else:
+            extra = recording.log_context() if recording else {}
+            if result.error:
+                extra["error"] = str(result.error)
+            log.info("recording %s", result.outcome.name.lower(), extra=extra)
         return 204 if result.outcome.acknowledges else 503
 
     def receive_dead(self, body: bytes) -> int:
-        """Mark what the queue gave up on, of any source; returns the status to answer with."""
-        delivery = self._decoded(body, set(Source))
+        """Mark what the queue gave up on, of any source; returns the HTTP status."""
+        delivery = self._decode(body, set(Source))
         recording = delivery and self.tracker.dead_letter(delivery.item.key)
         if recording:
             self.metrics.processed.labels(recording.status).inc()
         return 204
 
-    def _decoded(self, body: bytes, sources: Collection[str]) -> Push | None:
-        """Read a push; one that no retry can mend is logged and counted, and ``None``."""
+    def _decode(self, body: bytes, sources: Collection[str]) -> Push | None:
+        """Read a push; a message that no retry can fix is logged, counted, and ``None``."""
         try:
             delivery = push.decode(body)
             if delivery.item.source not in sources:
-                raise MessageError(f"no source of this service: {delivery.item.source}", body)
+                raise MessageError(f"unknown source: {delivery.item.source}", body)
         except MessageError as error:
-            self._reject(error)
+            self.metrics.rejected.inc()
+            extra = {"raw": push.for_log(error.raw)}
+            log.error("message rejected: %s", error, extra=extra)  # noqa: TRY400 - not our error
             return None
         return delivery
 
-    def _reject(self, error: MessageError) -> None:
-        """Log and count a message that no retry can mend."""
-        self.metrics.rejected.inc()
-        log.error("message rejected: %s", error, extra={"raw": push.for_log(error.raw)})
-
-    def _process(self, delivery: Push) -> Result:
-        refused = self._wait_for_slot(delivery.item)
-        if refused:
-            return refused
-        try:
-            with self.metrics.active.track_inprogress():
-                return self.work(delivery)
-        finally:
-            self._slot.release()
-
     def _wait_for_slot(self, item: SourceFile) -> Result | None:
-        """Wait for the FFmpeg; a copy of the message that is at work now is not kept waiting."""
+        """Wait for the slot, unless this recording is already being processed or finished.
+
+        Returns ``None`` with the slot taken, or the result of the delivery without it.
+        """
         for _ in range(max(1, round(self.wait_s / _LOOK_EVERY_S))):
             if self._slot.acquire(timeout=_LOOK_EVERY_S):
                 return None
@@ -94,14 +98,3 @@ class Receiver:
             if self.cancelled():
                 return Result(Outcome.CANCELLED, current)
         return Result(Outcome.RETRY)
-
-    def _count(self, result: Result) -> None:
-        recording = result.recording
-        if recording and result.outcome.ends:
-            self.metrics.processed.labels(recording.status).inc()
-            self.metrics.duration.observe(recording.processing_s or 0.0)
-            return
-        extra = recording.log_context() if recording else {}
-        if result.error:
-            extra["error"] = str(result.error)
-        log.info("recording %s", result.outcome.name.lower(), extra=extra)

@@ -1,8 +1,8 @@
-"""The hand that nobody needs: what is stale, crashed or given up is published again.
+"""Republishes recordings that are stale, crashed or given up on.
 
-Called every minute by ``drive_watch.maintain`` for both queues, and by the command line's
-watch for its own. A document is set QUEUED under a precondition first, then published, so
-that two requeues at once publish a recording once.
+``drive_watch.maintain`` runs it every minute for both queues, ``audio-pipeline watch`` for its
+own. It sets a document QUEUED under a precondition first, then publishes, so that two requeues
+at the same time publish a recording once.
 """
 
 from __future__ import annotations
@@ -18,31 +18,31 @@ from shared.tracking.tracker import Tracker, requeued
 
 log = logging.getLogger(__name__)
 
-#: How long nothing may touch a QUEUED recording before it is published again, by how often
-#: that was done since a worker last had it: a backlog must not double itself.
+#: How long a QUEUED recording stays unchanged before it is published again, by how often that
+#: was done since its last claim: a backlog must not double itself.
 PATIENCE = tuple(timedelta(minutes=minutes) for minutes in (10, 20, 40, 80, 160, 320, 360))
 
-#: When one that was given up is started afresh, counted from its end, by how often it was.
+#: How long after its end a recording that was given up on is restarted, by its restarts so far.
 RESURRECT_AFTER = (timedelta(hours=1), timedelta(hours=6), timedelta(hours=24))
 
-#: How many recordings one query hands to one run, so that a run of a minute's rhythm ends.
+#: How many recordings one query returns, so that a run ends before the next one starts.
 BATCH = 200
 
 _GIVEN_UP = (Code.GAVE_UP.value, Code.DEAD_LETTER.value)
 
 
 class Requeue:
-    """Finds what must be published again, for the queues it is given by source."""
+    """Publishes what is due again. ``queues`` are by source; other sources are ignored."""
 
     def __init__(self, tracker: Tracker, queues: Mapping[str, Queue]) -> None:
         self._tracker = tracker
         self._queues = queues
 
     def run(self) -> int:
-        """Publish everything that is due; returns how many recordings that were.
+        """Publish everything that is due; returns how many recordings.
 
-        Raises what may pass by itself, of the tracker or a queue: what was not reached is
-        due again in a minute. What else a recording meets is logged, and holds up no other.
+        Raises transient errors of the tracker or a queue; the rest is due again in a minute.
+        Any other error of one recording is logged, and the others continue.
         """
         if not self._queues:
             return 0
@@ -50,7 +50,7 @@ class Requeue:
         return sum(self._publish(read) for read in due)
 
     def _find(self, *where: Where) -> list[Versioned]:
-        # Read as a whole first: each one is written before the next is looked at.
+        # Read whole before the first document is written.
         of_ours = ("source", Op.IN, sorted(map(str, self._queues)))
         ranged = where[-1][0]
         return list(
@@ -62,18 +62,18 @@ class Requeue:
             taken = self._take(Recording.from_document(read.document))
             if taken is None:
                 return False
-            # No force: what is QUEUED is anyone's, whatever it was before.
+            # Without force: any worker may claim what is QUEUED.
             self._queues[taken.source].publish([taken.to_source_file()])
         except Exception as error:
             if is_transient(error):
                 raise
-            log.exception("not published again: %s", read.id)
+            log.exception("could not publish again: %s", read.id)
             return False
         log.warning("published again", extra=taken.log_context())
         return True
 
     def _take(self, candidate: Recording) -> Recording | None:
-        """Set the recording QUEUED and return it, if it is still due."""
+        """Set the recording QUEUED and return it, or ``None`` if it is no longer due."""
         if candidate.status is Status.PROCESSING:
             counted = self._tracker.count_crash(candidate.key)
             return counted if counted and counted.status is Status.QUEUED else None
@@ -89,9 +89,9 @@ class Requeue:
 
 
 def _due(now: datetime) -> Iterator[tuple[Where, ...]]:
-    """Yield queries that find just what is due, each with its range last.
+    """Yield queries that find only what is due, each with its range last.
 
-    Whoever waits for hours is not read every minute: a read costs money.
+    Recordings that wait for hours are not read every minute: each read costs money.
     """
     yield ("status", Op.EQ, Status.PROCESSING.value), ("lease_expires_at", Op.LE, now)
     queued = ("status", Op.EQ, Status.QUEUED.value)

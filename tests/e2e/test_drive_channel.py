@@ -12,7 +12,8 @@ import pytest
 
 from cli.demo.drive_standin import channels as standin_channels
 from cli.demo.drive_standin import notify as standin_notify
-from functions.drive_watch.channel import CHANNELS, UNANSWERED_FOR, Channel, Channels
+from functions.drive_watch import channel as channel_module
+from functions.drive_watch.channel import CHANNELS, UNANSWERED_FOR, Channel
 from functions.drive_watch.notify import receive
 from shared.adapters.google.drive_client import DriveClient
 from shared.core.errors import TransientError
@@ -247,7 +248,7 @@ class TestCrashes:
     def test_between_the_channel_and_its_answer(
         self, rig: Rig, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        self.crash_in(rig, monkeypatch, Channels, "_answered")
+        self.crash_in(rig, monkeypatch, channel_module, "write_document")
         assert statuses(rig, "sync") == [204]
         (record,) = records(rig)
         (channel,) = rig.world.channels.values()
@@ -270,7 +271,7 @@ class TestCrashes:
         assert new.id != old.id
 
     @staticmethod
-    def crash_in(rig: Rig, monkeypatch: pytest.MonkeyPatch, owner: type, name: str) -> None:
+    def crash_in(rig: Rig, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> None:
         def dies(*_: object, **__: object) -> None:
             raise Crash
 
