@@ -1,4 +1,4 @@
-# Everything a developer does. `make` explains the targets; no comment here repeats them.
+# A developer's tasks. `make help` explains the targets.
 
 PYTHON ?= python3
 VENV := .venv
@@ -79,10 +79,10 @@ constraints: ## Pin the newest versions that work together in constraints.txt
 requirements: ## Write the functions' requirements.txt after a change of pyproject.toml or constraints.txt
 	@$(PYTHON) infra/requirements.py
 
-deploy: ## Put PROJECT=my-project on Google Cloud (ENV=dev REGION=europe-west1), the first time too
+deploy: ## Deploy to PROJECT=my-project on Google Cloud (ENV=dev REGION=europe-west1)
 	@infra/deploy/deploy.sh
 
-destroy: ## Take it down again, after showing what goes and asking
+destroy: ## Delete a deployment, after showing what is deleted and asking
 	@infra/deploy/destroy.sh
 
 clean: ## Remove .venv, caches and the sample; audio/ stays

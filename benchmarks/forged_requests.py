@@ -57,7 +57,7 @@ def _send(url: str, headers: Mapping[str, str], count: int) -> list[float]:
 
 
 def run(url: str, channel: Mapping[str, str], count: int, parallel: int) -> bool:
-    """Print the figures of each kind; tells whether all are within the limit."""
+    """Print the figures of each kind; returns whether all are within the limit."""
     unknown = dict(channel) | {"X-Goog-Channel-ID": secrets.token_hex(16)}
     wrong = dict(channel) | {"X-Goog-Channel-Token": secrets.token_urlsafe(32)}
     kinds: dict[str, Mapping[str, str]] = {

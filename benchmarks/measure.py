@@ -1,4 +1,4 @@
-"""Running a command and reading off what it cost: wall time, processor time, memory."""
+"""Runs a command and measures its cost: wall time, processor time, memory."""
 
 from __future__ import annotations
 

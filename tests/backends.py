@@ -31,7 +31,7 @@ class Received:
 
 @dataclass(frozen=True)
 class Topic:
-    """A queue, and what waits until so many messages have arrived and returns all of them."""
+    """A queue, and a function that waits for a number of messages and returns all of them."""
 
     queue: Queue
     receive: Callable[[int], list[Received]]

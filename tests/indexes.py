@@ -1,4 +1,4 @@
-"""Which composite index a query needs in Firestore: its emulator answers without any."""
+"""Which composite index a query needs in Firestore. The emulator needs none."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Query:
 
 
 class RecordingDocuments:
-    """Notes the queries that pass, and the line of code that asked; hands all on."""
+    """Records each query with the line of code that made it, and passes it on."""
 
     def __init__(self, documents: Documents) -> None:
         self._documents = documents

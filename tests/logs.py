@@ -1,4 +1,4 @@
-"""What the code under test logs, as it leaves a deployed process: one JSON object a line."""
+"""The log of the code under test as a deployed process writes it: one JSON object a line."""
 
 from __future__ import annotations
 

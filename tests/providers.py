@@ -1,4 +1,4 @@
-"""Terraform's providers, which cannot be had everywhere: the only reason to skip a test in CI."""
+"""Terraform's providers. A missing one is the only reason to skip a test in CI."""
 
 from __future__ import annotations
 

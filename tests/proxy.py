@@ -1,4 +1,4 @@
-"""A TCP proxy that damages what it carries, or loses an answer: the work is done, unheard of."""
+"""A TCP proxy that damages data, or loses the answer to a request that was executed."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ class Proxy:
         return f"127.0.0.1:{self.port}"
 
     def hold(self, trigger: bytes = b"", nth: int = 1) -> None:
-        """Keep every answer from the client's ``nth`` write on that holds ``trigger``."""
+        """Hold back every answer from the client's ``nth`` write with ``trigger`` on."""
         self._cut.clear()
         self._swallows = self._for_ever = self._dead = False
         self._trigger, self._countdown = trigger, nth
 
     def swallow(self, trigger: bytes = b"", nth: int = 1, *, for_ever: bool = False) -> None:
-        """Let nothing through from the client's ``nth`` write on that holds ``trigger``.
+        """Let nothing through from the client's ``nth`` write with ``trigger`` on.
 
         ``for_ever`` does so on every connection from then on.
         """
@@ -52,7 +52,7 @@ class Proxy:
         return bool(self._held)
 
     def pass_on(self) -> None:
-        """Hold nothing any more; what is held is cut."""
+        """Stop holding, and cut the connections that are held."""
         self._countdown, self._dead = 0, False
         self.cut()
         for pair in list(self._held.values()):
@@ -136,7 +136,7 @@ def proxy_to(port: int) -> Iterator[Proxy]:
 
 @contextmanager
 def answer_lost(proxy: Proxy, happened: Callable[[], bool], **trigger: object) -> Iterator[None]:
-    """Lose the answer to what the block asks for, once ``happened()`` says it was done."""
+    """Lose the answer to the block's request once ``happened()`` is true."""
     proxy.hold(**trigger)  # type: ignore[arg-type]
     stop = threading.Event()
 

@@ -1,4 +1,4 @@
-"""What the tests of the protocol share: a clock that is set, a message, and documents that fail."""
+"""Shared by the tests of the protocol: a settable clock, a message, and failing documents."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hou
 
 
 class SettableClock:
-    """A clock that moves only when it is told to."""
+    """A clock that moves only when a test moves it."""
 
     def __init__(self, now: datetime = T0) -> None:
         self.now = now
@@ -60,7 +60,7 @@ def existing(tracker: Tracker, key: str) -> Recording:
 
 
 class Faults:
-    """Stands before an adapter and breaks one of its calls, or all from one on.
+    """Wraps an adapter and breaks one of its calls, or all from one on.
 
     ``before`` and ``after`` say whether the call that fails was done: a request or its
     answer was lost. ``WRITES`` are counted from 1, reads pass unless all is ``down``.
@@ -105,7 +105,7 @@ class Faults:
 
 
 class Counter:
-    """Counts the writes of the adapters that share it, and tells them all to be down."""
+    """Counts the writes of the adapters that share it, and can take all of them down."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -146,7 +146,7 @@ class Interleaved:
 
 
 class AnswerLost:
-    """Documents whose next write lands, is sent again by the client, and meets itself."""
+    """Documents whose next write succeeds, is sent again, and conflicts with itself."""
 
     def __init__(self, inner: Any) -> None:
         self._inner = inner

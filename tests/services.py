@@ -37,7 +37,7 @@ READER = "reader@project.iam.gserviceaccount.com"
 NAME = "Weekly sync - 2025/01/29 10:00 CST - Recording"
 AUDIO = "dev/2025/01/weekly-sync_2025-01-29_10-00_audio.mp3"
 
-#: Longer than any of the waits below should take, on a machine that is busy with other tests.
+#: Longer than any wait should take, even on a machine that is busy with other tests.
 PATIENCE_S = 180.0
 
 T = TypeVar("T")
@@ -49,7 +49,7 @@ def until(
     what: str = "",
     every_s: float = 0.05,
 ) -> T:
-    """Look again and again until ``happened`` returns something true; return that."""
+    """Poll until ``happened`` returns something true; return that."""
     end = time.monotonic() + timeout_s
     while True:
         if seen := happened():
@@ -187,7 +187,7 @@ def _command(process: psutil.Process) -> str:
 
 
 def runs(process: psutil.Process) -> bool:
-    """Tell whether a process does, rather than waits to be reaped."""
+    """Return whether a process runs and is not a zombie."""
     with contextlib.suppress(psutil.Error):
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     return False
@@ -211,7 +211,7 @@ class Cloud:
     lease_s: float = 60.0
 
     def __post_init__(self) -> None:
-        # The tests' own eyes: past every proxy, through the emulators' own variables.
+        # The tests' own clients connect to the emulators directly, past every proxy.
         self.tracker = Tracker(
             FirestoreDocuments(self.project), lease=timedelta(seconds=self.lease_s)
         )

@@ -29,7 +29,7 @@ _START_S = 30.0
 
 
 def program(name: str) -> str:
-    """Return one of OpenSSH's programs, of which the server lies where only root looks."""
+    """Return one of OpenSSH's programs. The server is in a folder of root's ``PATH``."""
     path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
     return shutil.which(name, path=path) or missing(name)
 
@@ -38,7 +38,7 @@ def program(name: str) -> str:
 class Sshd:
     """A server of ``root`` that can be stopped, killed and started again at one port.
 
-    Files are never served as root, whom no mode keeps out: as ``nobody`` where tests are root.
+    Root ignores file modes, so that tests run by root serve the files as ``nobody``.
     """
 
     base: Path

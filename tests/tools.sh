@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs what the tests need beyond Python and is not here yet. Called by `make test-tools`.
-# A tool that cannot be had here is told of, and its tests skip; with CI=true that is an error.
+# Installs the tools that the tests need beyond Python and that are missing. Called by `make test-tools`.
+# A tool that cannot be installed is reported, and its tests skip; with CI=true that is an error.
 set -u
 fake_gcs=$1
 bin=$2
@@ -32,11 +32,11 @@ if ! [ -x "$bin/fake-gcs-server" ]; then
     if has go; then
         GOBIN=$bin go install "$fake_gcs" || missing "could not build fake-gcs-server"
     else
-        missing "no Go here, which builds fake-gcs-server: https://go.dev/dl/"
+        missing "Go is missing, which builds fake-gcs-server: https://go.dev/dl/"
     fi
 fi
 
-# Taken out of its package: installed, that would start a server.
+# Unpacked, not installed: the installed package starts a server.
 if ! has promtool && ! [ -x "$bin/promtool" ]; then
     package=$(mktemp -d)
     { (cd "$package" && apt-get download -qq prometheus && dpkg -x prometheus_*.deb .) &&
@@ -45,7 +45,7 @@ if ! has promtool && ! [ -x "$bin/promtool" ]; then
     rm -rf "$package"
 fi
 
-# In an environment of its own: it pins versions that ours need not have.
+# In its own virtual environment, since it pins versions of packages that we use too.
 if ! [ -x "$bin/checkov" ]; then
     { ${PYTHON:-python3} -m venv "$bin/../checkov" &&
         "$bin/../checkov/bin/pip" install -q --disable-pip-version-check "$checkov" &&
@@ -61,7 +61,7 @@ if has gcloud; then
             missing "could not install gcloud's $emulator"
     done
 else
-    missing "no gcloud here, which has the emulators: https://cloud.google.com/sdk/docs/install"
+    missing "gcloud is missing, which has the emulators: https://cloud.google.com/sdk/docs/install"
 fi
 
 [ "$failed" = 0 ] || [ "${CI:-}" != true ]

@@ -1,11 +1,11 @@
 #!/bin/sh
-# What .ci/run checks, in the parts and on the images of cloudbuild.yaml: emulator, lint, test.
+# The steps of .ci/run on the images of cloudbuild.yaml: emulator, lint, test.
 set -eu
 cd "$(dirname "$0")/../.."
 
 case ${1:-} in
 emulator)
-    # Where tests/tools.sh looks for it; linked whole, since the tests run on another image.
+    # Where tests/tools.sh looks for it. Linked statically, since the tests run on another image.
     CGO_ENABLED=0 GOBIN="$PWD/.tools/bin" go install "$(sed -n 's/^FAKE_GCS := //p' Makefile)"
     ;;
 lint)
@@ -14,7 +14,7 @@ lint)
     make lint types
     ;;
 test)
-    # Another step's packages are gone: each begins with the image as it was.
+    # Each step starts from its image, without the packages of the step before.
     apt-get update -qq
     apt-get install -qq -y --no-install-recommends make python3-venv shellcheck >/dev/null
     make test-tools test

@@ -1,1 +1,1 @@
-"""What is deployed, made as the deployment makes it, in places that hold nothing else."""
+"""The deployed artefacts, built as the deployment builds them, in empty places."""

@@ -43,7 +43,7 @@ def terraform(*args: str, cwd: Path, data: Path) -> subprocess.CompletedProcess[
 
 
 def files(directory: Path, root: Path = ROOT) -> dict[str, dict[str, str]]:
-    """Return path in the archive => file for each function, as the module tells without providers.
+    """Return path in the archive => file for each function, from the module's output.
 
     ``directory`` takes Terraform's state.
     """
@@ -107,14 +107,14 @@ def pip(python: Path, *arguments: str, cwd: Path) -> str:
 
 
 def check_installed(done: subprocess.CompletedProcess[str]) -> None:
-    """Fail the test unless pip has succeeded; without an index it is one for want of a tool."""
+    """Fail the test if pip failed; where there is no package index, a tool is missing."""
     if done.returncode and any(words in done.stderr for words in _NO_INDEX):
         missing("a package index that pip can reach")
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def clean(**more: str) -> dict[str, str]:
-    """Return this environment without what leads Python to other code or Google to an account."""
+    """Return this environment without the variables of Python, Google accounts and Cloud Run."""
     out = ("PYTHON", "VIRTUAL_ENV", "GOOGLE_", "FUNCTION_", "K_")
     return {k: v for k, v in os.environ.items() if not k.startswith(out)} | more
 

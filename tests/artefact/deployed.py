@@ -41,7 +41,7 @@ class Deployed:
         return self.get("/").status != 0
 
     def kill(self) -> None:
-        """End it with all that it has started: its session is its own."""
+        """Kill it with every process that it started."""
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
@@ -49,7 +49,7 @@ class Deployed:
 
 @contextmanager
 def serving(command: list[str], cwd: Path, env: Mapping[str, str], log: Path) -> Iterator[Deployed]:
-    """Run a server of HTTP, to which Cloud Run tells its port, until the block ends."""
+    """Run an HTTP server with PORT set, as Cloud Run does, until the block ends."""
     port = free_port()
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -70,9 +70,9 @@ def serving(command: list[str], cwd: Path, env: Mapping[str, str], log: Path) ->
 
 
 def first_deployment(**emulators: str) -> dict[str, str]:
-    """Return what every program is told by settings.tf with its defaults: nothing of one's own.
+    """Return the environment that settings.tf gives every program by its defaults.
 
-    ``emulators`` are the variables that lead Google's clients to them.
+    ``emulators`` are the variables that point Google's clients to them.
     """
     return clean(
         PIPELINE_ENV="dev",

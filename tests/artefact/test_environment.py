@@ -1,4 +1,4 @@
-"""What the artefacts are booted with is what settings.tf gives by its defaults."""
+"""The artefacts are started with the defaults of settings.tf."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BESIDE = {"SFTP_CREDENTIALS", "WEBHOOK_URL"}
 
 
 def defaults() -> dict[str, str]:
-    """Return each variable's default, as an environment variable holds it."""
+    """Return each variable's default, as the text of an environment variable."""
     blocks = re.findall(r'^variable "(\w+)" \{\n(.*?)^\}', TEXT, re.MULTILINE | re.DOTALL)
     found = {
         name: json.loads(match[1])
@@ -30,7 +30,7 @@ def defaults() -> dict[str, str]:
 
 
 def value(expression: str) -> str | None:
-    """Return what an expression of the defaults is; ``None`` where it is made by an apply."""
+    """Return the value of a default's expression; ``None`` where only an apply knows it."""
     known = defaults()
     if expression == 'var.encode_workers == 0 ? "" : tostring(var.encode_workers)':
         return ""
@@ -42,7 +42,7 @@ def value(expression: str) -> str | None:
 
 
 def given(*maps: str) -> dict[str, str | None]:
-    """Return what programs with these maps of settings.tf get by default."""
+    """Return the default environment of programs with these maps of settings.tf."""
     environment: dict[str, str | None] = {}
     for name in maps:
         block = re.search(rf"^  {name}\s*= \{{\n(.*?)^  \}}", TEXT, re.MULTILINE | re.DOTALL)

@@ -1,4 +1,4 @@
-"""Each function's archive, unpacked where nothing else is, installed, booted and asked."""
+"""Each function's archive, unpacked in an empty folder, installed, started and called."""
 
 from __future__ import annotations
 

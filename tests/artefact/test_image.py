@@ -82,7 +82,7 @@ def build(base: Path) -> Path:
             install(text.replace("/app/", f"{app}/"), here)
     for text in arguments(FINAL, "COPY"):
         if text.startswith("--from=build"):
-            assert text == "--from=build /app/.venv .venv"  # which lies there already
+            assert text == "--from=build /app/.venv .venv"  # which is there already
         else:
             source, target = text.split()
             copy(there / source, app / target)

@@ -1,4 +1,4 @@
-"""Dependencies that are down: a port that refuses, and one that takes calls and says nothing."""
+"""Dependencies that are down: a port that refuses, and one that accepts and never answers."""
 
 from __future__ import annotations
 

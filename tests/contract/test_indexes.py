@@ -34,7 +34,7 @@ RECORDING = DriveItem(
 
 
 def run_all_queries(documents: Documents) -> None:
-    """Run every query of the code; whoever adds one adds it here."""
+    """Run every query of the code. A new query must be added here."""
     tracker = Tracker(documents)
     list(tracker.all())
     list(tracker.recent(10))

@@ -1,4 +1,4 @@
-"""Work under a lease: whatever ends it, where it ends, the document and the queue are told."""
+"""Work under a lease: however it ends, document and queue show the right outcome."""
 
 from __future__ import annotations
 
@@ -346,7 +346,7 @@ def test_a_lease_that_another_took_stops_the_work(
         assert control.should_stop()
         with pytest.raises(LeaseLostError):
             control.renew()
-        # The engine knows only that it was told to stop.
+        # The engine knows only that it was asked to stop.
         raise CancelledError("stopped on request")
 
     result = lease.run(tracker, ITEM, work)

@@ -1,4 +1,4 @@
-"""The lease of a page token, over every document database."""
+"""The lease of a page token."""
 
 from __future__ import annotations
 

@@ -204,7 +204,7 @@ def test_a_name_that_is_taken_gets_a_suffix(
 def test_a_name_taken_by_another_container_gets_a_suffix(
     tracker: Tracker, storage: Storage, content: Content
 ) -> None:
-    """The other's audio is .opus, so only its picture lies where ours would."""
+    """The other's audio is .opus, so only its picture has the name that ours would have."""
     put(storage, naming.waveform_object(PLAIN), b"theirs", FOREIGN)
     content.run(tracker, storage)
     assert set(contents(storage)) == names_beside(SUFFIXED, "mp3", 2) | {
@@ -216,7 +216,7 @@ def test_a_name_taken_by_another_container_gets_a_suffix(
 def test_a_place_taken_at_the_same_time_is_left(
     tracker: Tracker, storage: Storage, content: Content
 ) -> None:
-    """Another container's picture comes between our audio and ours."""
+    """Another container's picture is written between our audio and our picture."""
     theirs = naming.waveform_object(PLAIN)
 
     class Racing:
@@ -280,7 +280,7 @@ def test_chunks_that_are_no_longer_wanted_go(
 
 
 class Watched:
-    """Storage that is asked, at each write, whether the lease was renewed just before."""
+    """Storage that checks at each write that the lease was renewed just before."""
 
     def __init__(self, inner: Storage, clock: SettableClock, tracker: Tracker) -> None:
         self._inner, self._clock, self._tracker = inner, clock, tracker
@@ -358,7 +358,7 @@ def test_a_stop_comes_before_the_next_write(tracker: Tracker, content: Content) 
 
 
 class Killed(BaseException):
-    """The process is gone at this instant: nothing after it happens."""
+    """The process dies here: nothing after it happens."""
 
 
 def stores(kind: str, folder: Path) -> tuple[Documents, Storage]:
@@ -426,7 +426,7 @@ def test_a_crash_between_any_two_writes_heals(
 def crash_and_heal(
     kind: str, scene: str, folder: Path, at: int, *, done: bool, killed: bool
 ) -> bool:
-    """Break the write number ``at``, heal, check; tells whether there was such a write."""
+    """Break the write number ``at``, recover, check; returns whether there was such a write."""
     documents, storage = stores(kind, folder)
     clock = SettableClock()
     tracker = Tracker(documents, clock=clock)

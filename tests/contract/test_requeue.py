@@ -1,4 +1,4 @@
-"""What the requeue heals, and when, over every document database."""
+"""Which recordings the requeue republishes, and when."""
 
 from __future__ import annotations
 

@@ -99,7 +99,7 @@ def test_a_file_that_is_not_there_makes_no_object(storage: Storage, tmp_path: Pa
     with pytest.raises(FileNotFoundError):
         put(storage, tmp_path / "missing.mp3", if_generation=0)
     assert storage.stat(NAME) is None
-    assert put(storage, metadata=THEIRS, if_generation=0)  # nor does the failure hold the name
+    assert put(storage, metadata=THEIRS, if_generation=0)  # the failure does not reserve the name
 
 
 @pytest.mark.parametrize("as_file", [False, True])
@@ -316,7 +316,7 @@ def test_replace_refuses_what_is_not_there(storage: Storage) -> None:
     with pytest.raises(ConflictError):
         put(storage, if_generation=12345)
     assert storage.stat(NAME) is None
-    assert put(storage, metadata=THEIRS, if_generation=0)  # nor does the refusal hold the name
+    assert put(storage, metadata=THEIRS, if_generation=0)  # the refusal does not reserve the name
 
 
 def test_the_same_bytes_written_again_are_a_new_generation(storage: Storage) -> None:

@@ -1,4 +1,4 @@
-"""What the tracker promises, over every document database."""
+"""The guarantees of the tracker."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What delivers: the scripts of infra/deploy, cloudbuild.yaml, and who may deploy."""
+"""Delivery: the scripts of infra/deploy, cloudbuild.yaml, and the deployer's rights."""

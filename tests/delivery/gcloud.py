@@ -1,4 +1,4 @@
-"""Stands in for gcloud, whose other end is not here; a program whose world is a file.
+"""A stand-in for gcloud; a JSON file is its state of the cloud.
 
 It knows the commands that the scripts use with the flags that they have, and refuses every other
 with status 2, as gcloud does. That the real one would take them is tested by its own parser.

@@ -1,4 +1,4 @@
-"""Runs the scripts with the real Terraform on a state in a bucket, and writes down every call."""
+"""Runs the scripts with the real Terraform on a state in a bucket, and records every call."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def copy(source: Path, target: Path) -> None:
 
 
 def digest(number: int) -> str:
-    """Return the digest of the so-manieth image that was built."""
+    """Return the digest of the image that was built as number ``number``."""
     return f"{IMAGE}@sha256:{number:064x}"
 
 
@@ -98,12 +98,12 @@ class Rig:
 
     @property
     def world(self) -> dict[str, Any]:
-        """What there is at Google."""
+        """The state of the cloud."""
         known: dict[str, Any] = json.loads(self._world.read_text()) if self._world.exists() else {}
         return known
 
     def change(self, **what: Any) -> None:
-        """Let something be otherwise at Google."""
+        """Change the state of the cloud."""
         self._world.write_text(json.dumps({**self.world, **what}))
 
     @property
@@ -142,11 +142,11 @@ class Rig:
         return [json.loads(line) for line in self.log.read_text().splitlines()]
 
     def forget_calls(self) -> None:
-        """Begin a new list of calls."""
+        """Clear the list of calls."""
         self.log.write_text("")
 
     def state(self) -> dict[str, Any]:
-        """Return what Terraform's state holds: address without index → attributes."""
+        """Return the resources of Terraform's state: address without index → attributes."""
         done = run(
             [find_tool("terraform"), f"-chdir={self.terraform_dir}", "state", "pull"],
             {**self.environment, "TF_DATA_DIR": str(self.data_dir()), **TOKEN},

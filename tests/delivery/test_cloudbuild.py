@@ -1,4 +1,4 @@
-"""``cloudbuild.yaml`` and the image's build, held against Cloud Build's own schema."""
+"""``cloudbuild.yaml`` and the image's build, checked against Cloud Build's own schema."""
 
 from __future__ import annotations
 
@@ -203,7 +203,7 @@ def test_what_is_built_is_what_the_scripts_call_by_name() -> None:
 
 
 def test_the_upload_holds_what_the_image_is_made_of() -> None:
-    """Or the build finds nothing to copy: .gcloudignore is another list than .dockerignore."""
+    """Otherwise the build finds nothing to copy: .gcloudignore is a separate list."""
     kept_out = (ROOT / ".gcloudignore").read_text() + (ROOT / ".gitignore").read_text()
     rules = [line.strip("/") for line in kept_out.split() if not line.startswith("#")]
     let_in = [line[1:] for line in (ROOT / ".dockerignore").read_text().split() if line[0] == "!"]

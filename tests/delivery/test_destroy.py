@@ -1,4 +1,4 @@
-"""Taking an environment down: after showing it, after a word, and never production by mistake."""
+"""Taking an environment down: shown first, confirmed by a word, never production by mistake."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may deploy: the tests that are written in Terraform, on the provider's own schema."""
+"""The deployer's rights: tests written in Terraform, on the provider's own schema."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_what_its_plans_promise(copied: Path) -> None:
 
 
 def test_the_deployer_may_grant_what_the_environment_grants_and_no_more() -> None:
-    """Without a provider, so that a new grant on the project cannot be forgotten here."""
+    """Needs no provider, so that a new grant on the project is always checked."""
     text = "".join(path.read_text() for path in IDENTITY.parent.glob("*.tf"))
     grants = re.findall(r'resource "google_project_iam_member" "\w+" \{(.*?)\n\}', text, re.DOTALL)
     granted = {role for grant in grants for role in re.findall(r' role += "(.+?)"', grant)}

@@ -81,7 +81,7 @@ def test_each_kind_of_login_asks_for_its_identity_token_as_it_must(rig: Rig) -> 
 
 
 def test_the_services_themselves_pass_the_smoke_test(rig: Rig, tmp_path: Path) -> None:
-    """And not only what the other tests let answer for them."""
+    """The real services, where the other tests use stand-ins."""
     settings = {
         "STORAGE_URL": str(tmp_path / "audio"),
         "TRACKER_URL": f"sqlite:///{tmp_path}/tracker.db",

@@ -39,7 +39,7 @@ class Whole:
 
 
 def listener(world: World) -> type[BaseHTTPRequestHandler]:
-    """Return what does in ``world`` what the stand-in for gcloud was told to."""
+    """Return a handler that applies to ``world`` what the stand-in for gcloud was asked."""
 
     class Listener(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -75,7 +75,7 @@ def whole(rig: Rig) -> Iterator[Whole]:
         copy(ROOT / name, rig.checkout / name)
     for left in rig.terraform_dir.rglob(".terraform*"):
         shutil.rmtree(left) if left.is_dir() else left.unlink()
-    rig.more["HOME"] = str(Path.home())  # where a mirror of the providers may lie
+    rig.more["HOME"] = str(Path.home())  # for a mirror of the providers
     # Most of what the provider does is to wait.
     rig.more |= dict.fromkeys(
         ("TF_CLI_ARGS_plan", "TF_CLI_ARGS_apply"), "-parallelism=60 -no-color"

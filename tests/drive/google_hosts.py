@@ -24,7 +24,7 @@ HOSTS = ("iamcredentials.googleapis.com", "oauth2.googleapis.com")
 
 @contextlib.contextmanager
 def google_hosts(server: DriveServer, directory: Path) -> Iterator[dict[str, str]]:
-    """Send what is meant for Google's hosts to ``server``; yields the environment for that."""
+    """Send requests for Google's hosts to ``server``; yields the environment for that."""
     certificate = _certificate(directory)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)

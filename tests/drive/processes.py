@@ -1,4 +1,4 @@
-"""drive_watch under functions-framework, and what stands before its instances."""
+"""drive_watch under functions-framework, and a load balancer before its instances."""
 
 from __future__ import annotations
 

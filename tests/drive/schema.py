@@ -23,7 +23,7 @@ _TYPES: Mapping[str, type | tuple[type, ...]] = {
 
 
 def problems(value: Any, schema: str) -> list[str]:
-    """Return what is wrong with ``value`` as a resource of that schema: nothing, at best."""
+    """Return how ``value`` violates the schema; empty if it conforms."""
     return list(_check(value, {"$ref": schema}, schema))
 
 

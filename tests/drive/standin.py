@@ -66,7 +66,7 @@ class StandIn:
         token: str | None = None,
         **parameters: Any,
     ) -> Answer:
-        """Ask the API; an answer of success is held against the discovery document."""
+        """Call the API; a successful answer is checked against the discovery document."""
         found = discovery.find(method, path)
         assert found, f"{method} {path} is not in the discovery document"
         query = urlencode({name: _text(value) for name, value in parameters.items()})

@@ -190,7 +190,7 @@ def test_audio_that_was_removed_or_spoiled_is_made_again(cli: Cli, meeting: Path
 
     audio.write_bytes(whole[:-1])
     cli("extract", meeting)
-    # What lies there now is not known to be ours, so it is not overwritten.
+    # The file there may not be ours, so it is not overwritten.
     another = cli.folder / "audio" / cli.documents()[0]["gcs_path"]
     assert another != audio
     assert another.read_bytes() == whole
@@ -319,7 +319,7 @@ def test_a_killed_process_is_waited_for_with_a_word(cli: Cli, lasting: Path) -> 
         process.kill()
         process.wait()
     _, alive = psutil.wait_procs(children, timeout=20)
-    assert alive == []  # FFmpeg ends when nobody reads or feeds it any more
+    assert alive == []  # FFmpeg ends when its pipes are closed
     assert cli.audio() == []
 
     output = cli("extract", short)

@@ -1,4 +1,4 @@
-"""Whatever is done to a Drive, a drain leaves no watched recording unpublished. Seeded."""
+"""After any changes in a Drive, a drain leaves no watched recording unpublished. Seeded."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class Fate:
         trashed = [one for one in files if files[one].explicitly_trashed]
         if one := self.pick(trashed):
             self.world.restore(one)
-            # Nothing tells what a folder outside of the watched ones brings back, so a
+            # No change reports the contents of a folder that comes from outside, so a
             # shortcut to that is followed again by the next full compare.
             self.late |= {step.id for step in self.world.state.subtree(files[one])}
 
@@ -113,7 +113,7 @@ class Fate:
 
 
 def watched_keys(world: World, folders: list[str], late: Set[str] = frozenset()) -> set[str]:
-    """Return the keys of what is watched now, by the words of the manual alone.
+    """Return the keys of the recordings that are watched now, by Drive's documentation alone.
 
     Those of ``late`` to which only a shortcut leads are left out.
     """
@@ -123,7 +123,7 @@ def watched_keys(world: World, folders: list[str], late: Set[str] = frozenset())
         return state.sees(READER, file) and not state.trashed(file)
 
     def lies_below(file: File) -> bool:
-        # A folder above that the account cannot see is not told to it either.
+        # A parent folder that the account cannot see is not listed for it either.
         above = itertools.takewhile(lambda step: state.sees(READER, step), state.lineage(file))
         return any(step.id in folders for step in above if step is not file)
 

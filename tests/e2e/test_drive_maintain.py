@@ -1,4 +1,4 @@
-"""What the clock does: everything that no notification told of is found, in parts if need be."""
+"""Scheduled maintenance finds what no notification reported, in parts if need be."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_the_first_maintain_compares_everything(rig: Rig) -> None:
 def test_what_changes_between_the_start_token_and_the_listing(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Watching begins first, then everything is listed: nothing falls between."""
+    """Watching begins first, then everything is listed, so that nothing is missed between."""
     listed = Listing.next_page
 
     def and_then_another(listing: Listing) -> object:

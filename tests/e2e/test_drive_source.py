@@ -1,4 +1,4 @@
-"""Recordings read from Drive: the same bytes whatever the line does, and a reason when not."""
+"""Recordings read from Drive: the same bytes over a bad network, or a reason why not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Drive stand-in, held against the discovery document and the guides of the real API."""
+"""The Drive stand-in, checked against the discovery document and guides of the real API."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ class TestFolders:
         assert rig.drain() == 4
 
     def test_a_folder_that_moved_in_with_a_file_made_at_once(self, rig: Rig, folder: str) -> None:
-        """The folder's old place is remembered; what is remembered says no."""
+        """The folder's old place is cached, and that place is not watched."""
         world = rig.world
         other = world.create_folder("Other", owner=OWNER)
         world.share(other, READER)
@@ -310,7 +310,7 @@ class TestPageToken:
     def test_what_was_notified_while_the_lease_was_held_is_drained(
         self, rig: Rig, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """The holder has seen nothing, another is sent away, then the holder lets go."""
+        """The holder saw no change; another call is refused; then the lease is released."""
         drain = rig.watch.drain(rig.feed, rig.watch.budget())
         listed = drain.api.changes
 

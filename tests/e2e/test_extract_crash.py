@@ -1,4 +1,4 @@
-"""A service that is killed, stopped or asked to end at every stage: the recording survives it."""
+"""A service that is killed, stopped or terminated at every stage loses no recording."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ GRACE_S = 10.0
 
 @dataclass
 class Bench:
-    """A cloud whose every part is behind a proxy that can hold an answer back."""
+    """A cloud with a proxy before each part that can hold an answer back."""
 
     cloud: Cloud
     clip: Path
@@ -84,7 +84,7 @@ def bench(
 
 @dataclass(frozen=True)
 class Stage:
-    """A moment in the work: how to hold it there, and how to see that it is reached."""
+    """A stage of the work: how to pause there, and how to see that it is reached."""
 
     hold: Callable[[Bench], None]
     reached: Callable[[Bench, Service, SourceFile], object]

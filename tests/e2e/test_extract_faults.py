@@ -35,7 +35,7 @@ def test_a_drive_that_fails_one_time_in_ten_gives_the_same_bytes(
 
 @contextmanager
 def silent() -> Iterator[int]:
-    """Accept connections and never say a word."""
+    """Accept connections and never answer."""
     with socket.create_server(("127.0.0.1", 0), backlog=256) as listener:
         yield listener.getsockname()[1]
 

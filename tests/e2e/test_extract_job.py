@@ -1,4 +1,4 @@
-"""What outlasts a push: handed to the job, which a stand-in of the Cloud Run Admin API runs."""
+"""Work that outlasts a push goes to the job, run by a stand-in of the Cloud Run Admin API."""
 
 from __future__ import annotations
 

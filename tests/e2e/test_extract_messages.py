@@ -1,4 +1,4 @@
-"""Whatever is posted: what can never be understood is acknowledged, logged and counted."""
+"""Messages that can never be understood are acknowledged, logged and counted."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_fuzzed_envelopes_are_acknowledged(fuzzed: Service, body: bytes) -> None
 
 
 def test_odd_but_whole_messages_end_as_gone(cloud: Cloud, service: Service) -> None:
-    """What is well formed is looked for; nothing that a name or an id holds breaks that."""
+    """A well-formed message is processed, whatever its names and ids contain."""
     odd = ["..", "a/b", "a?b=c#d", "a b", "%2e%2e", "\u202e", "x" * 5000, "__x__", "é", "\n"]
     for source_id in odd:
         item = SourceFile(**{**vars(GOOD), "source_id": source_id, "name": source_id})

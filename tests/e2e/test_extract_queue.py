@@ -113,7 +113,7 @@ def test_dead_letters_fail_what_was_tried_and_nothing_else(cloud: Cloud, clip: P
 
 @dataclass
 class Front:
-    """What stands before the instances, as Cloud Run does: 429 while all of them are busy."""
+    """The front end of Cloud Run: answers 429 while all instances are busy."""
 
     url: str
     refused: int = 0

@@ -1,4 +1,4 @@
-"""Files of an SFTP server, on OpenSSH's own: found whatever they are called, read as they are."""
+"""Files on OpenSSH's SFTP server: found under any name, and read byte for byte."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from shared.media.source.range_server import serve
 from tests.services import until
 from tests.sftp import Sshd, sshd, sshd_running  # noqa: F401 - a fixture
 
-# A thread of paramiko's that meets a dead line says so on its way out.
+# A thread of paramiko logs a broken connection when it ends.
 pytestmark = pytest.mark.timeout(120)
 
 
 @pytest.fixture(scope="module")
 def shared_sshd() -> Iterator[Sshd]:
-    """One server for tests that neither stop it nor mind each other's files."""
+    """One server for tests that do not stop it and keep to their own folder."""
     with sshd_running() as server:
         yield server
 
@@ -359,7 +359,7 @@ def test_an_idle_connection_is_given_back(
         assert len(list(sources.list())) == 1
 
 
-# Who is let in, and to whom we talk.
+# Authentication, and the server's identity.
 
 
 def login(port: int, credentials: SftpCredentials) -> None:

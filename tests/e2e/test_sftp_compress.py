@@ -1,4 +1,4 @@
-"""Nights on OpenSSH's server: what is found, what becomes of it, and what the manifest says."""
+"""Nightly runs on OpenSSH's server: which files are found, their audio, and the manifest."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class Nights:
             return file.read()
 
     def check_manifest(self) -> None:
-        """Hold every line of the manifest against what it tells of."""
+        """Check every line of the manifest against the objects in the bucket."""
         rows = self.manifest["files"]
         assert [row["source"] for row in rows] == sorted(row["source"] for row in rows)
         names = set(self.objects) - {"manifest.json"}

@@ -155,7 +155,7 @@ def test_a_wrong_environment_ends_it_at_once(site: Site, target: str) -> None:
     assert "hunter2" not in str(told.value)
 
 
-# As on a first deployment: nobody has named the server or filled in the secret yet.
+# As on a first deployment, where the server and the secret are not set yet.
 UNSET = {"SFTP_HOST": "", "SFTP_CREDENTIALS": "{}"}
 
 

@@ -84,7 +84,7 @@ _VIDEO = ("-f", "lavfi", "-i", "testsrc2=s=160x90:r=5:d={seconds}")
 _H264 = ("-c:v", "libx264", "-preset", "ultrafast", "-g", "10")
 _VP8 = ("-c:v", "libvpx", "-deadline", "realtime", "-cpu-used", "8")
 
-#: File name → rate, layout, and what FFmpeg is told to write it; a picture where its
+#: File name → rate, layout, and FFmpeg's options to write it; with a picture where its
 #: options say how to encode one.
 CLIPS: dict[str, tuple[int, str, tuple[str, ...]]] = {
     "last.mp4": (44100, "stereo", (*_H264, "-c:a", "aac")),

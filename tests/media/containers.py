@@ -19,7 +19,7 @@ _H264 = ("-c:v", "libx264", "-preset", "ultrafast", "-g", "20")
 _FRAGMENTED = ("-movflags", "frag_keyframe+empty_moov")
 _AUDIO_ONLY = ("-vn",)
 
-#: File name → what FFmpeg is told to write it, from a test picture and noise.
+#: File name → FFmpeg's options to write it from a test picture and noise.
 CONTAINERS: dict[str, tuple[str, ...]] = {
     "last.mp4": (*_H264, "-c:a", "aac"),
     "first.mp4": (*_H264, "-c:a", "aac", "-movflags", "+faststart"),

@@ -40,7 +40,7 @@ class RangeSources(LocalSources):
 
 @dataclass(frozen=True)
 class Extracted:
-    """How one recording ended, and where a copy of its audio lies for the test to look at."""
+    """How one recording ended, and a copy of its audio to look at."""
 
     result: Result
     storage: Storage
@@ -68,7 +68,7 @@ class Extracted:
         return path
 
     def ended_as(self, status: Status, code: str) -> None:
-        """Assert the end, that nothing is in the bucket, and that a person is told why."""
+        """Assert the end, an empty bucket, and an error message that people understand."""
         assert self.recording.status is status, self.result
         assert isinstance(self.result.error, PermanentError)
         error = self.recording.error

@@ -1,4 +1,4 @@
-"""What FFmpeg's own files declare is what they decode to, and a cut file is known as cut."""
+"""Declared lengths of FFmpeg's own files match the decoded ones, and cut files are detected."""
 
 from __future__ import annotations
 

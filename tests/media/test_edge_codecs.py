@@ -1,4 +1,4 @@
-"""What is rare in a container and common in the world: old AAC, trimmed ends, odd layouts."""
+"""Cases that test files rarely have and real files often do: old AAC, trimmed ends, odd layouts."""
 
 from __future__ import annotations
 

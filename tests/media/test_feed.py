@@ -1,4 +1,4 @@
-"""A WAV from far away is fed to FFmpeg through a pipe: the same file, and the right end."""
+"""A remote WAV is fed to FFmpeg through a pipe: the same output, and the right end."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from tests.media.rig import RangeSources, Rig
 
 @pytest.fixture(scope="module")
 def minutes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Five minutes: 58 MB, more than what is kept of a source."""
+    """Five minutes: 58 MB, more than the cache of a source."""
     path = tmp_path_factory.mktemp("minutes") / "minutes.wav"
     clips.run(*clips.speech(300, 48000, 2), "-c:a", "pcm_s16le", path)
     return path
 
 
 class Sources(RangeSources):
-    """Files of which every read beyond the middle meets ``beyond`` first."""
+    """Files that call ``beyond`` before every read beyond the middle."""
 
     def __init__(self, beyond: Callable[[], None] = lambda: None) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class Sources(RangeSources):
 
 
 class Silence:
-    """Lets nobody pass; ``reached`` tells that someone came."""
+    """Blocks every caller; ``reached`` is set when one has come."""
 
     def __init__(self) -> None:
         self.reached, self._over = threading.Event(), threading.Event()
@@ -71,7 +71,7 @@ def test_the_same_file_comes_of_it_and_every_byte_is_read_once(
     there = worker.extract(minutes, preset, sources=sources)
 
     assert _sha256(there.path) == _sha256(here.path)
-    # The head, too, which was read to see what it is; and its last block, to see whether it lies.
+    # Plus the head, read to detect the type, and the last block, read to check the header.
     assert sources.opened[0].bytes_read <= minutes.stat().st_size + (8 << 20)
 
 

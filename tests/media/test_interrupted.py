@@ -80,7 +80,7 @@ def children() -> list[psutil.Process]:
 
 
 def when_running(act: Callable[[], None], count: int = 1) -> threading.Thread:
-    """Call ``act`` as soon as so many FFmpegs run."""
+    """Call ``act`` as soon as ``count`` FFmpegs run."""
 
     def wait() -> None:
         deadline = time.monotonic() + 20
@@ -205,7 +205,7 @@ def test_a_disk_without_space(minutes: Path, worker: Rig, monkeypatch: pytest.Mo
 
 
 class SilentSource(CountingSource):
-    """Answers until its middle, and then no more, until it is closed."""
+    """Answers up to its middle, and then blocks until it is closed."""
 
     def __init__(self, path: Path) -> None:
         self._closed = threading.Event()
@@ -260,7 +260,7 @@ def test_a_slow_source_is_no_stalled_one(worker: Rig, tmp_path: Path) -> None:
     clip = tmp_path / "heavy.mkv"
     picture = ["-f", "lavfi", "-i", "color=s=640x240:r=25:d=24", "-pix_fmt", "yuv420p"]
     clips.run(*clips.speech(24, 48000, 1), *picture, "-c:v", "rawvideo", "-c:a", "aac", clip)
-    assert clip.stat().st_size > 100e6  # 5 s, of which each holds 5 s of sound
+    assert clip.stat().st_size > 100e6  # 5 s to read, each with 5 s of sound
 
     made = worker.extract(clip, "copy", sources=SlowSources(), stall_s=1)
 

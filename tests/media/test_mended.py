@@ -1,4 +1,4 @@
-"""Sound whose header lies about its length is read to its real end; and what FFmpeg misreads."""
+"""Sound with a wrong length in its header is read to its real end, where FFmpeg misreads it."""
 
 from __future__ import annotations
 

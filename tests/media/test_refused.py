@@ -1,4 +1,4 @@
-"""Files that point elsewhere: nothing that they point at is read or asked for."""
+"""Files that refer to other files or addresses: those are never read or requested."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.media.rig import RangeSources, Rig
 
 
 class Trap:
-    """A listener on the loopback, and a pipe that tells whether anyone opens it to read."""
+    """A listener on the loopback, and a pipe that shows whether it was opened for reading."""
 
     def __init__(self, directory: Path) -> None:
         self.connections = 0
@@ -40,7 +40,7 @@ class Trap:
 
     @property
     def opened(self) -> bool:
-        """Whether a reader holds the pipe, or did: writing fails at once where there is none."""
+        """Return whether the pipe has, or had, a reader: without one a write fails at once."""
         try:
             os.close(os.open(self.fifo, os.O_WRONLY | os.O_NONBLOCK))
         except OSError:

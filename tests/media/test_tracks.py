@@ -1,4 +1,4 @@
-"""Which track is taken, when it starts, and what its container says wrongly of it."""
+"""Which track is taken, when it starts, and wrong claims of its container."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def tones(path: Path, *tracks: tuple[int, int, str], video: bool = True) -> Path
         maps += [f"-disposition:a:{index}", disposition]
     picture = ["-f", "lavfi", "-i", "testsrc2=s=160x90:r=5:d=2"] if video else []
     maps += ["-map", str(len(tracks)), "-c:v", "libx264", "-preset", "ultrafast"] if video else []
-    # Without this, Matroska is told that its first track is the default one.
+    # Without this, FFmpeg marks Matroska's first track as the default.
     passed = ["-default_mode", "passthrough"] if path.suffix == ".mkv" else []
     clips.run(*inputs, *picture, *maps, "-c:a", "aac", *passed, path)
     return path

@@ -78,7 +78,7 @@ def test_the_nightly_formats(
 
 
 def wave(shelf: Shelf, tmp_path: Path) -> Encoded:
-    """A WAV that holds MP3, of 20 s."""
+    """A WAV with an MP3 payload, of 20 s."""
     recipe = presets.for_compression("wav", 16000, 1, 32_000)
     return make(shelf("long.wav"), "", tmp_path, recipe)
 

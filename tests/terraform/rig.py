@@ -75,7 +75,7 @@ class Deployment:
         return self.copy / "infra" / "terraform"
 
     def prepare(self) -> None:
-        """Copy the files, lead the provider to the fake, and initialise."""
+        """Copy the files, point the provider to the fake, and initialise."""
         ignored = shutil.ignore_patterns(".terraform*", "__pycache__", "*.tfstate*")
         for part in ("infra", "shared", "functions"):
             shutil.copytree(ROOT / part, self.copy / part, ignore=ignored)

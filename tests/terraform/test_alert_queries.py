@@ -58,7 +58,7 @@ class Rules:
     rules: Mapping[str, Any]
 
     def fires(self, alert: str, at: int, series: Mapping[str, str] | None = None) -> bool:
-        """Tell whether an alert has fired ``at`` a minute: then the tool finds one too many."""
+        """Return whether an alert has fired at minute ``at``: promtool reports it as unexpected."""
         rule = {"groups": [{"name": "one", "rules": [self.rules[alert]]}]}
         silent = {"eval_time": f"{at}m", "alertname": alert, "exp_alerts": []}
         test = {
@@ -109,7 +109,7 @@ def ended(status: str, resource: str = RUN) -> str:
 
 
 def steps(*counts: int, every: int = 1) -> str:
-    """Return a counter that stands at each count for so many minutes."""
+    """Return a counter that stays at each count for a number of minutes."""
     return " ".join(f"{count}x{every - 1}" for count in counts)
 
 

@@ -164,7 +164,7 @@ def stories(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Futu
 
 @pytest.fixture
 def story(stories: dict[str, Future[Story]], request: pytest.FixtureRequest) -> Story:
-    """The deployment that the test is parametrised by, at its end."""
+    """The deployment that the test is parametrised by, after its last step."""
     return stories[request.param].result()
 
 
@@ -235,7 +235,7 @@ def test_a_changed_line_of_shared_code_updates_every_function(story: Story) -> N
 @_destroyed
 def test_destroying_leaves_nothing_of_ours(story: Story) -> None:
     number = story.world.project(story.deployment.project).number
-    # Cloud Functions makes it at the first build, and nobody but a person deletes it.
+    # Cloud Functions makes it at the first build, and only a person deletes it.
     of_google = f"//storage.googleapis.com/projects/_/buckets/gcf-v2-sources-{number}-europe-west1"
 
     story.runs["destroy"].succeeded()

@@ -1,4 +1,4 @@
-"""The configuration is well formed, and its plans hold what matters (infra/terraform/tests)."""
+"""The configuration is well formed, and its plans pass infra/terraform/tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The log-based metrics count the lines that the programs write: both are held together here.
+"""The log-based metrics match the lines that the programs write.
 
 The lines are those of the real code; the filters are those of infra/terraform/log_metrics.json,
 evaluated as Cloud Logging does over what it stores of a line.
@@ -78,7 +78,7 @@ class Entry:
 
 
 def matches(comparison: str, entry: Entry) -> bool:
-    """Tell whether one comparison of a filter holds; with a field that is missing none does."""
+    """Return whether one comparison of a filter is true; it is false for a missing field."""
     parsed = _COMPARISON.fullmatch(comparison)
     assert parsed, f"this test does not understand {comparison}"
     found, value = entry.get(parsed["field"]), parsed["value"]

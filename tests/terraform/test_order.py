@@ -1,4 +1,4 @@
-"""Every resource waits for what it cannot do without.
+"""Every resource waits for the resources that it needs.
 
 An apply against the fake shows it only where the order would go wrong by its own speed; the graph
 shows it always.
@@ -78,5 +78,5 @@ def test_it_waits_for_what_it_needs(graph: Graph, resource: str) -> None:
 
 
 def test_nothing_waits_for_the_reading_of_the_project(graph: Graph) -> None:
-    """Else the project's number is unknown in every plan."""
+    """Otherwise the project's number is unknown in every plan."""
     assert graph["data.google_project.this"] == set()

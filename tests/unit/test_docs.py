@@ -1,4 +1,4 @@
-"""What the documents say of the code is held against it."""
+"""The documents match the code."""
 
 import dataclasses
 import re

@@ -1,4 +1,4 @@
-"""A tool that a machine lacks skips its tests and says so, but never where all must run."""
+"""A missing tool skips its tests with a reason; in CI it fails them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-# As much of infra/terraform as the scripts see of it, without a provider to be had.
+# As much of infra/terraform as the scripts see, without any provider.
 
 terraform {
   backend "gcs" {}

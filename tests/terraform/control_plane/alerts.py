@@ -22,7 +22,7 @@ _KINDS = (
     "conditionSql",
 )
 _COMBINERS = {"AND", "OR", "AND_WITH_MATCHING_RESOURCE"}
-#: The longest absence that can be told, 23.5 hours ("Metric-absence conditions").
+#: The longest absence that can be detected, 23.5 hours ("Metric-absence conditions").
 _MOST_ABSENT_S = 23.5 * 3600
 _TO_NUMBERS = re.compile(r"ALIGN_(PERCENTILE_\d\d|MEAN|COUNT)|REDUCE_(PERCENTILE_\d\d|MEAN|COUNT)")
 

@@ -77,6 +77,6 @@ def disabled(service: str, project: str) -> ApiError:
 
 
 def require(condition: object, message: str) -> None:
-    """Refuse with 400 and the message, unless the condition holds."""
+    """Refuse with 400 and the message, unless the condition is true."""
     if not condition:
         raise invalid(message)

@@ -10,7 +10,7 @@ from tests.terraform.control_plane.world import Json, World
 
 
 def start(world: World, parent: str, work: Callable[[], Json]) -> Json:
-    """Do the work, and return an operation below ``parent`` that tells how it went later."""
+    """Do the work, and return an operation below ``parent`` that reports its result later."""
     name = f"{parent}/operations/op-{world.serial()}"
     done: Json = {"name": name, "done": True}
     try:

@@ -58,7 +58,7 @@ def _check_member(world: World, member: str) -> None:
 
 
 def account_exists(world: World, email: str) -> bool:
-    """Tell whether a service account or a service agent has the address."""
+    """Return whether a service account or a service agent has the address."""
     if any(email in project.agents for project in world.projects.values()):
         return True
     return account_name(email) in world.resources
@@ -87,7 +87,7 @@ def granted(
     names: Collection[str],
     resource: str = "",
 ) -> bool:
-    """Tell whether an account has one of the roles on one of the names (a resource, its project).
+    """Return whether an account has one of the roles on one of the names (a resource, its project).
 
     ``resource`` is the name that conditions see; a condition that is more than names joined by
     ``||`` counts as not met.

@@ -113,7 +113,7 @@ def _by_id(call: Call) -> Call:
 
 
 def text(body: Json, *path: str) -> Any:
-    """Return what lies in nested objects, or ``None``."""
+    """Return the value at a path of nested objects, or ``None``."""
     value: Any = body
     for key in path:
         value = value.get(key) if isinstance(value, dict) else None

@@ -19,7 +19,7 @@ from tests.terraform.control_plane.world import Seen, World
 
 
 class ControlPlane(ThreadingHTTPServer):
-    """A running fake; ``url`` is its address, without a slash at its end."""
+    """A running fake; ``url`` is its address, without a trailing slash."""
 
     daemon_threads = True
     block_on_close = False

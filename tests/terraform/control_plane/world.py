@@ -58,13 +58,13 @@ class Seen:
 
     @property
     def writes(self) -> bool:
-        """Tell whether the request may have changed something."""
+        """Return whether the request may have changed something."""
         reading = self.path.endswith((":getIamPolicy", ":access"))
         return self.method != "GET" and not reading
 
 
 class World:
-    """Everything that the APIs share; whoever reads or writes it holds ``lock``."""
+    """Everything that the APIs share; take ``lock`` to read or write it."""
 
     def __init__(self) -> None:
         self.lock = threading.RLock()

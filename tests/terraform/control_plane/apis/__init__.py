@@ -1,4 +1,4 @@
-"""The APIs by the first element of their paths, and the provider's settings that lead there."""
+"""The APIs by the first element of their paths, and the provider's settings for them."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ def find_metric(world: World, project: str, metric_type: str) -> Json | None:
 
 
 def is_log_based(metric_type: str) -> bool:
-    """Tell whether a metric's type is one that logs would make."""
+    """Return whether a metric's type is one that logs would make."""
     return metric_type.startswith(_TYPE)
 
 

@@ -27,7 +27,7 @@ def list_services(call: Call) -> Json:
 
 @API.route("GET", "v1/projects/{project}/services/{service}")
 def get_service(call: Call) -> Json:
-    """Tell whether one is enabled."""
+    """Return whether one is enabled."""
     return _service(call.project, call["service"])
 
 

@@ -53,7 +53,7 @@ def _bucket(call: Call) -> Json:
 
 @API.route("POST", "storage/v1/b")
 def create(call: Call) -> Json:
-    """Create a bucket, whose name nobody else in the world has."""
+    """Create a bucket; its name is unique in the world."""
     name = call.body["name"]
     usable = _NAME.fullmatch(name) and "goog" not in name and ".." not in name
     require(usable, f"Invalid bucket name: '{name}'")
@@ -271,7 +271,7 @@ def _retire(world: World, bucket: str, name: str) -> None:
 
 @API.route("GET", _BUCKET + "/anywhereCaches/")
 def list_caches(call: Call) -> Json:
-    """List none: nobody makes any."""
+    """List none: none is ever made."""
     _bucket(call)
     return {"items": []}
 

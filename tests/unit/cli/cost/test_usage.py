@@ -1,4 +1,4 @@
-"""The numbers that the estimate takes from elsewhere are those that stand there."""
+"""The numbers that the estimate copies from elsewhere match their origin."""
 
 import re
 from collections import Counter
@@ -192,7 +192,7 @@ def test_audio_grows_older_and_none_is_lost() -> None:
     for number in (1, 2, 3, 4, 12, 100):
         kept = [quantity(month, "Cloud Storage", f"audio, {name}", number) for name in classes]
         assert sum(kept) == pytest.approx(made * (number - 0.5))
-    # In the long run a class holds what is of its ages.
+    # In the long run a storage class has the objects of its range of ages.
     assert kept[0] == pytest.approx(made * 30 / plan.DAYS)
     assert kept[1] == pytest.approx(made * 60 / plan.DAYS)
 

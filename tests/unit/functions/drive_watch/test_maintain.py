@@ -1,4 +1,4 @@
-"""What ``maintain`` says each time, for the alerts that count it or miss it."""
+"""What ``maintain`` logs each time, for the alerts on its presence or absence."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class TestChannel:
         return hours
 
     def let_pass(self, rig: Rig, hours: float) -> None:
-        """Bring the channels so much nearer to their end."""
+        """Let the channels expire in ``hours``."""
         documents = rig.services.documents
         for read in list(documents.find(CHANNELS)):
             ends = utc_now() + timedelta(hours=hours)

@@ -1,4 +1,4 @@
-"""What the image promises, read off its Dockerfile: no build tools, no root, only its own code."""
+"""The image by its Dockerfile: no build tools, no root, only its own code."""
 
 from __future__ import annotations
 

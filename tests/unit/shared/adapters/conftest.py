@@ -23,5 +23,5 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
             pytest.fail(reason)
         pytest.skip(reason)
     yield mounted
-    # Lazily: an adapter may hold a file open for as long as pytest keeps the test's values.
+    # Lazily: an adapter may keep a file open for as long as pytest keeps the test's values.
     subprocess.run(["umount", "-l", str(mounted)], check=True)

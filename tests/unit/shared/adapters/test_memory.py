@@ -1,4 +1,4 @@
-"""What is particular to the adapters that live in this process."""
+"""What is special about the adapters in memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The environment: what each variable may hold, every problem at once, and no secret shown."""
+"""The environment: allowed values, every problem in one message, and no secret shown."""
 
 from __future__ import annotations
 

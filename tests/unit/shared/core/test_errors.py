@@ -1,4 +1,4 @@
-"""The one predicate for transient errors, held against the errors of the real libraries."""
+"""The one predicate for transient errors, checked with the errors of the real libraries."""
 
 # mypy: disable-error-code="no-untyped-call"
 from __future__ import annotations

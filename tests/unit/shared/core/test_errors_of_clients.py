@@ -1,4 +1,4 @@
-"""The errors that client libraries raise, as the one predicate tells them apart."""
+"""The errors that client libraries raise, transient or permanent by the one predicate."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names of objects: the table of real-looking titles, and what holds for any name at all."""
+"""Names of objects: a table of realistic titles, and properties of any name at all."""
 
 from __future__ import annotations
 

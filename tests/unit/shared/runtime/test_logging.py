@@ -1,4 +1,4 @@
-"""Logs: lines that Cloud Logging reads, lines that people read, and no secret in either."""
+"""Logs: lines for Cloud Logging, lines for people, and no secret in either."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every recording's end is told by one line, whoever ends it; what has not ended, by none."""
+"""Every recording's end is logged by exactly one line, and nothing else is logged as an end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Workers, crashes, the requeue, retries and dead letters in any order: the protocol holds."""
+"""Workers, crashes, the requeue, retries and dead letters in any order keep the protocol."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Guarded(MemoryDocuments):
 
 
 class TrackerMachine(RuleBasedStateMachine):
-    """``claims`` are what workers believe to hold; ``holders`` is who really does."""
+    """``claims`` are the leases that workers believe they own; ``holders`` are the real owners."""
 
     claims = Bundle("claims")
 
@@ -124,7 +124,7 @@ class TrackerMachine(RuleBasedStateMachine):
 
     @rule(claim=consumes(claims))
     def crash(self, claim: Claim) -> None:
-        """The worker is gone; its lease stands until it runs out."""
+        """The worker is gone; its lease lasts until it expires."""
 
     @rule(seconds=st.sampled_from([1, 59, 60, 601, 1801, 3600, 6 * 3600, 86400]))
     def wait(self, seconds: int) -> None:
@@ -154,10 +154,10 @@ class TrackerMachine(RuleBasedStateMachine):
             assert before.status is Status.QUEUED
             assert before.attempts
 
-    # ── what must hold ──
+    # ── invariants ──
 
     def writes(self, claim: Claim, write: Any) -> bool:
-        """Write as the worker would; tells whether it was let, which only the holder is."""
+        """Write as the worker would; returns whether that succeeded."""
         key = claim.recording.key
         before = self.tracker.get(key)
         is_holder = self.holders.get(key, (None, None))[0] is claim
@@ -175,7 +175,7 @@ class TrackerMachine(RuleBasedStateMachine):
             del self.holders[claim.recording.key]
 
     def forget_expired(self) -> None:
-        """What another put back to the queue is nobody's; only an expired lease may be."""
+        """Drop the owners of recordings that were put back in the queue."""
         for key, (_, expires) in list(self.holders.items()):
             if self.must(key).status is not Status.PROCESSING:
                 assert expires <= self.clock.now, "a live lease was taken away"
@@ -204,7 +204,7 @@ class TrackerMachine(RuleBasedStateMachine):
             assert not working or (one.attempts and one.first_claimed_at)
 
     def teardown(self) -> None:
-        """All workers die and all messages are lost: what can be done gets done by itself."""
+        """All workers die and all messages are lost: everything still ends without intervention."""
         self.queue.items.clear()
         for _ in range(40):
             self.clock.tick(6 * HOUR)

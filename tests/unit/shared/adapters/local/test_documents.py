@@ -90,7 +90,7 @@ def start(script: str, directory: Path, name: str) -> subprocess.Popen[str]:
 
 
 def race(script: str, directory: Path, contenders: int) -> list[str]:
-    """Run the script in so many processes at once; return what each printed."""
+    """Run the script in several processes at once; return what each printed."""
     processes = [start(script, directory, str(number)) for number in range(contenders)]
     for process in processes:
         assert process.stdin is not None

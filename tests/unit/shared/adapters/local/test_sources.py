@@ -1,4 +1,4 @@
-"""Local files are named by what they are, read as they were found, and found where they lie."""
+"""Local files: keys from their content, reads that notice changes, and search in folders."""
 
 from __future__ import annotations
 

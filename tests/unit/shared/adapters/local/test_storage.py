@@ -311,7 +311,7 @@ else:
 
 
 def crash(root: Path, steps: int, action: str, content: str = "new content") -> bool:
-    """Do it in a process that dies after so many steps; tell whether it got to its end."""
+    """Do it in a process that dies after ``steps`` steps; return whether it got to its end."""
     arguments = [str(root), str(steps), action, content]
     done = subprocess.run([sys.executable, "-c", CRASH, *arguments], check=False, timeout=60)
     assert done.returncode in (0, -signal.SIGKILL)

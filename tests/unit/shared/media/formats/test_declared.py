@@ -1,4 +1,4 @@
-"""Whatever the bytes are, declared() answers, in bounded reads, and believes nothing odd."""
+"""declared() answers for any bytes, within its limit of reads, and trusts no odd value."""
 
 from __future__ import annotations
 

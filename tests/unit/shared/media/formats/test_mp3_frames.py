@@ -129,7 +129,7 @@ def test_an_info_frame_is_a_frame_of_the_size_that_was_kept_for_it(
     try:
         size = mp3_frames.info_size(first)
     except mp3_frames.FrameError:
-        return  # a kind whose largest frame holds no tag
+        return  # a kind whose largest frame is too small for the tag
 
     info = mp3_frames.info_frame(first, frames, frames * first.size, samples)
 

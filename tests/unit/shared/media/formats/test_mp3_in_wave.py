@@ -1,4 +1,4 @@
-"""The head of a WAV that holds MP3, against FFmpeg's own."""
+"""The head of a WAV with an MP3 payload, compared with FFmpeg's own."""
 
 from __future__ import annotations
 

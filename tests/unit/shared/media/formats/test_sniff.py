@@ -1,4 +1,4 @@
-"""Text, pictures, documents and programs are refused by what they are; sound never is."""
+"""Text, pictures, documents and programs are refused; sound never is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""HTTP as RFC 9110 has it, at an address that cannot be guessed, and nothing beside."""
+"""HTTP by RFC 9110, at an address that cannot be guessed, and nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The cache holds no more than it may, fetches nothing twice in order, and hides no error."""
+"""The cache stays within its limit, fetches nothing twice in order, and hides no error."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BLOCK = 100
 
 
 class Source:
-    """Bytes that tell where they lie; records what is asked, and can block."""
+    """Bytes that encode their own offset; records the reads, and can block."""
 
     local_path = None
 
