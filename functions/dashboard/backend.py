@@ -27,35 +27,59 @@ class Backend:
     Args:
         tracker: The recordings.
         storage: The bucket with the audio.
-        queues: Where a retried recording is published, by its ``source``.
+        queues: Where a retried recording is published, by its ``source``. One of another
+            source is only set QUEUED, and its requeue publishes it.
         checks: What raises when a component is down, by the component's name.
-        env: The first path element in the bucket.
+        has_drive, has_sftp: Whether these sources are set up.
         iap_audience: When set, requests must carry IAP's signed header for it.
+        hosts: Names that the dashboard answers to besides this machine's own; ``None`` for
+            any, where only the platform can reach it.
+        cache_s: How long figures are kept, in seconds.
     """
 
     tracker: Tracker
     storage: Storage
     queues: Mapping[str, Queue] = field(default_factory=dict)
     checks: Mapping[str, Callable[[], object]] = field(default_factory=dict)
+    has_drive: bool = False
+    has_sftp: bool = False
     env: str = "dev"
     iap_audience: str = ""
+    hosts: frozenset[str] | None = frozenset()
+    cache_s: float = 2.0
 
     @classmethod
-    def of(cls, services: Services) -> Self:
+    def of(cls, services: Services, *, any_host: bool = False) -> Self:
         """Return the backend that the settings name."""
         settings = services.settings
-        queues = {Source.DRIVE: services.recordings_queue, Source.SFTP: services.sftp_queue}
+        queues = {
+            Source.DRIVE: services.recordings_queue,
+            Source.SFTP: services.sftp_queue,
+            Source.LOCAL: services.local_queue,
+        }
         return cls(
             tracker=services.tracker,
             storage=services.storage,
-            queues={str(source): queue for source, queue in queues.items()},
+            queues={source.value: queue for source, queue in queues.items()},
             checks={
                 "ffmpeg": check_executable,
                 "storage": _late(lambda: services.storage),
                 "tracker": _late(lambda: services.documents),
                 "queue": _late(lambda: services.recordings_queue),
             },
+            has_drive=bool(
+                settings.drive_subjects
+                or settings.drive_ids
+                or settings.drive_folder_ids
+                or settings.drive_service_account
+                or settings.drive_api_endpoint
+            ),
+            has_sftp=bool(settings.sftp_host),
             env=settings.pipeline_env,
+            iap_audience=settings.iap_audience,
+            hosts=None if any_host else frozenset(settings.dashboard_hosts),
+            # A count on Firestore costs a read for each 1,000 documents.
+            cache_s=15.0 if settings.tracker_url.kind == "firestore" else 2.0,
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,9 @@ def _build() -> Flask:
     from functions.dashboard.backend import Backend  # noqa: PLC0415
 
     pipeline_logging.setup(_services.settings)
-    return create_app(Backend.of(_services))
+    # On Cloud Run only the platform reaches the server, under names that it chooses.
+    on_cloud_run = bool(os.environ.get("K_SERVICE"))
+    return create_app(Backend.of(_services, any_host=on_cloud_run))
 
 
 _app = PerProcess(_build)

@@ -18,7 +18,10 @@ TIMEOUT_S = 5.0
 def check(
     parts: Mapping[str, Callable[[], object]], timeout_s: float = TIMEOUT_S
 ) -> dict[str, Any]:
-    """Run each check; returns ``{"status": …, "components": {name: {"ok", "message", "ms"}}}``."""
+    """Run each check; returns ``{"status": …, "components": {name: {"ok", "message", "ms"}}}``.
+
+    Text that a check returns is its message.
+    """
     # Not as a context: leaving it would wait for a check that never ends.
     pool = ThreadPoolExecutor(max_workers=max(1, len(parts)), thread_name_prefix="health")
     end = time.monotonic() + timeout_s
@@ -32,12 +35,13 @@ def check(
 def _ask(part: Callable[[], object]) -> dict[str, Any]:
     start = time.monotonic()
     try:
-        part()
+        answer = part()
     except Exception as error:
         log.warning("a dependency is down: %s", error)
         message = f"{type(error).__name__}: {error}".splitlines()[0][:300]
         return {"ok": False, "message": message, "ms": _ms(start)}
-    return {"ok": True, "message": "ok", "ms": _ms(start)}
+    message = answer if isinstance(answer, str) else "ok"
+    return {"ok": True, "message": message, "ms": _ms(start)}
 
 
 def _answer(future: Future[dict[str, Any]], end: float, timeout_s: float) -> dict[str, Any]:

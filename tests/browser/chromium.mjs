@@ -1,0 +1,14 @@
+// Starts Chromium by playwright-core, both of which `make test-tools` installs.
+
+import { createRequire } from "node:module";
+
+const tools = createRequire(`${process.env.BROWSER_TOOLS}/`);
+export const { chromium } = tools("playwright-core");
+export const axePath = tools.resolve("axe-core/axe.min.js");
+
+// As root, which CI often is, Chromium refuses its sandbox.
+const ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--autoplay-policy=no-user-gesture-required", "--mute-audio"];
+
+export function launch() {
+  return chromium.launch({ executablePath: process.env.CHROMIUM, headless: true, args: ARGUMENTS });
+}
