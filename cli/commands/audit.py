@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -15,7 +16,7 @@ from cli.options import as_json
 from cli.ui import json_output
 from cli.ui.console import screen
 from cli.ui.text import shown
-from shared.core.errors import PermanentError
+from shared.core.errors import ConflictError, PermanentError
 from shared.core.message import Source, SourceFile
 from shared.core.naming import decode_path
 from shared.core.records import Recording, Status
@@ -42,6 +43,7 @@ def audit(verbose: bool, folders: tuple[Path, ...], json: bool) -> int:
     problems = [problem for one in tallies.values() for problem in one.problems]
     problems += stale(known.values(), app.tracker.clock())
     problems += missing_audio(known.values(), app.services.storage)
+    _record(app, sum(one.seen for one in tallies.values()), len(problems))
     if json:
         json_output.write(problem.recording for problem in problems if problem.recording)
     _print(tallies, problems, quiet=json)
@@ -96,6 +98,18 @@ def _in_drive(app: App) -> Iterator[SourceFile]:
             if item.id not in seen:
                 seen.add(item.id)
                 yield item.to_source_file(account)
+
+
+def _record(app: App, seen: int, problems: int) -> None:
+    """Store the result for the dashboard; another audit at the same time may overwrite it."""
+    documents = app.tracker.documents
+    result = {"finished_at": app.tracker.clock(), "seen": seen, "problems": problems}
+    read = documents.get("audits", "last")
+    with suppress(ConflictError):
+        if read is None:
+            documents.create("audits", "last", result)
+        else:
+            documents.replace("audits", read, result)
 
 
 def _print(tallies: dict[str, Tally], problems: list[Problem], *, quiet: bool) -> None:

@@ -137,16 +137,15 @@ def nightly() -> str:
 
 
 def _night_counts(started: datetime) -> dict[str, int]:
-    documents = context().documents
-    return {
-        status.value: documents.count(
+    documents, counts = context().documents, {}
+    for status in Status:
+        counts[status.value] = documents.count(
             COLLECTION,
             ("source", Op.EQ, "sftp"),
             ("status", Op.EQ, status.value),
             ("updated_at", Op.GE, started),
         )
-        for status in Status
-    }
+    return counts
 
 
 @blueprint.get("/health")

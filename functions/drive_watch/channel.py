@@ -32,6 +32,8 @@ INTERVAL = timedelta(minutes=15)
 #: How long Drive may leave a new channel unanswered before its record is removed.
 UNANSWERED_FOR = timedelta(days=1)
 
+_NOTE_EVERY = timedelta(minutes=1)
+
 # The format of our ids and tokens; anything else is refused without asking the database.
 _ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _TOKEN = re.compile(r"[\w-]{43}", re.ASCII)
@@ -49,10 +51,12 @@ class Channel:
     created_at: datetime
     expires_at: datetime
     resource_id: str | None = None
+    notified_at: datetime | None = None
 
     @classmethod
     def from_document(cls, doc_id: str, document: Document) -> Channel:
-        times = {name: document_time(document[name]) for name in ("created_at", "expires_at")}
+        names = ("created_at", "expires_at", "notified_at")
+        times = {name: document_time(document.get(name)) for name in names}
         return cls(**{**document, "id": doc_id, **times})
 
     def to_document(self) -> Document:
@@ -93,12 +97,25 @@ class Channels:
         if not hmac.compare_digest(_digest(token), channel.token_sha256):
             return None
         if channel.resource_id is None:
-            told = {"resource_id": resource_id, **_expiry(expiration)}
+            told = {"resource_id": resource_id, "notified_at": self.clock(), **_expiry(expiration)}
             with suppress(ConflictError):  # Drive's answer was written meanwhile
                 self.documents.replace(CHANNELS, read, {**read.document, **told})
         elif not hmac.compare_digest(resource_id.encode(), channel.resource_id.encode()):
             return None
+        else:
+            self._note_notification(read, channel)
         return channel.feed
+
+    def _note_notification(self, read: Versioned, channel: Channel) -> None:
+        """Record when Drive last notified, for the dashboard; at most once a minute."""
+        now = self.clock()
+        if channel.notified_at and now - channel.notified_at < _NOTE_EVERY:
+            return
+        try:
+            self.documents.replace(CHANNELS, read, {**read.document, "notified_at": now})
+        except Exception as error:
+            # Information only: the notification itself must not fail for it.
+            log.info("a notification could not be recorded: %s", error)
 
     def all(self) -> dict[str, list[Channel]]:
         """Return the channels by feed, the one that ends last first."""

@@ -27,7 +27,7 @@ resource "google_firestore_database" "tracker" {
 resource "google_firestore_index" "recordings" {
   for_each = {
     for index in jsondecode(file("${path.module}/indexes.json")) :
-    join("-", concat([index.collection], [for field in index.fields : "${field.path}-${lower(field.order)}"])) => index
+    join("-", concat([index.collection], [for field in index.fields : "${field.path}-${lower(try(field.order, field.array))}"])) => index
   }
 
   database   = google_firestore_database.tracker.name
@@ -38,7 +38,9 @@ resource "google_firestore_index" "recordings" {
 
     content {
       field_path = fields.value.path
-      order      = fields.value.order
+
+      order        = try(fields.value.order, null)
+      array_config = try(fields.value.array, null)
     }
   }
 }

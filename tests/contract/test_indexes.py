@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import json
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
+from functions.dashboard.app import create_app
+from functions.dashboard.backend import Backend
 from functions.drive_watch.channel import Channels
 from functions.drive_watch.publisher import Publisher
-from shared.adapters.memory import MemoryDocuments, MemoryQueue
+from shared.adapters.memory import MemoryDocuments, MemoryQueue, MemoryStorage
 from shared.core.drive_items import DriveItem
 from shared.core.ports import Documents, Op
-from shared.core.records import Status
+from shared.core.records import Recording, Status
 from shared.tracking.requeue import Requeue
 from shared.tracking.tracker import Tracker
 from tests.indexes import Field, Index, Query, RecordingDocuments
@@ -42,6 +46,36 @@ def run_all_queries(documents: Documents) -> None:
     Requeue(tracker, {"drive": MemoryQueue()}).run()
     Publisher(tracker, MemoryQueue()).publish([RECORDING], "")
     Channels(documents, "", timedelta(days=7), tracker.clock).all()
+    open_all_pages(tracker)
+
+
+def open_all_pages(tracker: Tracker) -> None:
+    """Open the dashboard's pages with every combination of filters that has its own query."""
+    for status in ("DONE", "FAILED"):
+        item = RECORDING.to_source_file("")
+        one = Recording.from_source_file(
+            dataclasses.replace(item, revision=status.lower()), now=tracker.clock()
+        )
+        done = one.evolve(status=Status(status), finished_at=tracker.clock(), processing_s=1.0)
+        tracker.documents.create("recordings", done.key, done.to_document())
+    night = {"date": "2026-01-01", "started_at": tracker.clock(), "found": 1, "queued": 0}
+    tracker.documents.create(
+        "nightly_runs", "2026-01-01", night | {"finished_at": tracker.clock(), "error": None}
+    )
+    client = create_app(Backend(tracker=tracker, storage=MemoryStorage(), cache_s=0)).test_client()
+    for path in (
+        "/",
+        "/recordings",
+        "/recordings?status=DONE",
+        "/recordings?source=drive",
+        "/recordings?source=drive&status=DONE",
+        "/recordings?code=corrupt",
+        "/recordings?q=words",
+        "/nightly",
+        "/health",
+        "/api/events?since=2026-01-01T00:00:00Z",
+    ):
+        assert client.get(path).status_code == 200, path
 
 
 @pytest.fixture
@@ -53,7 +87,10 @@ def recorded() -> RecordingDocuments:
 
 def listed() -> list[Index]:
     return [
-        Index(index["collection"], tuple(Field(f["path"], f["order"]) for f in index["fields"]))
+        Index(
+            index["collection"],
+            tuple(Field(f["path"], f.get("order") or f["array"]) for f in index["fields"]),
+        )
         for index in json.loads(FILE.read_text())
     ]
 
@@ -71,18 +108,24 @@ def test_no_query_of_the_code_is_left_out(recorded: RecordingDocuments) -> None:
 
 
 def functions_that_ask(path: Path) -> set[str]:
-    """Return the functions of a module that call ``find`` of something named documents."""
-    return {
-        function.name
-        for function in ast.walk(ast.parse(path.read_text()))
-        if isinstance(function, ast.FunctionDef)
-        for call in ast.walk(function)
-        if isinstance(call, ast.Call) and is_find_of_documents(call.func)
-    }
+    """Return the functions of a module that query something named documents."""
+    return set(_asking(ast.parse(path.read_text()), ""))
 
 
-def is_find_of_documents(function: ast.expr) -> bool:
-    if not isinstance(function, ast.Attribute) or function.attr != "find":
+def _asking(node: ast.AST, function: str) -> Iterator[str]:
+    if isinstance(node, ast.FunctionDef):
+        function = node.name
+    elif isinstance(node, ast.Lambda):
+        function = "<lambda>"
+    elif isinstance(node, ast.Call) and queries_documents(node.func):
+        yield function
+    for child in ast.iter_child_nodes(node):
+        yield from _asking(child, function)
+
+
+def queries_documents(function: ast.expr) -> bool:
+    queries = ("find", "search", "count", "total")
+    if not isinstance(function, ast.Attribute) or function.attr not in queries:
         return False
     owner = function.value
     name = owner.attr if isinstance(owner, ast.Attribute) else getattr(owner, "id", "")

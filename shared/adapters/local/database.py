@@ -106,6 +106,13 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )
         """,
     ),
+    (
+        """
+        CREATE INDEX documents_status_queued_at ON documents (
+            collection, json_extract(body, '$.status'), json_extract(body, '$.queued_at')
+        )
+        """,
+    ),
 )
 
 #: How long a call waits for other processes' writes, which normally take milliseconds.

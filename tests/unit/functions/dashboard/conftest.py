@@ -100,7 +100,7 @@ def bench() -> Bench:
 
 def make_bench(**options: Any) -> Bench:
     documents = MemoryDocuments()
-    tracker = Tracker(documents, clock=lambda: bench.now)
+    tracker = Tracker(documents, clock=lambda: made.now)
     storage, queue = MemoryStorage(), MemoryQueue()
     backend = Backend(
         tracker=tracker,
@@ -110,5 +110,5 @@ def make_bench(**options: Any) -> Bench:
         cache_s=0.0,
         **options,
     )
-    bench = Bench(tracker, storage, queue, create_app(backend).test_client(), backend)
-    return bench
+    made = Bench(tracker, storage, queue, create_app(backend).test_client(), backend)
+    return made

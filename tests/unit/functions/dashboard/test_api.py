@@ -23,6 +23,10 @@ def keys(answer: Any) -> list[str]:
     return [one["key"] for one in answer.json["recordings"]]
 
 
+def body(answer: Any) -> Any:
+    return answer.json
+
+
 # ── lists ──
 
 
@@ -33,7 +37,7 @@ def test_pages_reach_every_recording_once(bench: Bench) -> None:
     while True:
         answer = bench.client.get(f"/api/recent?limit=3&cursor={cursor}")
         seen += keys(answer)
-        cursor = answer.json["cursor"]
+        cursor = body(answer)["cursor"]
         if cursor is None:
             break
     assert seen == added  # the last changed first
@@ -87,7 +91,7 @@ def test_a_search_with_rare_matches_goes_on_by_its_cursor(bench: Bench) -> None:
     for _ in range(10):
         answer = bench.client.get(f"/api/search?q=weekly+budget&limit=1&cursor={cursor}")
         seen += keys(answer)
-        cursor = answer.json["cursor"]
+        cursor = body(answer)["cursor"]
         if cursor is None:
             break
     assert seen == [wanted]
