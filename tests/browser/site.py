@@ -239,12 +239,12 @@ class Site:
         """Carry out what a browser test asks for, and return what it wants to know."""
         match command["do"]:
             case "add":
-                fields = {**command.get("fields", {}), "age": timedelta(0)}
-                return self.add(command["name"], Status(command["status"]), **fields).key
+                fields = _fields(command.get("fields", {}))
+                status = Status(command["status"])
+                return self.add(command["name"], status, age=timedelta(0), **fields).key
             case "change":
-                changed = self.tracker.change(
-                    command["key"], lambda one: one.evolve(**command["fields"])
-                )
+                fields = _fields(command["fields"])
+                changed = self.tracker.change(command["key"], lambda one: one.evolve(**fields))
                 return changed is not None
             case "status":
                 found = self.tracker.get(command["key"])
@@ -253,11 +253,24 @@ class Site:
                 self.down.add(command["component"])
             case "up":
                 self.down.discard(command["component"])
+            case "reset":
+                self.clock.offset = timedelta()
+                self.down.clear()
             case "advance":
                 self.clock.offset += timedelta(seconds=command["seconds"])
             case "published":
                 return [item.key for item in self.queue.items]
         return None
+
+
+def _fields(given: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a record that JSON gave."""
+    fields = dict(given)
+    if "status" in fields:
+        fields["status"] = Status(fields["status"])
+    if fields.get("error"):
+        fields["error"] = ErrorInfo(**fields["error"])
+    return fields
 
 
 class _Quiet(WSGIRequestHandler):

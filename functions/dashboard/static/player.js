@@ -16,6 +16,8 @@ function start(player) {
   const duration = Number(player.dataset.duration);
   const { key } = player.dataset;
   let renewed = 0;
+  let at = 0;
+  let wasPlaying = false;
 
   audio.controls = false;
   deck.hidden = false;
@@ -30,6 +32,9 @@ function start(player) {
   };
 
   function show() {
+    if (audio.readyState === 0) return; // loading, or failed: the position is not ours
+    at = audio.currentTime;
+    wasPlaying = !audio.paused && !audio.ended;
     slider.value = audio.currentTime;
     slider.setAttribute("aria-valuetext", `${clock(audio.currentTime)} of ${clock(duration)}`);
     position.textContent = clock(audio.currentTime);
@@ -63,14 +68,13 @@ function start(player) {
       return;
     }
     renewed = Date.now();
-    const at = audio.currentTime || Number(slider.value);
-    const wasPlaying = deck.classList.contains("playing");
+    const [position, resume] = [at, wasPlaying];
     try {
       const link = await post(player.dataset.refresh, { key, lifetime: "day" });
       audio.src = link.url;
-      audio.currentTime = at;
+      audio.currentTime = position;
       setSpeed(speed.value);
-      if (wasPlaying) await audio.play();
+      if (resume) await audio.play();
     } catch (error) {
       toast(error.message);
     }
