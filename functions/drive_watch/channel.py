@@ -18,7 +18,7 @@ from typing import Any
 
 from functions.drive_watch.feeds import Feed
 from shared.core.errors import ConflictError, PipelineError, is_transient
-from shared.core.ports import Clock, Document, Documents, DriveApi
+from shared.core.ports import Clock, Document, Documents, DriveApi, Versioned
 from shared.core.times import document_time
 from shared.tracking.leased_document import delete_document, write_document
 

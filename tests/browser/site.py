@@ -23,9 +23,10 @@ from shared.adapters.memory import MemoryQueue
 from shared.core import naming
 from shared.core.message import SourceFile
 from shared.core.records import COLLECTION, Audio, ErrorInfo, Recording, Status
+from shared.core.times import utc_now
 from shared.media import waveform
 from shared.media.ffmpeg.process import Job, Limits
-from shared.tracking.tracker import Tracker, utc_now
+from shared.tracking.tracker import Tracker
 from tests.media.clips import run, speech
 
 HOSTILE = (
