@@ -18,7 +18,7 @@ from shared.tracking.tracker import Tracker
 
 if TYPE_CHECKING:
     from shared.adapters.google.drive_sources import DriveClients
-    from shared.adapters.local.sources import LocalSources
+    from shared.adapters.local.sources import LocalSources, OnLeftOut
     from shared.adapters.memory import MemoryQueue
     from shared.adapters.sftp.server import SftpServer
     from shared.core.ports import Documents, Jobs, Mirror, Queue, Sources, Storage
@@ -27,11 +27,13 @@ if TYPE_CHECKING:
 class Services:
     """Everything that one process uses, built from its settings.
 
-    Raises ``ConfigurationError`` when a setting names something that cannot be used.
+    With ``read_only`` a missing local tracker counts as empty and is not created. Raises
+    ``ConfigurationError`` when a setting names something that cannot be used.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, read_only: bool = False) -> None:
         self.settings = settings
+        self._read_only = read_only
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Services:
@@ -58,6 +60,10 @@ class Services:
             from shared.adapters.google.documents import FirestoreDocuments  # noqa: PLC0415
 
             return FirestoreDocuments(url.project, url.database)
+        if self._read_only and not Path(url.path).exists():
+            from shared.adapters.memory import MemoryDocuments  # noqa: PLC0415
+
+            return MemoryDocuments()
         from shared.adapters.local.documents import SQLiteDocuments  # noqa: PLC0415
 
         return SQLiteDocuments(Path(url.path))
@@ -155,12 +161,15 @@ class Services:
 
         return LocalSources()
 
-    def local_folder(self, root: Path) -> LocalSources:
+    def local_folder(
+        self, root: Path, on_left_out: OnLeftOut = lambda _path, _why: None
+    ) -> LocalSources:
         """Recordings below a folder of this machine, without our own output."""
         from shared.adapters.local.sources import LocalSources  # noqa: PLC0415
 
         url = self.settings.storage_url
-        return LocalSources(root, exclude=[Path(url.path)] if url.kind == "file" else [])
+        exclude = [Path(url.path)] if url.kind == "file" else []
+        return LocalSources(root, exclude=exclude, on_left_out=on_left_out)
 
     @cached_property
     def local_queue(self) -> MemoryQueue:

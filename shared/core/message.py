@@ -39,7 +39,7 @@ _PLAIN_ID = re.compile(r"[A-Za-z0-9._-]+", re.ASCII)
 _PLAIN_REVISION = {
     Source.DRIVE: re.compile(r"[A-Za-z0-9_]+", re.ASCII),
     Source.SFTP: re.compile(r"[0-9]+-[0-9]+", re.ASCII),
-    Source.LOCAL: re.compile(r"[0-9]+-[0-9]+", re.ASCII),
+    Source.LOCAL: re.compile(r"[0-9]+-[0-9a-f]+", re.ASCII),
 }
 
 

@@ -14,7 +14,6 @@ import json
 import logging
 import threading
 import time
-import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from typing import Any, Self
 from shared.core.errors import ConflictError, LeaseLostError
 from shared.core.ports import Clock, Document, Documents, Versioned
 from shared.core.times import document_time, format_time
+from shared.runtime.processes import new_owner
 
 log = logging.getLogger(__name__)
 
@@ -136,7 +136,7 @@ class LeasedDocument:
         ``take`` returns the document to write with the lease, or ``None`` to refuse. By
         default a missing document and one that another process has are refused.
         """
-        owner = uuid.uuid4().hex
+        owner = new_owner()
 
         def free(current: Document | None) -> Document | None:
             return None if current is None or self.is_leased(current) else current

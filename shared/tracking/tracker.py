@@ -206,6 +206,48 @@ class Tracker:
         """Yield every recording."""
         return self._found(self.documents.find(COLLECTION))
 
+    def counts(self) -> dict[Status, int]:
+        """Return how many recordings have each status; none of them is read."""
+        return {
+            status: self.documents.count(COLLECTION, ("status", Op.EQ, status.value))
+            for status in Status
+        }
+
+    def with_revision(self, source: str, revision: str) -> Iterator[Recording]:
+        """Yield the recordings of one source that have this revision, under any source id."""
+        return self._found(
+            self.documents.find(
+                COLLECTION, ("source", Op.EQ, source), ("revision", Op.EQ, revision)
+            )
+        )
+
+    def move(self, key: str, item: SourceFile) -> Recording | None:
+        """Give a recording the source id and name of ``item``: its file was renamed.
+
+        Returns the new document; ``None``, and changes nothing, when a worker has the
+        recording or ``item`` is known already. After a crash between the two writes both
+        documents exist, with one result.
+        """
+        read = self.documents.get(COLLECTION, key)
+        if read is None:
+            return None
+        current = Recording.from_document(read.document)
+        if current.status is Status.PROCESSING and not self.has_expired(current):
+            return None
+        moved = current.evolve(
+            key=item.key,
+            source_id=item.source_id,
+            name=item.name,
+            mime_type=item.mime_type,
+            updated_at=self.clock(),
+        )
+        try:
+            self.documents.create(COLLECTION, item.key, moved.to_document())
+            self.documents.delete(COLLECTION, read)
+        except ConflictError:
+            return None
+        return moved
+
     def recent(self, limit: int) -> Iterator[Recording]:
         """Yield the most recently changed recordings, newest first."""
         return self._found(

@@ -43,6 +43,7 @@ def run_all_queries(documents: Documents) -> None:
     list(tracker.all())
     list(tracker.recent(10))
     list(tracker.with_status(Status.FAILED, 10))
+    list(tracker.with_revision("local", "1-a"))
     Requeue(tracker, {"drive": MemoryQueue()}).run()
     Publisher(tracker, MemoryQueue()).publish([RECORDING], "")
     Channels(documents, "", timedelta(days=7), tracker.clock).all()

@@ -113,6 +113,13 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )
         """,
     ),
+    (
+        """
+        CREATE INDEX documents_revision ON documents (
+            collection, json_extract(body, '$.revision')
+        )
+        """,
+    ),
 )
 
 #: How long a call waits for other processes' writes, which normally take milliseconds.

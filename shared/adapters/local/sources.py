@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import stat
 import threading
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from shared.core.errors import Code, PermanentError
+from shared.core.errors import Code, PermanentError, TransientError
 from shared.core.filetypes import RECORDING_TYPES, mime_type
 from shared.core.message import Source, SourceFile
 from shared.core.naming import decode_path, encode_path
+
+#: A revision has the hash of this many bytes at the start, in the middle and at the end.
+SAMPLE_BYTES = 64 * 1024
 
 _LATEST = datetime.max.replace(tzinfo=UTC)
 _EARLIEST = datetime.min.replace(tzinfo=UTC)
 
 _log = logging.getLogger(__name__)
+
+#: Called with a file or folder that a listing skips, and why.
+OnLeftOut = Callable[[Path, str], None]
 
 
 class LocalFile:
@@ -27,7 +34,7 @@ class LocalFile:
 
     Args:
         path: The file.
-        revision: Its ``<size>-<mtime in nanoseconds>``; ``None`` takes it as it is.
+        revision: Its ``<size>-<hash of three samples>``; ``None`` accepts any.
 
     Raises ``PermanentError``: ``gone``, ``forbidden``, ``superseded``, and
     ``not_a_recording`` for a directory, a device or a pipe.
@@ -39,15 +46,16 @@ class LocalFile:
         with _translate_errors(path):
             # Opening a pipe would wait for a writer without O_NONBLOCK.
             self._fd: int | None = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            found = os.fstat(self._fd)
-            _require_file(path, found)
-            self.revision = revision or _revision(found)
-            self._require_unchanged(found)
-        except BaseException:
-            self.close()
-            raise
-        self._size = found.st_size
+            try:
+                self._found = os.fstat(self._fd)
+                _require_file(path, self._found)
+                self._size = self._found.st_size
+                self.revision = self._read_revision()
+                if revision is not None and self.revision != revision:
+                    raise self._superseded()
+            except BaseException:
+                self.close()
+                raise
 
     @property
     def size(self) -> int:
@@ -78,13 +86,18 @@ class LocalFile:
     def check_unchanged(self) -> None:
         """Compare the file that is at its path now with the revision.
 
-        Raises ``PermanentError`` (``superseded``, ``gone``, ``forbidden``).
+        Raises ``PermanentError`` (``superseded``, ``gone``, ``forbidden``), and
+        ``TransientError`` when the file was written to while its revision stayed: bytes
+        outside the samples may have changed after they were read.
         """
         with _translate_errors(self._path):
-            self._require_unchanged(self._path.stat())
-        if self._fd is not None:
-            # A replacement may have the same revision while our open file changed.
-            self._require_unchanged(os.fstat(self._fd))
+            if _is_same(self._path.stat(), self._found):
+                return
+            with closing(LocalFile(self._path)) as now:
+                if now.revision != self.revision:
+                    raise self._superseded()
+        if self._fd is not None and not _is_same(os.fstat(self._fd), self._found):
+            raise TransientError(f"{_shown(self._path)} was modified while it was read")
 
     def close(self) -> None:
         """Close the file; later reads raise ``ValueError``. Idempotent."""
@@ -100,9 +113,11 @@ class LocalFile:
                 raise ValueError("read of a closed file")
             return os.pread(self._fd, length, offset)
 
-    def _require_unchanged(self, found: os.stat_result) -> None:
-        if _revision(found) != self.revision:
-            raise self._superseded()
+    def _read_revision(self) -> str:
+        digest = hashlib.sha256()
+        for offset in (0, (self._size - SAMPLE_BYTES) // 2, self._size - SAMPLE_BYTES):
+            digest.update(self.read(max(0, offset), SAMPLE_BYTES))
+        return f"{self._size}-{digest.hexdigest()[:32]}"
 
     def _superseded(self) -> PermanentError:
         return PermanentError(
@@ -121,6 +136,7 @@ class LocalSources:
             their names are.
         exclude: Folders that ``list`` skips with everything below, such as the output
             folder.
+        on_left_out: Called with each empty or unreadable file or folder of a listing.
     """
 
     def __init__(
@@ -129,8 +145,12 @@ class LocalSources:
         *,
         files: Iterable[Path] = (),
         exclude: Iterable[Path] = (),
+        on_left_out: OnLeftOut = lambda _path, _why: None,
     ) -> None:
         self._root = root
+        self._on_left_out = on_left_out
+        # The revisions of earlier listings: a watched folder is listed every few seconds.
+        self._described: dict[Path, tuple[os.stat_result, SourceFile]] = {}
         self._files = tuple(files)
         self._excluded = frozenset(os.path.realpath(path) for path in exclude)
 
@@ -141,8 +161,21 @@ class LocalSources:
         """
         with _translate_errors(path):
             found = path.stat()
-        _require_file(path, found)
-        return _describe(path, found)
+        before = self._described.get(path)
+        if before and _is_same(before[0], found):
+            return before[1]
+        with closing(LocalFile(path)) as file:
+            item = SourceFile(
+                source=Source.LOCAL,
+                source_id=encode_path(os.fsencode(_absolute(path))),
+                revision=file.revision,
+                name=_printable(path.name),
+                mime_type=mime_type(path.name),
+                size_bytes=file.size,
+                created_at=_time(found.st_mtime),
+            )
+        self._described[path] = found, item
+        return item
 
     def open(self, item: SourceFile) -> LocalFile:
         """Open the revision that ``item`` names; raises ``PermanentError``."""
@@ -156,24 +189,45 @@ class LocalSources:
         file or a subfolder that cannot be read is logged and skipped; ``OSError`` is raised
         if the root itself cannot be read.
         """
-        for path in self._files:
-            try:
-                yield self.describe(path)
-            except PermanentError as error:
-                _log.warning("%s", error)
+        yield from self._readable(self._files)
         if self._root is not None and not self._is_excluded(self._root):
             with os.scandir(self._root):
                 pass  # os.walk would silently treat a missing root as empty
-            yield from self._found(self._root)
+            yield from self._readable(self._found(self._root))
 
-    def _found(self, root: Path) -> Iterator[SourceFile]:
-        for folder, folders, names in os.walk(root, onerror=_log_unreadable):
+    def _readable(self, paths: Iterable[Path]) -> Iterator[SourceFile]:
+        for path in paths:
+            try:
+                yield self.describe(path)
+            except PermanentError as error:
+                if error.code not in (Code.GONE, Code.SUPERSEDED) or path in self._files:
+                    self._leave_out(path, "cannot be read")
+            except OSError as error:
+                self._leave_out(path, f"cannot be read ({error.strerror})")
+
+    def _found(self, root: Path) -> Iterator[Path]:
+        def unreadable(error: OSError) -> None:
+            self._leave_out(Path(error.filename), "cannot be read")
+
+        for folder, folders, names in os.walk(root, onerror=unreadable):
             folders[:] = sorted(name for name in folders if self._enters(folder, name))
             for name in sorted(names):
                 path = Path(folder, name)
-                found = _recording(path)
-                if found is not None:
-                    yield _describe(path, found)
+                if name.startswith(".") or path.suffix.lower() not in RECORDING_TYPES:
+                    continue
+                try:
+                    found = path.lstat()
+                except OSError:
+                    continue  # it was removed while the folder was read
+                if stat.S_ISREG(found.st_mode):
+                    if found.st_size:
+                        yield path
+                    else:
+                        self._on_left_out(path, "empty")
+
+    def _leave_out(self, path: Path, why: str) -> None:
+        _log.warning("%s %s and is skipped", _shown(path), why)
+        self._on_left_out(path, why)
 
     def _is_excluded(self, root: Path) -> bool:
         path = Path(os.path.realpath(root))
@@ -185,35 +239,15 @@ class LocalSources:
         return not name.startswith(".") and path not in self._excluded
 
 
-def _recording(path: Path) -> os.stat_result | None:
-    if path.name.startswith(".") or path.suffix.lower() not in RECORDING_TYPES:
-        return None
-    try:
-        found = path.lstat()
-    except OSError:
-        return None  # it was removed while the folder was read
-    return found if stat.S_ISREG(found.st_mode) and found.st_size else None
-
-
-def _describe(path: Path, found: os.stat_result) -> SourceFile:
-    return SourceFile(
-        source=Source.LOCAL,
-        source_id=encode_path(os.fsencode(_absolute(path))),
-        revision=_revision(found),
-        name=_printable(path.name),
-        mime_type=mime_type(path.name),
-        size_bytes=found.st_size,
-        created_at=_time(found.st_mtime),
-    )
-
-
 def _absolute(path: Path) -> Path:
     # Only the file system knows what ".." means after a link; other links keep their names.
     return path.parent.resolve() / path.name if ".." in path.parts else path.absolute()
 
 
-def _revision(found: os.stat_result) -> str:
-    return f"{found.st_size}-{found.st_mtime_ns}"
+def _is_same(one: os.stat_result, other: os.stat_result) -> bool:
+    """Return whether two looks at a path found the same file, not written to in between."""
+    names = ("st_dev", "st_ino", "st_size", "st_mtime_ns")
+    return all(getattr(one, name) == getattr(other, name) for name in names)
 
 
 def _time(seconds: float) -> datetime:
@@ -246,7 +280,3 @@ def _translate_errors(path: Path) -> Iterator[None]:
         raise PermanentError(Code.GONE, f"There is no file {_shown(path)}.") from error
     except PermissionError as error:
         raise PermanentError(Code.FORBIDDEN, f"Permission denied: {_shown(path)}.") from error
-
-
-def _log_unreadable(error: OSError) -> None:
-    _log.warning("skipping a folder that cannot be read: %s", error)

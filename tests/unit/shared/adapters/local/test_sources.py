@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import socket
 import sys
 import threading
@@ -12,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.adapters.local.sources import LocalFile, LocalSources
-from shared.core.errors import Code, PermanentError
+from shared.adapters.local.sources import SAMPLE_BYTES, LocalFile, LocalSources
+from shared.core.errors import Code, PermanentError, TransientError
 from shared.core.filetypes import RECORDING_TYPES, mime_type
 from shared.core.message import SourceFile
 
@@ -73,13 +74,10 @@ def test_closing_twice_and_reading_after(recording: Path) -> None:
         source.read(0, 1)
 
 
-@pytest.mark.parametrize("change", ["grown", "touched"])
-def test_a_changed_file_is_superseded(recording: Path, change: str) -> None:
+def test_a_changed_file_is_superseded(recording: Path) -> None:
     item = LocalSources().describe(recording)
     source = LocalSources().open(item)
-    if change == "grown":
-        recording.write_bytes(CONTENT + b"more")
-    os.utime(recording, ns=(1, 2))
+    recording.write_bytes(CONTENT + b"more")
     with pytest.raises(PermanentError) as error:
         source.check_unchanged()
     assert code_of(error) == Code.SUPERSEDED
@@ -87,6 +85,43 @@ def test_a_changed_file_is_superseded(recording: Path, change: str) -> None:
     with pytest.raises(PermanentError) as error:
         LocalSources().open(item)
     assert code_of(error) == Code.SUPERSEDED
+    source.close()
+
+
+def test_a_touched_file_keeps_its_revision(recording: Path) -> None:
+    sources = LocalSources(recording.parent)
+    (before,) = sources.list()
+    os.utime(recording, ns=(1, 2))
+    (after,) = sources.list()
+    assert after.key == before.key
+    LocalSources().open(before).close()
+
+
+@pytest.mark.parametrize("size", [1, SAMPLE_BYTES - 1, 3 * SAMPLE_BYTES, 1_000_001])
+def test_a_revision_samples_the_start_the_middle_and_the_end(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "a.mp4"
+    revisions = set()
+    changes = (None, 0, size // 2, size - 1)
+    for at in changes:
+        content = bytearray(size)
+        if at is not None:
+            content[at] = 1
+        path.write_bytes(content)
+        revisions.add(LocalFile(path).revision)
+    assert len(revisions) == len(set(changes))
+    assert all(re.fullmatch(rf"{size}-[0-9a-f]{{32}}", one) for one in revisions)
+
+
+def test_a_file_written_to_while_it_is_read_is_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    path.write_bytes(bytes(10 * SAMPLE_BYTES))
+    source = LocalFile(path)
+    with path.open("r+b") as file:  # outside the samples: the revision stays
+        file.seek(2 * SAMPLE_BYTES)
+        file.write(b"new")
+    os.utime(path, ns=(1, 2))
+    with pytest.raises(TransientError, match="modified while it was read"):
+        source.check_unchanged()
     source.close()
 
 
@@ -157,7 +192,7 @@ def test_a_description(recording: Path) -> None:
     item = LocalSources().describe(recording)
     assert item.source == "local"
     assert item.source_id == str(recording)
-    assert item.revision == "25600-1700000000123456789"
+    assert item.revision.startswith("25600-")
     assert item.name == "meeting.mp4"
     assert item.mime_type == "video/mp4"
     assert item.size_bytes == 25600
@@ -256,8 +291,14 @@ def test_listing_leaves_out_what_is_hidden_empty_linked_or_excluded(tmp_path: Pa
     (tmp_path / "loop").symlink_to(tmp_path)
     os.mkfifo(tmp_path / "pipe.mp4")
     (tmp_path / "folder.mp4").mkdir()
-    sources = LocalSources(tmp_path, exclude=[tmp_path / "audio", tmp_path / "nowhere"])
+    left_out: list[tuple[Path, str]] = []
+    sources = LocalSources(
+        tmp_path,
+        exclude=[tmp_path / "audio", tmp_path / "nowhere"],
+        on_left_out=lambda path, why: left_out.append((path, why)),
+    )
     assert names(sources) == {"c.mp3", "d.mp4"}
+    assert left_out == [(tmp_path / "empty.mp4", "empty")]
 
 
 def test_excluding_knows_a_folder_by_any_of_its_paths(tmp_path: Path) -> None:
