@@ -1,4 +1,4 @@
-"""What every command works with: settings from the environment and options, services, logs."""
+"""What every command works with: settings, services and logs."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TextIO, cast
 
+from cli import config_file
+from cli.options import OPTION_OF, Invocation
 from shared.bootstrap import Services
 from shared.config.settings import Settings
+from shared.core.errors import ConfigurationError
 from shared.runtime import logging as logs
 from shared.tracking.tracker import Tracker
 
@@ -20,10 +23,11 @@ class App:
     """One run of the command line."""
 
     services: Services
+    quiet: bool = False
 
     @property
     def settings(self) -> Settings:
-        """What the environment and the options say."""
+        """The settings, options included."""
         return self.services.settings
 
     @property
@@ -31,28 +35,60 @@ class App:
         """The records of all recordings."""
         return self.services.tracker
 
+    @property
+    def tracker_name(self) -> str:
+        """The tracker's address for people: a path, or ``firestore://…``."""
+        url = self.settings.tracker_url
+        return url.path if url.kind == "sqlite" else f"firestore://{url.project}/{url.database}"
+
     def check_reachable(self) -> None:
         """Raise before any work when the tracker or the storage cannot be used."""
         self.services.documents.check()
         self.services.storage.check()
 
 
-def load(options: Mapping[str, str | None] | None = None, *, verbose: bool = False) -> App:
-    """Read the environment, with ``options`` in place of the variables that they name.
+def load(
+    invocation: Invocation,
+    options: Mapping[str, str | None] | None = None,
+    *,
+    read_only: bool = False,
+) -> App:
+    """Read the settings: options first, then the environment, then the config file.
 
-    Raises ``ConfigurationError`` with every problem.
+    ``options`` are variables by name. With ``read_only`` a missing tracker counts as empty
+    and no file is created. Raises ``ConfigurationError`` with every problem.
     """
     given = {name: value for name, value in (options or {}).items() if value is not None}
-    app = App(Services.from_environment({**os.environ, **given}))
-    level = logging.INFO if verbose else logging.WARNING
+    configured = environment(invocation)
+    try:
+        settings = Settings.from_environment(configured | given)
+    except ConfigurationError as error:
+        raise ConfigurationError([_as_typed(one, given) for one in error.problems]) from None
+    app = App(Services(settings, read_only=read_only), quiet=invocation.quiet)
+    level = logging.INFO if invocation.verbose else logging.WARNING
     handler = logs.setup(app.settings, level=level, stream=cast(TextIO, _Stderr()))
-    if not verbose:
+    if not invocation.verbose:
         handler.addFilter(_for_people)
     return app
 
 
+def environment(invocation: Invocation) -> dict[str, str]:
+    """Return the environment over the config file. Raises ``ConfigurationError``."""
+    path = invocation.config or config_file.default_path()
+    if invocation.config is None and not path.is_file():
+        return dict(os.environ)
+    configured = config_file.read(path, Settings.variables())
+    return configured | {name: value for name, value in os.environ.items() if value.strip()}
+
+
+def _as_typed(problem: str, given: Mapping[str, str]) -> str:
+    """Name the option where a problem is one of an option, not of its variable."""
+    name, space, rest = problem.partition(" ")
+    return f"{OPTION_OF[name]}{space}{rest}" if name in given and name in OPTION_OF else problem
+
+
 class _Stderr:
-    """Standard error as it is at each write: a progress bar stands in for it meanwhile."""
+    """Standard error at the time of each write: a progress bar replaces ``sys.stderr``."""
 
     def write(self, text: str) -> int:
         return sys.stderr.write(text)
@@ -62,6 +98,6 @@ class _Stderr:
 
 
 def _for_people(record: logging.LogRecord) -> bool:
-    """Keep stacks, and what the command tells itself, out of sight."""
+    """Drop tracebacks, and messages that the command prints itself."""
     record.exc_info = record.exc_text = None
-    return record.name not in ("shared.tracking.final_status", "shared.tracking.lease")
+    return not record.name.startswith(("shared.tracking.", "shared.adapters.local.sources"))

@@ -1,6 +1,6 @@
-"""What the command's exit status means; scripts rely on it."""
+"""Exit statuses of the command; scripts rely on them."""
 
-OK = 0  # everything asked for is DONE or SKIPPED
-FAILED = 1  # something is not
-USAGE = 2  # a wrong command line or a wrong environment
-INTERRUPTED = 130  # stopped by Ctrl-C or a request to end, as a shell counts it
+OK = 0  # everything is DONE or SKIPPED
+FAILED = 1  # something failed
+USAGE = 2  # wrong usage or settings
+INTERRUPTED = 130  # stopped by Ctrl-C or SIGTERM; the number that shells use

@@ -1,80 +1,82 @@
-"""One recording at a time, through the worker: what is done again, and waiting for others."""
+"""Runs workers in this process: what is made again, and waiting for other processes."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from cli.app import App
 from cli.stop import Stop
 from functions.extract_audio.assembly import build_worker
 from functions.extract_audio.worker import ExtractionWorker
+from shared.core import naming
 from shared.core.errors import Code
 from shared.core.message import Source, SourceFile
 from shared.core.ports import OnProgress
 from shared.core.records import Recording, Status
+from shared.service import renamed_file
 from shared.tracking.lease import Outcome, Result, RunOptions
 
-#: Who works on it, in the document: neither a push with its limit of time, nor the job.
+#: The ``runner`` of documents: neither a push, which has a time limit, nor the job.
 RUNNER = "cli"
 
-#: How often we look whether another process is done, in seconds.
-_LOOK_S = 0.5
+#: How often to check whether another process is done, in seconds.
+_CHECK_EVERY_S = 0.5
 
-#: Is told why a recording has to wait.
+#: The most that libopus takes per channel, in bits per second; more is lowered to it.
+_OPUS_MAX_PER_CHANNEL = 256_000
+
+#: Called with the reason why a recording has to wait.
 OnWait = Callable[[str], None]
 
 
-def worker_of(app: App, source: str = Source.LOCAL) -> ExtractionWorker:
+def extraction_worker(app: App, source: str = Source.LOCAL) -> ExtractionWorker:
     """Return the worker for recordings of one source."""
     return build_worker(app.services, Source(source))
 
 
-def is_intact(app: App, recording: Recording) -> bool:
-    """Tell whether the audio of a DONE recording is still in the storage, as it was made."""
-    audio = recording.audio
-    if audio is None:
-        return False
-    there = app.services.storage.stat(audio.object)
-    return there is not None and (there.bytes, there.crc32c) == (audio.bytes, audio.crc32c)
-
-
-class Works(Protocol):
-    """A worker, whatever it makes of a recording."""
+class Worker(Protocol):
+    """The extraction or the compression worker."""
 
     def process(
         self,
         item: SourceFile,
         options: RunOptions = ...,
     ) -> Result:
-        """Work on one recording, once, and say how it ended."""
+        """Process one recording, once, and return how it ended."""
 
 
 @dataclass(frozen=True)
-class Extraction:
-    """How this process works: by hand, so that what failed is tried again."""
+class LocalRunner:
+    """Runs one worker in this process, until ``stop``.
+
+    ``remake`` makes recordings again that were made with other settings.
+    """
 
     app: App
-    worker: Works
+    worker: Worker
     stop: Stop
+    remake: bool = False
 
-    def once(self, item: SourceFile, on_progress: OnProgress) -> Result:
-        """Do what the queue would: once, and nothing for what has ended."""
+    def run(self, item: SourceFile, on_progress: OnProgress) -> Result:
+        """Process a recording as a queue's worker would: one that has ended is left alone."""
         return self.worker.process(
             item,
             RunOptions(runner=RUNNER, cancelled=self.stop.requested, on_progress=on_progress),
         )
 
-    def by_hand(
+    def run_by_hand(
         self, item: SourceFile, on_progress: OnProgress, on_wait: OnWait, *, force: bool = False
     ) -> Result:
-        """Extract, again if it failed or its audio is gone; waits for another process."""
+        """Process a recording, again if it failed or its audio is gone; wait for others."""
+        self.follow_rename(item)
         asked_at = self.app.tracker.clock()
         while True:
-            # Before the look at it: what another finishes after that is not done again.
+            # Read the clock first: what another process finishes after it is not done again.
             looked_at = asked_at if force else self.app.tracker.clock()
-            again = force or self._is_due_again(item.key)
+            again = force or self.is_due_again(self.app.tracker.get(item.key))
             result = self.worker.process(
                 replace(item, force=again),
                 RunOptions(
@@ -86,37 +88,107 @@ class Extraction:
             )
             if result.outcome not in (Outcome.BUSY, Outcome.LOST):
                 return result
-            if self._wait(item.key, on_wait):
+            if not self._wait_for_other(item.key, on_wait):
                 return Result(Outcome.CANCELLED, self.app.tracker.get(item.key))
 
-    def _is_due_again(self, key: str) -> bool:
-        recording = self.app.tracker.get(key)
-        if recording is None:
+    def follow_rename(self, item: SourceFile) -> None:
+        """Let the document of a renamed file follow it to its new path."""
+        if item.source == Source.LOCAL:
+            renamed_file.follow(self.app.tracker, self.app.services.storage, item)
+
+    def is_due_again(self, recording: Recording | None) -> bool:
+        """Return whether a recording that has ended is processed again by hand."""
+        if recording is None or not recording.status.is_final:
             return False
         if recording.status is Status.DONE:
+            if self.remake and made_otherwise(self.app, recording):
+                return True
             return not is_intact(self.app, recording)
         if recording.status is Status.SKIPPED:
-            # A track that is not there does not appear; whatever else it was may have passed.
+            # A missing audio track does not appear later; other reasons may have passed.
             return recording.error is None or recording.error.code != Code.NO_AUDIO
-        return recording.status is Status.FAILED
+        return True
 
-    def _wait(self, key: str, on_wait: OnWait) -> bool:
-        """Wait until the other process has ended or its lease has; tells whether to stop."""
+    def _wait_for_other(self, key: str, on_wait: OnWait) -> bool:
+        """Wait until another process has ended or its lease expired; ``False``: stop."""
         while not self.stop.requested():
             recording = self.app.tracker.get(key)
             if recording is None or recording.status is not Status.PROCESSING:
-                return False
+                return True
             if self.app.tracker.has_expired(recording):
-                return False
+                return True
             assert recording.lease_expires_at is not None
-            left = (recording.lease_expires_at - self.app.tracker.clock()).total_seconds()
-            on_wait(_why(recording, left))
-            self.stop.wait(min(_LOOK_S, max(0.01, left)))
-        return True
+            left_s = (recording.lease_expires_at - self.app.tracker.clock()).total_seconds()
+            done = f" ({recording.progress:.0%} done)" if recording.progress else ""
+            on_wait(
+                f"another process is working on this{done}; "
+                f"if it died, this one takes over in {max(1, round(left_s))} s"
+            )
+            self.stop.wait(min(_CHECK_EVERY_S, max(0.01, left_s)))
+        return False
 
 
-def _why(recording: Recording, left_s: float) -> str:
-    done = f" ({recording.progress:.0%} done)" if recording.progress else ""
-    return (
-        f"another process is at it{done}; if that was killed, we go on in {max(1, round(left_s))} s"
-    )
+def planned(runner: LocalRunner, item: SourceFile, *, force: bool = False) -> str:
+    """Return what ``run_by_hand`` would do, for example ``skip: it is done``."""
+    known = runner.app.tracker.get(item.key)
+    if known is None:
+        old = renamed_file.earlier_document(runner.app.tracker, item)
+        return f"rename: it was {old.source_id}" if old else "process"
+    if known.status is Status.PROCESSING and not runner.app.tracker.has_expired(known):
+        return "wait: another process is working on it"
+    if not known.status.is_final:
+        return "process: it is queued"
+    if force or runner.is_due_again(known):
+        other = runner.remake and made_otherwise(runner.app, known)
+        return f"process again: it is {f'done as {other}' if other else known.status.lower()}"
+    return f"skip: it is {known.status.lower()}"
+
+
+def is_intact(app: App, recording: Recording) -> bool:
+    """Return whether the audio of a DONE recording is still in the storage, unchanged."""
+    audio = recording.audio
+    if audio is None:
+        return False
+    there = app.services.storage.stat(audio.object)
+    return there is not None and (there.bytes, there.crc32c) == (audio.bytes, audio.crc32c)
+
+
+def made_otherwise(app: App, recording: Recording) -> str:
+    """Return how a DONE recording was made where the settings ask for another way, or empty.
+
+    For example ``mp3`` where they ask for opus, or ``mp3 at 128k`` where they ask for 64k.
+    """
+    audio, settings = recording.audio, app.settings
+    if audio is None:
+        return ""
+    if audio.preset != settings.audio_preset:
+        return audio.preset
+    if audio.preset not in ("mp3", "opus"):
+        return ""
+    recipe = _logged_recipe(app, recording)
+    made = recipe.get("bitrate")
+    wanted = settings.audio_bitrate
+    if audio.preset == "opus":
+        wanted = min(wanted, _OPUS_MAX_PER_CHANNEL * int(recipe.get("channels") or 2))
+    if not isinstance(made, int):
+        # Its log is gone. Opus has a variable rate, which tells nothing; MP3's is constant.
+        made = round(audio.bitrate_kbps * 1000)
+        if audio.preset == "opus" or abs(made - wanted) <= wanted / 10:
+            return ""
+    return f"{audio.preset} at {made // 1000}k" if made != wanted else ""
+
+
+def _logged_recipe(app: App, recording: Recording) -> dict[str, Any]:
+    """Return the recipe in the recording's processing log, or an empty one."""
+    env, storage = app.settings.pipeline_env, app.services.storage
+    for day in (recording.upload_timestamp, recording.finished_at):
+        if day is None:
+            continue
+        try:
+            with storage.open(naming.log_object(env, recording.key, day)) as file:
+                recipe = json.load(file)["settings"]
+        except (FileNotFoundError, ValueError, KeyError):
+            continue
+        if isinstance(recipe, dict):
+            return recipe
+    return {}

@@ -1,4 +1,4 @@
-"""``audio-pipeline``: the commands, each loaded when it is asked for."""
+"""``audio-pipeline``: a command's module is imported when the command runs."""
 
 from __future__ import annotations
 
@@ -6,25 +6,27 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from importlib import import_module
+from difflib import get_close_matches
+from importlib import import_module, metadata
 from typing import NoReturn
 
 import click
 
 from cli import exits
+from cli.options import Invocation, common_options
 
-#: Each command's module has the command under its own name. The words are here so that
-#: ``--help`` loads none of them.
+#: Each command is in the module of its name. The texts are here so that ``--help`` imports
+#: no command.
 COMMANDS = {
     "extract": "Extract the audio of recordings.",
-    "compress": "Compress the sound on an SFTP server.",
-    "watch": "Extract every new recording below a folder.",
-    "status": "Show what was done, what runs, and what failed.",
+    "watch": "Extract every new recording in a folder.",
+    "compress": "Compress the audio files on an SFTP server.",
+    "status": "Show what is done, running, queued and failed.",
     "retry": "Try recordings again.",
-    "backfill": "Publish what Drive holds and the tracker does not know.",
-    "audit": "Reconcile the sources, the tracker and the audio.",
-    "doctor": "Check what is installed, reachable and configured.",
-    "cost": "Estimate what a month costs on Google Cloud.",
+    "backfill": "Queue Drive recordings that were never processed.",
+    "audit": "Compare sources, tracker and storage, and report mismatches.",
+    "doctor": "Check your setup.",
+    "cost": "Estimate the monthly cost on Google Cloud.",
 }
 
 
@@ -32,7 +34,7 @@ class LazyGroup(click.Group):
     """A group that imports a command's module when the command runs."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        """Return the names in the order that people need them."""
+        """Return the commands in the order of use."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
@@ -42,69 +44,84 @@ class LazyGroup(click.Group):
         command: click.Command = getattr(import_module(f"cli.commands.{cmd_name}"), cmd_name)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; suggest one for a mistyped name."""
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            close = get_close_matches(args[0], COMMANDS, n=1, cutoff=0.5)
+            hint = f" Did you mean {close[0]}?" if close else ""
+            ctx.fail(f"No such command '{args[0]}'.{hint}")
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """Write the commands without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
 
+def _print_manual(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        from cli.manual import page  # noqa: PLC0415
+
+        assert isinstance(context.command, click.Group)
+        version = metadata.version("audio-pipeline")
+        click.echo(page(context.command, "audio-pipeline", version), nl=False)
+        context.exit(exits.OK)
+
+
 @click.group(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Settings are environment variables: STORAGE_URL (where the audio goes), "
-    "TRACKER_URL, AUDIO_PRESET and more; docs/settings.md lists them. "
-    "Exit status: 0 all done, 1 something failed, 2 wrong usage.",
+    epilog="Settings are environment variables, or lines of a TOML file "
+    "(~/.config/audio-pipeline/config.toml, or --config FILE): storage_url (where the audio "
+    "goes), tracker_url, audio_preset and more; docs/settings.md lists them. The environment "
+    "overrides the file.\n\n"
+    'Shell completion: eval "$(_AUDIO_PIPELINE_COMPLETE=bash_source audio-pipeline)"; for zsh '
+    "and fish, zsh_source and fish_source.\n\n"
+    "Exit status: 0 all done, 1 something failed, 2 wrong usage or settings, 130 interrupted.",
 )
 @click.version_option(package_name="audio-pipeline", message="%(prog)s %(version)s")
-@click.option("-v", "--verbose", is_flag=True, help="Log more, and show stacks of errors.")
-@click.pass_context
-def group(ctx: click.Context, verbose: bool) -> None:
-    """Turn recordings into audio: every one once, verified, none lost."""
-    ctx.obj = verbose
+@click.option(
+    "--man", is_flag=True, is_eager=True, expose_value=False, callback=_print_manual,
+    help="Print the manual: audio-pipeline --man | man -l -",
+)  # fmt: skip
+def group() -> None:
+    """Turn recordings into verified audio, each exactly once."""
+
+
+group.params[:0] = common_options()
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit."""
-    verbose = bool({"-v", "--verbose"} & set(sys.argv[1:2] if arguments is None else arguments[:1]))
-    try:
-        status = _run(arguments)
-    except BrokenPipeError:
-        status = _reader_gone()
-    except Exception as error:
-        status = _tell(error, verbose)
-    sys.exit(_flushed(status))
-
-
-def _run(arguments: Sequence[str] | None) -> int:
+    invocation = Invocation()
     try:
         # A command returns its exit status.
-        return int(group.main(arguments, "audio-pipeline", standalone_mode=False) or exits.OK)
+        status = int(
+            group.main(arguments, "audio-pipeline", standalone_mode=False, obj=invocation)
+            or exits.OK
+        )
+        sys.stdout.flush()
     except click.ClickException as error:
         error.show()
-        return error.exit_code
+        status = error.exit_code
     except click.Abort:
-        return exits.INTERRUPTED
-
-
-def _tell(error: Exception, verbose: bool) -> int:
-    from cli.ui.error_text import advice, exit_status, sentence  # noqa: PLC0415
-
-    if verbose:
-        traceback.print_exception(error)
-    told = "\n".join(filter(None, (sentence(error), advice(error))))
-    click.echo(f"audio-pipeline: {told}", err=True)
-    return exit_status(error)
-
-
-def _reader_gone() -> int:
-    """End without a word when who reads our output has gone, as in ``| head``."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return exits.FAILED
-
-
-def _flushed(status: int) -> int:
-    try:
-        sys.stdout.flush()
+        status = exits.INTERRUPTED
     except BrokenPipeError:
-        return _reader_gone()
-    return status
+        # The reader of our output is gone, as in `| head`.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = exits.FAILED
+    except Exception as error:
+        status = _print_error(error, invocation)
+    sys.exit(status)
+
+
+def _print_error(error: Exception, invocation: Invocation) -> int:
+    from cli.ui.error_text import advice, error_text, exit_status  # noqa: PLC0415
+
+    if invocation.verbose:
+        traceback.print_exception(error)
+    lines = filter(None, (error_text(error), advice(error)))
+    click.echo("audio-pipeline: " + "\n".join(lines), err=True)
+    return exit_status(error)

@@ -1,129 +1,197 @@
-"""``audio-pipeline audit``: seen = done + skipped + failed + in flight, or say what is not."""
+"""``audio-pipeline audit``: compares sources, tracker and storage, and reports mismatches."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
 
 from cli import exits
 from cli.app import App, load
-from cli.inspection.reconcile import Problem, Tally, missing_audio, stale, tally
-from cli.options import as_json
+from cli.drive_listing import has_drive, watched_recordings
+from cli.inspection.reconcile import (
+    Problem,
+    ProblemKind,
+    Tally,
+    is_gone,
+    missing_audio,
+    stale,
+    tally,
+)
+from cli.options import Command, Invocation, as_json
 from cli.ui import json_output
 from cli.ui.console import screen
-from cli.ui.text import shown
+from cli.ui.report import listed
+from cli.ui.text import below, shown
 from shared.core.errors import ConflictError, PermanentError
 from shared.core.message import Source, SourceFile
 from shared.core.naming import decode_path
 from shared.core.records import Recording, Status
 
+#: How many findings of one kind are printed.
+_SHOWN = 20
 
-@click.command()
+
+@click.command(
+    cls=Command,
+    examples="audio-pipeline audit\n"
+    "audio-pipeline audit ~/Recordings\n"
+    "audio-pipeline audit --json | jq -r '.[].key'",
+)
 @click.argument(
     "folders", nargs=-1, metavar="[DIR…]",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
 )  # fmt: skip
 @as_json
 @click.pass_obj
-def audit(verbose: bool, folders: tuple[Path, ...], json: bool) -> int:
-    """Reconcile the sources as they are now with the tracker and the storage.
+def audit(invocation: Invocation, folders: tuple[Path, ...], json: bool) -> int:
+    """Compare the sources as they are now with the tracker and the storage.
 
-    Sources are the recordings below each DIR, else the local files that the tracker
-    knows; and Google Drive, where it is configured. With --json, the documents of the
-    recordings that do not add up.
+    Sources are the recordings below each DIR, else the local files that the tracker knows;
+    and Google Drive, if it is configured. --json prints the documents of the recordings
+    that do not add up.
     """
-    app = load(verbose=verbose)
-    app.services.documents.check()
-    known = {one.key: one for one in app.tracker.all()}
-    tallies = dict(_tallies(app, folders, known))
-    problems = [problem for one in tallies.values() for problem in one.problems]
-    problems += stale(known.values(), app.tracker.clock())
-    problems += missing_audio(known.values(), app.services.storage)
-    _record(app, sum(one.seen for one in tallies.values()), len(problems))
+    app = load(invocation, read_only=True)
+    run = AuditRun(app, {one.key: one for one in app.tracker.all()})
+    run.compare(folders)
+    run.record()
     if json:
-        json_output.write(problem.recording for problem in problems if problem.recording)
-    _print(tallies, problems, quiet=json)
-    return exits.FAILED if problems else exits.OK
+        json_output.write(one.recording for one in run.problems if one.recording)
+    run.print(folders, quiet=json or invocation.quiet)
+    return exits.FAILED if run.problems else exits.OK
 
 
-def _tallies(
-    app: App, folders: tuple[Path, ...], known: dict[str, Recording]
-) -> Iterator[tuple[str, Tally]]:
-    for folder in folders:
-        listed = app.services.local_folder(folder.absolute()).list()
-        yield shown(str(folder)), tally(listed, known)
-    if not folders:
-        yield "local files", tally(_remembered(app, known), known)
-    if _has_drive(app):
-        yield "Google Drive", tally(_in_drive(app), known)
+@dataclass
+class AuditRun:
+    """One run of the command: what it has found so far."""
 
+    app: App
+    known: dict[str, Recording]
+    tallies: dict[str, Tally] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    empty: list[str] = field(default_factory=list)
+    gone: list[str] = field(default_factory=list)
 
-def _remembered(app: App, known: dict[str, Recording]) -> Iterator[SourceFile]:
-    """Yield the local files that the tracker knows, as they are now."""
-    paths = {one.source_id for one in known.values() if one.source == Source.LOCAL}
-    for path in sorted(paths):
-        try:
-            yield app.services.local_sources.describe(Path(os.fsdecode(decode_path(path))))
-        except PermanentError:
-            continue  # it is gone: there is nothing left to see
-
-
-def _has_drive(app: App) -> bool:
-    one = app.settings
-    return bool(
-        one.drive_subjects
-        or one.drive_ids
-        or one.drive_service_account
-        or one.drive_folder_ids
-        or one.drive_api_endpoint
-    )
-
-
-def _in_drive(app: App) -> Iterator[SourceFile]:
-    """Yield what is watched in Drive; of a file that two accounts see, one."""
-    from shared.core.drive_folders import Listing  # noqa: PLC0415
-
-    one, seen = app.settings, set[str]()
-    accounts = one.drive_subjects or ("",)
-    views = [(account, "") for account in accounts]
-    views += [(accounts[0], drive_id) for drive_id in one.drive_ids]
-    for account, drive_id in views:
-        api = app.services.drive_clients(account)
-        listing = Listing(api, one.drive_folder_ids, drive_id=drive_id, since=one.backfill_since)
-        for item in listing:
-            if item.id not in seen:
-                seen.add(item.id)
-                yield item.to_source_file(account)
-
-
-def _record(app: App, seen: int, problems: int) -> None:
-    """Store the result for the dashboard; another audit at the same time may overwrite it."""
-    documents = app.tracker.documents
-    result = {"finished_at": app.tracker.clock(), "seen": seen, "problems": problems}
-    read = documents.get("audits", "last")
-    with suppress(ConflictError):
-        if read is None:
-            documents.create("audits", "last", result)
+    def compare(self, folders: Sequence[Path]) -> None:
+        """Compare every source, then the leases and the audio."""
+        local = [one for one in self.known.values() if one.source == Source.LOCAL]
+        for folder in folders:
+            found = self.app.services.local_folder(folder.absolute(), self._leave_out)
+            self.tallies[shown(str(folder))] = tally(found.list(), self.known)
+        if not folders:
+            self.tallies["local files"] = tally(self._remembered(local), self.known)
         else:
-            documents.replace("audits", read, result)
+            inside = tuple(os.fsencode(folder.absolute()) + b"/" for folder in folders)
+            local = [one for one in local if decode_path(one.source_id).startswith(inside)]
+        seen = {key for one in self.tallies.values() for key in one.keys}
+        self.gone += [one.name for one in local if one.key not in seen and is_gone(one)]
+        if has_drive(self.app):
+            drive = tally(watched_recordings(self.app), self.known)
+            self.tallies["Google Drive"] = drive
+            self.gone += [
+                one.name
+                for one in self.known.values()
+                if one.source == Source.DRIVE and one.key not in drive.keys
+            ]
+        self.problems += [problem for one in self.tallies.values() for problem in one.problems]
+        self.problems += stale(self.known.values(), self.app.tracker.clock())
+        self.problems += missing_audio(self.known.values(), self.app.services.storage)
 
+    def record(self) -> None:
+        """Store the result for the dashboard. Of two audits at one time either may win."""
+        documents = self.app.tracker.documents
+        result = {
+            "finished_at": self.app.tracker.clock(),
+            "seen": sum(one.seen for one in self.tallies.values()),
+            "problems": len(self.problems),
+        }
+        read = documents.get("audits", "last")
+        with suppress(ConflictError):
+            if read is None:
+                documents.create("audits", "last", result)
+            else:
+                documents.replace("audits", read, result)
 
-def _print(tallies: dict[str, Tally], problems: list[Problem], *, quiet: bool) -> None:
-    for name, one in tallies.items():
-        counts = (
-            f"{one.by_status[Status.DONE]} done + {one.by_status[Status.SKIPPED]} skipped"
-            f" + {one.by_status[Status.FAILED]} failed + {one.in_flight} in flight"
-        )
-        equals = "≠" if one.problems else "="
+    def _leave_out(self, path: Path, why: str) -> None:
+        name = below(path, Path.cwd())
+        if why == "empty":
+            self.empty.append(name)
+        else:
+            self.problems.append(Problem(ProblemKind.UNREADABLE, name, why))
+
+    def _remembered(self, local: Sequence[Recording]) -> Iterator[SourceFile]:
+        """Yield the local files that the tracker knows, as they are now."""
+        for path in sorted({one.source_id for one in local}):
+            try:
+                yield self.app.services.local_sources.describe(Path(os.fsdecode(decode_path(path))))
+            except PermanentError:
+                continue  # it is gone
+
+    def print(self, folders: Sequence[Path], *, quiet: bool) -> None:
+        """Print the totals, the findings by kind with what to run, and the totals again."""
         if not quiet:
+            self._print_totals()
+        for kind in ProblemKind:
+            self._print_problems(kind, folders)
+        if quiet:
+            return
+        for note in self._notes():
+            screen.line((note, "yellow"))
+        if not self.problems:
+            screen.line((f"{screen.marks.done} ", "bold green"), "everything adds up")
+        elif len(self.problems) > _SHOWN:
+            self._print_totals()
+        if self.problems:
+            counts = [
+                f"{count:,} {kind.value}"
+                for kind in ProblemKind
+                if (count := sum(one.kind is kind for one in self.problems))
+            ]
+            screen.line((f"{len(self.problems):,} problems: {', '.join(counts)}", "bold red"))
+
+    def _print_problems(self, kind: ProblemKind, folders: Sequence[Path]) -> None:
+        found = [one for one in self.problems if one.kind is kind]
+        for one in found[:_SHOWN]:
+            screen.line((f"{screen.marks.failed} ", "bold red"), (shown(one.name), "bold"),
+                        error=True)  # fmt: skip
+            screen.line("  ", shown(one.what), error=True)
+        if len(found) > _SHOWN:
+            screen.line(f"  … and {len(found) - _SHOWN:,} more {kind.value}", error=True)
+        if found and (command := self._command(kind, folders)):
+            screen.line("  run: ", (command, "bold"), error=True)
+
+    def _print_totals(self) -> None:
+        for name, one in self.tallies.items():
+            counts = (
+                f"{one.by_status[Status.DONE]} done + {one.by_status[Status.SKIPPED]} skipped"
+                f" + {one.by_status[Status.FAILED]} failed + {one.in_flight} in flight"
+            )
+            equals = "≠" if one.problems else "="
             screen.line((f"{name}: ", "bold"), f"{one.seen} seen {equals} {counts}")
-    for problem in problems:
-        screen.line((f"{screen.marks.failed} ", "bold red"), (shown(problem.name), "bold"),
-                    error=True)  # fmt: skip
-        screen.line("  ", shown(problem.what), error=True)
-    if not problems and not quiet:
-        screen.line((f"{screen.marks.done} ", "bold green"), "everything adds up")
+
+    def _notes(self) -> Iterator[str]:
+        if self.empty:
+            yield f"{len(self.empty):,} empty: {listed(self.empty)}"
+        if self.gone:
+            yield f"{len(self.gone):,} recordings whose source is gone: {listed(self.gone)}"
+        files = sum(one.source == Source.SFTP for one in self.known.values())
+        if files or self.app.settings.sftp_host:
+            yield f"not compared: the SFTP server ({files:,} of its files are in the tracker)"
+        if not has_drive(self.app) and any(s.source == Source.DRIVE for s in self.known.values()):
+            yield "not compared: Google Drive (no Drive is configured here)"
+
+    def _command(self, kind: ProblemKind, folders: Sequence[Path]) -> str:
+        if kind is ProblemKind.UNREADABLE:
+            return ""
+        if kind is ProblemKind.UNKNOWN:
+            drive = self.tallies.get("Google Drive")
+            if drive and drive.problems:
+                return "audio-pipeline backfill"
+            return f"audio-pipeline extract {' '.join(map(shown, map(str, folders))) or 'FILE…'}"
+        keys = [one.recording.key for one in self.problems if one.kind is kind and one.recording]
+        more = " …" if len(keys) > 1 else ""
+        return f"audio-pipeline retry {keys[0]}{more}"

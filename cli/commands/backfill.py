@@ -1,8 +1,7 @@
-"""``audio-pipeline backfill``: what Drive holds and the tracker does not know is published."""
+"""``audio-pipeline backfill``: queues Drive recordings that were never processed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -10,73 +9,87 @@ import click
 
 from cli import exits
 from cli.app import App, load
-from cli.options import as_json
+from cli.drive_listing import watched_recordings
+from cli.options import Command, Invocation, as_json, dry_run
 from cli.stop import Stop
-from cli.ui import json_output, report
+from cli.ui import json_output
 from cli.ui.console import screen
+from cli.ui.report import print_failure
 from cli.ui.text import shown
 from functions.drive_watch.assembly import build_watch
-from functions.drive_watch.feeds import Feed
-from functions.drive_watch.watch import Watch
 from shared.core.errors import ConfigurationError
 from shared.core.message import SourceFile
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples="audio-pipeline backfill --since 2025-01-01\naudio-pipeline backfill --dry-run",
+)
 @click.option(
     "--since",
     type=click.DateTime(["%Y-%m-%d"]),
     metavar="DATE",
-    help="Leave out what was made before this day (BACKFILL_SINCE).",
+    help="Skip recordings made before this day (BACKFILL_SINCE).",
 )
+@dry_run
 @as_json
 @click.pass_obj
-def backfill(verbose: bool, since: datetime | None, json: bool) -> int:
-    """Publish every recording of the watched Drives that the tracker does not know.
+def backfill(invocation: Invocation, since: datetime | None, dry_run: bool, json: bool) -> int:
+    """Queue every recording of the watched Drives that the tracker does not know.
 
-    The workers that read RECORDINGS_QUEUE_URL extract them. It can be stopped and started
-    again: what was published is not published twice.
+    The workers of RECORDINGS_QUEUE_URL extract them. The command can be stopped and started
+    again; nothing is queued twice.
     """
-    app = load({"BACKFILL_SINCE": since.date().isoformat() if since else None}, verbose=verbose)
+    options = {"BACKFILL_SINCE": since.date().isoformat() if since else None}
+    app = load(invocation, options, read_only=dry_run)
+    quiet = json or invocation.quiet
+    if dry_run:
+        return _plan(app, json=json, quiet=quiet)
     if app.settings.recordings_queue_url.kind != "pubsub":
         raise ConfigurationError(["backfill needs RECORDINGS_QUEUE_URL=pubsub://PROJECT/TOPIC"])
     app.services.documents.check()
-    run = _Run(app, Stop(), quiet=json)
+    run = BackfillRun(app, Stop(), quiet=quiet)
     with run.stop.on_signals():
         status = run.all()
     if json:
-        recordings = (app.tracker.get(item.key) for item in run.published)
+        recordings = (app.tracker.get(item.key) for item in run.queued)
         json_output.write(one for one in recordings if one)
-    else:
-        screen.line(f"{len(run.published)} recordings published")
+    elif not quiet:
+        screen.line(f"{len(run.queued):,} recordings queued")
     return exits.INTERRUPTED if run.stop.requested() else status
 
 
+def _plan(app: App, *, json: bool, quiet: bool) -> int:
+    new = [item for item in watched_recordings(app) if app.tracker.get(item.key) is None]
+    if json:
+        json_output.write({"name": one.name, "key": one.key, "action": "queue"} for one in new)
+    elif not quiet:
+        for item in new:
+            screen.line(f"{screen.marks.waiting} {shown(item.name)}  ", ("queue", "dim"))
+        screen.line(f"{len(new):,} recordings would be queued")
+    return exits.OK
+
+
 @dataclass
-class _Run:
-    """One call of the command, and what it has published so far."""
+class BackfillRun:
+    """One run of the command: what it has queued so far."""
 
     app: App
     stop: Stop
     quiet: bool
-    published: list[SourceFile] = field(default_factory=list)
+    queued: list[SourceFile] = field(default_factory=list)
 
     def all(self) -> int:
-        """List every Drive; one that fails does not stop the others."""
-        watch = build_watch(self.app.services, cancelled=self.stop.requested)
-        return max(self._guarded(feed, watch) for feed in watch.feeds)
-
-    def _guarded(self, feed: Feed, watch: Watch) -> int:
-        try:
-            self._one(feed, watch, self.stop.requested)
-        except Exception as error:
-            return report.failed(feed.id, error)
-        return exits.OK
-
-    def _one(self, feed: Feed, watch: Watch, stopped: Callable[[], bool]) -> None:
-        for items in watch.scan(feed, watch.budget()).pages():
-            self.published += items
-            for item in [] if self.quiet else items:
-                screen.line(f"{screen.marks.waiting} {shown(item.name)}")
-            if stopped():
-                return
+        """Scan every Drive; one error does not stop the others. Return the exit status."""
+        watch, status = build_watch(self.app.services, cancelled=self.stop.requested), exits.OK
+        for feed in watch.feeds:
+            try:
+                for items in watch.scan(feed, watch.budget()).pages():
+                    self.queued += items
+                    for item in [] if self.quiet else items:
+                        screen.line(f"{screen.marks.waiting} {shown(item.name)}")
+                    if self.stop.requested():
+                        break
+            except Exception as error:
+                status = max(status, print_failure(feed.id, error))
+        return status

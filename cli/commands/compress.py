@@ -1,30 +1,36 @@
-"""``audio-pipeline compress``: the nightly run of one SFTP server, by hand and on this machine."""
+"""``audio-pipeline compress``: runs the nightly compression of one SFTP server, here and now."""
 
 from __future__ import annotations
 
 import getpass
 import json as json_format
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import click
 
 from cli import exits
 from cli.app import App, load
-from cli.local_runner import Extraction
-from cli.options import as_json
+from cli.local_runner import LocalRunner
+from cli.options import Command, Invocation, as_json, dry_run
 from cli.stop import Stop
-from cli.ui import json_output, report
+from cli.ui import json_output
 from cli.ui.console import screen
 from cli.ui.progress import bar
+from cli.ui.report import print_result
 from cli.ui.text import shown
 from functions.sftp_compress.assembly import build_nightly, build_worker
 from shared.core.errors import ConfigurationError
 from shared.core.message import SourceFile
-from shared.tracking.lease import Result
+from shared.core.ports import ByteSource, Sources
+from shared.core.records import Recording, Status
+from shared.tracking.lease import Outcome
 
 _IDENTITIES = ("id_ed25519", "id_ecdsa", "id_rsa")
 
@@ -33,7 +39,7 @@ _FORMATS = click.Choice(["wav", "mp3", "opus", "flac", "pcm"])
 
 @dataclass(frozen=True)
 class Address:
-    """What ``sftp://user@host:port/path`` says."""
+    """The parts of ``sftp://user@host:port/path``."""
 
     username: str
     password: str
@@ -46,9 +52,9 @@ def _read(_: click.Context, parameter: click.Parameter, value: str) -> Address:
     try:
         return parse_address(value)
     except ValueError:
-        # The address may hold a password, so it is not repeated.
+        # The address may contain a password, so it is not repeated.
         raise click.BadParameter(
-            "it is not sftp://USER@HOST:PORT/DIRECTORY", param=parameter
+            "it must be sftp://USER@HOST:PORT/DIRECTORY", param=parameter
         ) from None
 
 
@@ -66,29 +72,39 @@ def parse_address(text: str) -> Address:
     )
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples="audio-pipeline compress sftp://ann@files.example.com/audio\n"
+    "audio-pipeline compress sftp://files.example.com/audio --format opus --settle 0\n"
+    "audio-pipeline compress sftp://files.example.com/audio --retry-failed",
+)
 @click.argument("address", callback=_read, metavar="sftp://USER@HOST/DIRECTORY")
 @click.option(
     "--identity",
     "-i",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="The private key to log in with; else the usual ones of ~/.ssh, else a password.",
+    help="Private key; the default is a key of ~/.ssh, or a password.",
 )
 @click.option(
     "--known-hosts",
     type=click.Path(dir_okay=False, path_type=Path),
     default=Path.home() / ".ssh" / "known_hosts",
     show_default="~/.ssh/known_hosts",
-    help="Where the server's host key is.",
+    help="File with the server's host key.",
 )
-@click.option("--format", "output_format", type=_FORMATS, help="What is made (OUTPUT_FORMAT).")
-@click.option("--out", metavar="URL", help="Where it goes (STORAGE_URL).")
-@click.option("--settle", metavar="MINUTES", help="Leave what changed since (SFTP_SETTLE_MINUTES).")
-@click.option("--retry-failed", is_flag=True, help="Try again what has failed.")
+@click.option("--format", "output_format", type=_FORMATS, help="Output format (OUTPUT_FORMAT).")
+@click.option("--out", metavar="URL", help="Where the audio goes (STORAGE_URL).")
+@click.option(
+    "--settle",
+    metavar="MINUTES",
+    help="Skip files changed in the last MINUTES (SFTP_SETTLE_MINUTES).",
+)
+@click.option("--retry-failed", is_flag=True, help="Try failed files again.")
+@dry_run
 @as_json
 @click.pass_obj
 def compress(
-    verbose: bool,
+    invocation: Invocation,
     address: Address,
     identity: Path | None,
     known_hosts: Path,
@@ -96,12 +112,13 @@ def compress(
     out: str | None,
     settle: str | None,
     retry_failed: bool,
+    dry_run: bool,
     json: bool,
 ) -> int:
-    """Compress the sound below a DIRECTORY of an SFTP server, each file once.
+    """Compress the audio files below a DIRECTORY of an SFTP server, each once.
 
-    What is done already is left alone, and so is what failed until it changes.
-    Nothing on the server is changed.
+    Files that are done are skipped, and so are files that failed, until they change or
+    --retry-failed is given. Nothing on the server is changed.
     """
     options = {
         "STORAGE_URL": out,
@@ -113,45 +130,113 @@ def compress(
         "SFTP_REMOTE_PATH": address.path,
         "SFTP_CREDENTIALS": credentials(address, identity, known_hosts),
     }
-    app, stop = load(options, verbose=verbose), Stop()
-    app.check_reachable()
-    with stop.on_signals():
-        status, results = _run(app, stop, quiet=json, retry_failed=retry_failed)
+    app = load(invocation, options, read_only=dry_run)
+    run = CompressRun(app, Stop(), quiet=json or invocation.quiet)
+    if dry_run:
+        run.plan(retry_failed=retry_failed)
+    else:
+        app.check_reachable()
+        with run.stop.on_signals():
+            run.compress(retry_failed=retry_failed)
     if json:
-        json_output.write([result.recording for result in results if result.recording])
-    return exits.INTERRUPTED if stop.requested() else status
+        json_output.write(run.documents)
+    return exits.INTERRUPTED if run.stop.requested() else run.status
 
 
-def _run(app: App, stop: Stop, *, quiet: bool, retry_failed: bool) -> tuple[int, list[Result]]:
-    summary = build_nightly(app.services, resume=True, retry_failed=retry_failed).run()
-    if not quiet:
-        screen.line(
-            f"{summary['found']} found, {summary['queued']} to do, {summary['known']} known, "
-            f"{summary['unsettled']} still changing"
-        )
-    extraction = Extraction(app, build_worker(app.services), stop)
-    status, results = exits.OK, []
-    for item in app.services.local_queue.items:
-        if stop.requested():
-            break
-        results.append(_one(extraction, item))
-        status = max(status, report.told(results[-1], item.source_id, quiet=quiet))
-    return status, results
+class ListedSources:
+    """The files of a server; remembers the keys of those that were listed."""
+
+    def __init__(self, sources: Sources) -> None:
+        self._sources = sources
+        self.keys: list[str] = []
+
+    def open(self, item: SourceFile) -> ByteSource:
+        """Open a file as ``Sources.open`` does."""
+        return self._sources.open(item)
+
+    def list(self) -> Iterator[SourceFile]:
+        """Yield the files as ``Sources.list`` does."""
+        for item in self._sources.list():
+            self.keys.append(item.key)
+            yield item
 
 
-def _one(extraction: Extraction, item: SourceFile) -> Result:
-    with bar(item) as shown_bar:
+@dataclass
+class CompressRun:
+    """One run of the command: what it has done so far."""
 
-        def on_wait(why: str) -> None:
-            shown_bar.waiting(why)
+    app: App
+    stop: Stop
+    quiet: bool
+    status: int = exits.OK
+    documents: list[Recording | dict[str, Any]] = field(default_factory=list)
 
-        return extraction.by_hand(item, shown_bar.update, on_wait)
+    def compress(self, *, retry_failed: bool) -> None:
+        """List the server, and compress what is new."""
+        nightly = build_nightly(self.app.services, resume=True, retry_failed=retry_failed)
+        sources = ListedSources(nightly.sources)
+        counts = replace(nightly, sources=sources).run()
+        items = self.app.services.local_queue.items
+        if not self.quiet:
+            screen.line(f"{counts['found']:,} found, {len(items):,} to do")
+        runner = LocalRunner(self.app, build_worker(self.app.services), self.stop)
+        tried: set[str] = set()
+        new = 0
+        for number, item in enumerate(items, 1):
+            if self.stop.requested():
+                break
+            tried.add(item.key)
+            position = f"[{number}/{len(items)}]" if len(items) > 1 else ""
+            with bar(
+                item.source_id, item.size_bytes, position=position, quiet=self.app.quiet
+            ) as drawn:
+                result = runner.run_by_hand(item, drawn.update, drawn.waiting)
+            new += result.outcome is Outcome.DONE
+            if result.recording:
+                self.documents.append(result.recording)
+            self.status = max(self.status, print_result(result, item.source_id, quiet=self.quiet))
+        if not self.quiet:
+            self._print_summary(sources.keys, tried, new, counts["unsettled"])
+
+    def _print_summary(self, keys: list[str], tried: set[str], new: int, unsettled: int) -> None:
+        found = [one for key in keys if (one := self.app.tracker.get(key))]
+        ended = Counter(one.status for one in found)
+        earlier = sum(one.status is Status.FAILED and one.key not in tried for one in found)
+        parts = [
+            (ended[Status.DONE], "done"),
+            (new, "new"),
+            (ended[Status.SKIPPED], "skipped"),
+            (ended[Status.FAILED] - earlier, "failed"),
+            (ended[Status.QUEUED], "not done yet"),
+            (unsettled, "still changing"),
+            (earlier, "failed earlier: --retry-failed"),
+        ]
+        text = ", ".join(f"{count:,} {word}" for count, word in parts if count)
+        screen.line((f"{len(keys):,} files: ", "bold"), text or "nothing to do")
+
+    def plan(self, *, retry_failed: bool) -> None:
+        """Print what would be done with each file."""
+        settle = timedelta(minutes=self.app.settings.sftp_settle_minutes)
+        now = self.app.tracker.clock()
+        for item in self.app.services.sftp_sources.list():
+            known = self.app.tracker.get(item.key)
+            if abs(now - item.created_at) < settle:
+                action = "wait: it is still changing"
+            elif known is None or not known.status.is_final:
+                action = "compress"
+            elif retry_failed and known.status is Status.FAILED:
+                action = "compress again: it failed"
+            else:
+                action = f"skip: it is {known.status.lower()}"
+            self.documents.append({"name": item.source_id, "key": item.key, "action": action})
+            if not self.quiet:
+                screen.line(f"{screen.marks.waiting} {shown(item.source_id)}  ", (action, "dim"))
 
 
 def credentials(address: Address, identity: Path | None, known_hosts: Path) -> str:
-    """Return the JSON of ``SFTP_CREDENTIALS``; asks for a password where there is nothing else.
+    """Return the JSON of ``SFTP_CREDENTIALS``; ask for a password if there is no key.
 
-    Raises ``ConfigurationError`` when there is nobody to ask.
+    Raises ``ConfigurationError`` without a terminal to ask on.
     """
     found: dict[str, str] = {
         "username": address.username,
@@ -187,14 +272,14 @@ def _is_locked(key: str) -> bool:
     except TypeError:
         return True
     except ValueError:
-        return False  # the login tells what is wrong with it
+        return False  # the login reports what is wrong with it
     return False
 
 
 def _asked(what: str) -> str:
     if not sys.stdin.isatty():
         raise ConfigurationError(
-            [f"{shown(what)} is needed: name a key that is open, or run it on a terminal"]
+            [f"{shown(what)} is needed: use a key without a passphrase, or run on a terminal"]
         )
     answer: str = click.prompt(what, hide_input=True, err=True)
     return answer

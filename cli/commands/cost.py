@@ -15,6 +15,7 @@ from cli.cost import bill as bills
 from cli.cost.bill import Bill, Item, Prices, bill
 from cli.cost.plan import PRESETS, Plan
 from cli.cost.usage import uses
+from cli.options import Command
 from cli.ui.console import screen, styled
 from cli.ui.text import shown
 from shared.config.parsers import MP3_MAX_BITRATE
@@ -64,11 +65,10 @@ def _print_prices(context: click.Context, _: click.Parameter, wanted: bool) -> N
 
 
 @click.command(
-    epilog="Examples:\n\n"
-    "\b\n"
-    "  audio-pipeline cost --hours 100\n"
-    "  audio-pipeline cost --hours 1000 --drives 50 --no-free-tier\n"
-    "  audio-pipeline cost --print-prices > prices.json"
+    cls=Command,
+    examples="audio-pipeline cost --hours 100\n"
+    "audio-pipeline cost --hours 1000 --drives 50 --no-free-tier\n"
+    "audio-pipeline cost --print-prices > prices.json",
 )
 @click.option(
     "--hours",

@@ -1,123 +1,215 @@
-"""``audio-pipeline extract``: recordings that a person names become audio."""
+"""``audio-pipeline extract``: extracts the recordings that a person names."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import click
 
 from cli import exits
-from cli.app import App, load
-from cli.local_runner import Extraction, worker_of
-from cli.options import as_json, output_options
+from cli.app import load
+from cli.local_runner import LocalRunner, extraction_worker, made_otherwise, planned
+from cli.options import Command, Invocation, as_json, dry_run, output_options
 from cli.stop import Stop
-from cli.ui import json_output, report
+from cli.ui import json_output
 from cli.ui.console import screen
 from cli.ui.progress import bar
-from cli.ui.text import shown
-from shared.core.errors import ConfigurationError, PermanentError
+from cli.ui.report import Summary, print_failure, print_result
+from cli.ui.text import below, shown
+from shared.core.errors import Code, ConfigurationError, PermanentError
 from shared.core.message import SourceFile
-from shared.core.records import Recording
-from shared.tracking.lease import Result
+from shared.core.naming import decode_path
+from shared.core.records import Recording, Status
+from shared.tracking.lease import Outcome, Result
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples="audio-pipeline extract meeting.mp4\n"
+    "audio-pipeline extract --preset whisper --out speech ~/Recordings\n"
+    "audio-pipeline extract --json *.mkv | jq '.[].gcs_url'\n"
+    "audio-pipeline extract --dry-run ~/Recordings",
+)
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE…")
-@click.option("--force", is_flag=True, help="Extract again what is done already.")
+@click.option("--force", is_flag=True, help="Make the audio again, even when it is done.")
 @output_options
+@dry_run
 @as_json
 @click.pass_obj
 def extract(
-    verbose: bool, files: tuple[Path, ...], force: bool, options: dict[str, str | None], json: bool
+    invocation: Invocation,
+    files: tuple[Path, ...],
+    force: bool,
+    options: dict[str, str | None],
+    dry_run: bool,
+    json: bool,
 ) -> int:
-    """Extract the audio of each FILE; of a folder, of every recording below it.
+    """Extract the audio of each FILE; for a folder, of every recording below it.
 
-    A recording that is done already is left alone, unless its audio is gone. One that
-    failed is tried again. A file that cannot be extracted does not stop the others.
+    Recordings that are done are skipped, unless their audio is gone, or --preset or
+    --bitrate asks for another format: then the new audio replaces the old. Failed
+    recordings are tried again. One failure does not stop the others.
     """
-    app = load(options, verbose=verbose)
-    app.check_reachable()
-    stop = Stop()
-    run = _Run(Extraction(app, worker_of(app), stop), force=force, quiet=json)
-    with stop.on_signals():
-        for found in expanded(app, files):
-            if stop.requested():
+    app = load(invocation, options, read_only=dry_run)
+    remake = bool(options["AUDIO_PRESET"] or options["AUDIO_BITRATE"])
+    runner = LocalRunner(app, extraction_worker(app), Stop(), remake=remake)
+    run = ExtractRun(runner, force=force, quiet=json or invocation.quiet)
+    if not dry_run:
+        app.check_reachable()
+    with runner.stop.on_signals():
+        inputs = run.find(files)
+        for one in inputs:
+            if runner.stop.requested():
                 break
-            run.one(found)
-        if json:
-            json_output.write(run.recordings)
-    return exits.INTERRUPTED if stop.requested() else run.status
-
-
-@dataclass
-class _Run:
-    """One call of the command: what came of its files so far."""
-
-    extraction: Extraction
-    force: bool
-    quiet: bool
-    status: int = exits.OK
-    recordings: list[Recording] = field(default_factory=list)
-    _seen: set[str] = field(default_factory=set)
-
-    def one(self, found: SourceFile | Unusable) -> None:
-        """Extract one file and tell about it; nothing that it meets stops the others."""
-        if isinstance(found, Unusable):
-            self.status = max(self.status, report.failed(found.name, found.error))
-        elif found.key not in self._seen:
-            self._seen.add(found.key)
-            self.status = max(self.status, self._extract(found))
-
-    def _extract(self, item: SourceFile) -> int:
-        try:
-            result = self._result(item)
-        except ConfigurationError:
-            raise
-        except Exception as error:
-            return report.failed(item.name, error)
-        if result.recording:
-            self.recordings.append(result.recording)
-        return report.told(result, item.name, quiet=self.quiet)
-
-    def _result(self, item: SourceFile) -> Result:
-        told: set[str] = set()
-        with bar(item) as shown_bar:
-
-            def on_wait(why: str) -> None:
-                shown_bar.waiting(why)
-                if item.key not in told:
-                    told.add(item.key)
-                    screen.line(f"{shown(item.name)}: {why}", error=True)
-
-            return self.extraction.by_hand(item, shown_bar.update, on_wait, force=self.force)
+            if dry_run:
+                run.plan(one)
+            else:
+                run.extract(one)
+    if json:
+        json_output.write(run.documents)
+    elif not (invocation.quiet or dry_run) and (len(inputs) > 1 or any(map(Path.is_dir, files))):
+        run.print_summary()
+    return exits.INTERRUPTED if runner.stop.requested() else run.status
 
 
 @dataclass(frozen=True)
-class Unusable:
-    """An argument that leads to no recording, and why."""
+class Input:
+    """A file to extract, or the error that was met instead of one.
+
+    ``listed`` files were found in a folder, not named.
+    """
 
     name: str
-    error: Exception
+    found: SourceFile | Exception
+    listed: bool = False
 
 
-def expanded(app: App, paths: Sequence[Path]) -> Iterator[SourceFile | Unusable]:
-    """Yield the recordings that the arguments name; of a folder, those below it."""
-    for path in paths:
+@dataclass
+class ExtractRun:
+    """One run of the command: what it has done so far."""
+
+    runner: LocalRunner
+    force: bool
+    quiet: bool
+    status: int = exits.OK
+    documents: list[Recording | dict[str, Any]] = field(default_factory=list)
+    summary: Summary = field(default_factory=Summary)
+    made_otherwise: set[str] = field(default_factory=set)
+
+    def find(self, paths: Sequence[Path]) -> list[Input]:
+        """Return the files that the arguments name, each once; for a folder, those below it."""
+        inputs: dict[str, Input] = {}
+        alone = len(paths) == 1
+        for path in paths:
+            try:
+                if path.is_dir():
+                    base = path.absolute() if alone else Path.cwd()
+                    found = self._below(path.absolute(), base)
+                else:
+                    item = self.runner.app.services.local_sources.describe(path)
+                    found = [Input(below(path, Path.cwd()), item)]
+            except (PermanentError, OSError, ValueError) as error:
+                found = [Input(str(path), error)]
+            for one in found:
+                key = one.found.key if isinstance(one.found, SourceFile) else f"error {one.name}"
+                inputs.setdefault(key, one)
+        self.summary.total = len(inputs)
+        return list(inputs.values())
+
+    def _below(self, folder: Path, base: Path) -> list[Input]:
+        """Return the recordings below a folder, and what cannot be read there."""
+        inputs: list[Input] = []
+
+        def leave_out(path: Path, why: str) -> None:
+            name = below(path, base)
+            self.summary.leave_out(name, why)
+            if why != "empty":
+                inputs.append(Input(name, PermanentError(Code.FORBIDDEN, why), listed=True))
+
+        for item in self.runner.app.services.local_folder(folder, leave_out).list():
+            path = Path(os.fsdecode(decode_path(item.source_id)))
+            inputs.append(Input(below(path, base), item, listed=True))
+        if not inputs and not self.summary.left_out:
+            screen.line(f"{shown(str(folder))}: no recordings below this folder", error=True)
+        return inputs
+
+    def extract(self, one: Input) -> None:
+        """Extract one file and print how it ended; no error stops the others."""
+        if isinstance(one.found, Exception):
+            self._fail(one, one.found)
+            return
         try:
-            if path.is_dir():
-                yield from _below(app, path)
-            else:
-                yield app.services.local_sources.describe(path)
-        except (PermanentError, OSError, ValueError) as error:
-            yield Unusable(str(path), error)
+            result = self._process(one.name, one.found)
+        except ConfigurationError:
+            raise
+        except Exception as error:
+            self._fail(one, error)
+            return
+        if result.outcome is not Outcome.CANCELLED:
+            self.summary.add(result, one.name)
+        if result.recording:
+            self.documents.append(result.recording)
+        done_before = (
+            result.outcome is Outcome.DUPLICATE
+            and result.recording is not None
+            and result.recording.status is Status.DONE
+        )
+        note = self._note(result.recording) if done_before and result.recording else ""
+        quiet = self.quiet or (done_before and one.listed)
+        self.status = max(self.status, print_result(result, one.name, quiet=quiet, note=note))
 
+    def _note(self, recording: Recording) -> str:
+        """Return what to do about a recording that was made with other settings, or empty."""
+        settings = self.runner.app.settings
+        made = made_otherwise(self.runner.app, recording)
+        if not made:
+            return ""
+        wanted = settings.audio_preset
+        if recording.audio and recording.audio.preset == wanted:
+            wanted += f" at {settings.audio_bitrate // 1000}k"
+        note = f"done as {made}; --force makes it again as {wanted}"
+        self.made_otherwise.add(note)
+        return note
 
-def _below(app: App, folder: Path) -> Iterator[SourceFile]:
-    count = 0
-    for item in app.services.local_folder(folder).list():
-        count += 1
-        yield item
-    if not count:
-        screen.line(f"{shown(str(folder))}: no recordings below this folder", error=True)
+    def _process(self, name: str, item: SourceFile) -> Result:
+        position = self.summary.ended.total() + 1
+        counter = f"[{position}/{self.summary.total}]" if self.summary.total > 1 else ""
+        waited = False
+        with bar(name, item.size_bytes, position=counter, quiet=self.runner.app.quiet) as drawn:
+
+            def on_wait(why: str) -> None:
+                nonlocal waited
+                drawn.waiting(why)
+                if not waited:
+                    waited = True
+                    screen.line(f"{shown(name)}: {why}", error=True)
+
+            return self.runner.run_by_hand(item, drawn.update, on_wait, force=self.force)
+
+    def _fail(self, one: Input, error: Exception) -> None:
+        self.summary.add_failure()
+        self.documents.append(json_output.failure(one.name, error))
+        self.status = max(self.status, print_failure(one.name, error))
+
+    def plan(self, one: Input) -> None:
+        """Print what would be done with one file."""
+        if isinstance(one.found, Exception):
+            self._fail(one, one.found)
+            return
+        action = planned(self.runner, one.found, force=self.force)
+        self.documents.append({"name": one.name, "key": one.found.key, "action": action})
+        if not self.quiet:
+            screen.line(f"{screen.marks.waiting} {shown(one.name)}  ", (action, "dim"))
+
+    def print_summary(self) -> None:
+        """Print the counts and the next command."""
+        commands = sorted(self.made_otherwise)
+        if self.summary.ended[Status.FAILED]:
+            commands.append("audio-pipeline status --failed")
+        if self.runner.stop.requested():
+            commands.append("run the same command to continue")
+        self.summary.print(*commands)

@@ -1,19 +1,22 @@
-"""``audio-pipeline retry``: recordings are queued again by hand, with clean counts."""
+"""``audio-pipeline retry``: tries recordings again, with clean counts."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import click
 
 from cli import exits
 from cli.app import App, load
-from cli.local_runner import Extraction, worker_of
-from cli.options import as_json
+from cli.commands.status import retry_command
+from cli.local_runner import LocalRunner, extraction_worker
+from cli.options import Command, Invocation, as_json, dry_run
 from cli.stop import Stop
-from cli.ui import json_output, report
+from cli.ui import json_output
 from cli.ui.console import screen
 from cli.ui.progress import bar
+from cli.ui.report import print_failure, print_result
 from cli.ui.text import shown
 from shared.core.errors import ConfigurationError
 from shared.core.message import Source
@@ -21,42 +24,50 @@ from shared.core.ports import Queue
 from shared.core.records import Recording, Status
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples="audio-pipeline retry --failed\n"
+    "audio-pipeline retry local-3f2a…\n"
+    "audio-pipeline retry --failed --dry-run",
+)
 @click.argument("keys", nargs=-1, metavar="KEY…")
-@click.option("--failed", is_flag=True, help="Every recording that failed.")
+@click.option("--failed", is_flag=True, help="Try every failed recording again.")
+@dry_run
 @as_json
 @click.pass_obj
-def retry(verbose: bool, keys: tuple[str, ...], failed: bool, json: bool) -> int:
+def retry(
+    invocation: Invocation, keys: tuple[str, ...], failed: bool, dry_run: bool, json: bool
+) -> int:
     """Try the recordings of these keys again, or all that failed.
 
-    audio-pipeline status --failed shows the keys. What has a queue is published to it;
-    the rest is extracted here and now.
+    `audio-pipeline status --failed` shows the keys. Recordings with a queue are published
+    to it; the others are extracted by this command.
     """
     if bool(keys) == failed:
         raise click.UsageError("give the keys of recordings, or --failed")
-    app = load(verbose=verbose)
-    app.check_reachable()
+    app = load(invocation, read_only=True)
     wanted = keys or tuple(one.key for one in list(app.tracker.with_status(Status.FAILED)))
-    run = _Run(app, Stop(), quiet=json)
+    run = RetryRun(app, Stop(), quiet=json or invocation.quiet, dry_run=dry_run)
     with run.stop.on_signals():
         run.all(tuple(dict.fromkeys(wanted)))
     if json:
-        json_output.write(run.recordings)
+        json_output.write(run.documents)
     return exits.INTERRUPTED if run.stop.requested() else run.status
 
 
 @dataclass
-class _Run:
-    """One call of the command: what came of its recordings so far."""
+class RetryRun:
+    """One run of the command: what it has done so far."""
 
     app: App
     stop: Stop
     quiet: bool
+    dry_run: bool
     status: int = exits.OK
-    recordings: list[Recording] = field(default_factory=list)
+    documents: list[Recording | dict[str, Any]] = field(default_factory=list)
 
     def all(self, keys: tuple[str, ...]) -> None:
-        """Try each again; nothing that one meets stops the others."""
+        """Try each recording again; one error does not stop the others."""
         if not keys and not self.quiet:
             screen.line("nothing has failed")
         for key in keys:
@@ -67,48 +78,56 @@ class _Run:
             except ConfigurationError:
                 raise
             except Exception as error:
-                self.status = max(self.status, report.failed(key, error))
+                self.documents.append(json_output.failure(key, error))
+                self.status = max(self.status, print_failure(key, error))
 
     def _one(self, key: str) -> int:
         found = self.app.tracker.get(key)
         if found is None:
-            return _refused(key, "the tracker knows no recording of this key")
-        queue = _queue(self.app, found)
+            return self._refuse(key, "the tracker has no recording with this key")
+        queue = self._queue(found)
         if queue is None and found.source == Source.SFTP:
-            return _refused(found.name, "files of the SFTP server need SFTP_QUEUE_URL")
+            return self._refuse(found.name, f"run: {retry_command(self.app, found)}")
+        if self.dry_run:
+            return self._plan(found, "queue again" if queue else "extract again")
+        if queue is None:
+            self.app.check_reachable()
         queued = self.app.tracker.retry(key)
         if queued is None:
-            return _refused(found.name, "a worker is at it now")
-        if queue is not None:
-            queue.publish([queued.to_source_file()])
-            return self._published(queued)
-        return self._extract(queued)
-
-    def _published(self, queued: Recording) -> int:
-        self.recordings.append(queued)
+            return self._refuse(found.name, "a worker is processing it now")
+        if queue is None:
+            return self._extract(queued)
+        queue.publish([queued.to_source_file()])
+        self.documents.append(queued)
         if not self.quiet:
             screen.line(f"{screen.marks.waiting} {shown(queued.name)}  queued again")
         return exits.OK
 
+    def _queue(self, recording: Recording) -> Queue | None:
+        """Return the queue whose workers process this recording; ``None``: we do."""
+        settings, services = self.app.settings, self.app.services
+        if recording.source == Source.DRIVE and settings.recordings_queue_url.kind == "pubsub":
+            return services.recordings_queue
+        if recording.source == Source.SFTP and settings.sftp_queue_url.kind == "pubsub":
+            return services.sftp_queue
+        return None
+
+    def _plan(self, found: Recording, action: str) -> int:
+        self.documents.append({"name": found.name, "key": found.key, "action": action})
+        if not self.quiet:
+            screen.line(f"{screen.marks.waiting} {shown(found.name)}  ", (action, "dim"))
+        return exits.OK
+
     def _extract(self, queued: Recording) -> int:
         item = queued.to_source_file()
-        extraction = Extraction(self.app, worker_of(self.app, item.source), self.stop)
-        with bar(item) as shown_bar:
-            result = extraction.by_hand(item, shown_bar.update, shown_bar.waiting)
+        runner = LocalRunner(self.app, extraction_worker(self.app, item.source), self.stop)
+        with bar(item.name, item.size_bytes, quiet=self.app.quiet) as drawn:
+            result = runner.run_by_hand(item, drawn.update, drawn.waiting)
         if result.recording:
-            self.recordings.append(result.recording)
-        return report.told(result, item.name, quiet=self.quiet)
+            self.documents.append(result.recording)
+        return print_result(result, item.name, quiet=self.quiet)
 
-
-def _queue(app: App, recording: Recording) -> Queue | None:
-    """Return the queue whose workers have this recording; ``None`` if that is us."""
-    if recording.source == Source.DRIVE and app.settings.recordings_queue_url.kind == "pubsub":
-        return app.services.recordings_queue
-    if recording.source == Source.SFTP and app.settings.sftp_queue_url.kind == "pubsub":
-        return app.services.sftp_queue
-    return None
-
-
-def _refused(name: str, why: str) -> int:
-    screen.line(f"{screen.marks.failed} {shown(name)}: {why}", error=True)
-    return exits.FAILED
+    def _refuse(self, name: str, why: str) -> int:
+        self.documents.append(json_output.failure(name, LookupError(why)))
+        screen.line(f"{screen.marks.failed} {shown(name)}: {why}", error=True)
+        return exits.FAILED

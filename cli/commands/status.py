@@ -1,4 +1,4 @@
-"""``audio-pipeline status``: what was done, what runs, what waits, and what failed."""
+"""``audio-pipeline status``: shows what is done, running, queued and failed."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from rich.text import Text
 
 from cli import exits
 from cli.app import App, load
-from cli.options import as_json
+from cli.options import Command, Invocation, as_json
 from cli.ui import json_output
 from cli.ui.console import screen, styled
 from cli.ui.text import ago, duration, place, shown, size
+from shared.core.message import Source
 from shared.core.records import Recording, Status
+from shared.runtime import processes
 
-#: Below this width a table would be all broken words.
+#: Below this width a table would break every word.
 _NARROW = 100
 
 _STYLES = {
@@ -30,54 +32,60 @@ _STYLES = {
 }
 
 
-@click.command()
-@click.option("--failed", is_flag=True, help="Only what failed: why, and its key for retry.")
+@click.command(
+    cls=Command,
+    examples="audio-pipeline status\n"
+    "audio-pipeline status --failed\n"
+    "audio-pipeline status --status done --limit 5 --json",
+)
+@click.option("--failed", is_flag=True, help="Only failed recordings: the reason, and a command.")
 @click.option(
     "--status", "only", type=click.Choice([s.value for s in Status], case_sensitive=False),
-    help="Only this status.",
+    help="Only recordings of this status.",
 )  # fmt: skip
 @click.option(
-    "-n", "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="How many."
-)
+    "-n", "--limit", type=click.IntRange(min=1), default=20, show_default=True,
+    help="At most this many recordings.",
+)  # fmt: skip
 @as_json
 @click.pass_obj
-def status(verbose: bool, failed: bool, only: str | None, limit: int, json: bool) -> int:
-    """Show how many recordings there are of each status, and those that changed last."""
-    app = load(verbose=verbose)
+def status(invocation: Invocation, failed: bool, only: str | None, limit: int, json: bool) -> int:
+    """Show how many recordings have each status, and those that changed last."""
+    app = load(invocation, read_only=True)
     wanted = Status.FAILED if failed else Status(only) if only else None
-    recordings = list(_wanted(app, wanted, limit))
+    if wanted is None:
+        recordings = list(app.tracker.recent(limit))
+    else:
+        recordings = list(app.tracker.with_status(wanted, limit))
     if json:
         json_output.write(recordings)
-    elif wanted is Status.FAILED:
-        _print_failed(recordings, app.tracker.clock())
+        return exits.OK
+    if app.quiet:
+        return exits.OK
+    counts = app.tracker.counts()
+    _print_counts(app, counts)
+    now = app.tracker.clock()
+    if wanted is Status.FAILED:
+        _print_failed(app, recordings, counts[Status.FAILED], now)
+    elif not recordings:
+        screen.line(("nothing yet: audio-pipeline extract FILE", "dim"))
+    elif screen.out.width < _NARROW:
+        _print_list(recordings, now)
     else:
-        _print_counts(app)
-        _print_table(recordings, app.tracker.clock())
+        _print_table(recordings, now)
     return exits.OK
 
 
-def _wanted(app: App, wanted: Status | None, limit: int) -> Iterable[Recording]:
-    if wanted is None:
-        return app.tracker.recent(limit)
-    return app.tracker.with_status(wanted, limit)
-
-
-def _print_counts(app: App) -> None:
-    counts = Counter(recording.status for recording in app.tracker.all())
+def _print_counts(app: App, counts: dict[Status, int]) -> None:
     parts: list[tuple[str, str] | str] = []
     for one in Status:
         style = f"bold {_STYLES[one]}" if counts[one] else "dim"
-        parts += [(f"{counts[one]} {one.value.lower()}", style), "   "]
+        parts += [(f"{counts[one]:,} {one.value.lower()}", style), "   "]
     screen.line(*parts[:-1])
+    screen.line((f"tracker: {shown(app.tracker_name)}", "dim"))
 
 
-def _print_table(recordings: list[Recording], now: datetime) -> None:
-    if not recordings:
-        screen.line(("nothing yet: audio-pipeline extract FILE", "dim"))
-        return
-    if screen.out.width < _NARROW:
-        _print_list(recordings, now)
-        return
+def _print_table(recordings: Iterable[Recording], now: datetime) -> None:
     table = Table(box=None, pad_edge=False, header_style="dim", expand=screen.out.is_terminal)
     table.add_column("", no_wrap=True)
     table.add_column("recording", ratio=2, overflow="ellipsis", no_wrap=True, min_width=12)
@@ -86,46 +94,47 @@ def _print_table(recordings: list[Recording], now: datetime) -> None:
     table.add_column("changed", no_wrap=True)
     table.add_column("audio, or why there is none", ratio=3, overflow="fold")
     for one in recordings:
-        table.add_row(*_row(one, now))
+        table.add_row(
+            styled((one.status.value.lower(), _STYLES[one.status])),
+            styled(shown(one.name)),
+            styled(duration(one.audio.duration_s) if one.audio else ""),
+            styled(size(one.audio.bytes) if one.audio else ""),
+            styled((ago(one.updated_at, now), "dim")),
+            _outcome(one, now),
+        )
     screen.out.print(table)
 
 
-def _print_list(recordings: list[Recording], now: datetime) -> None:
+def _print_list(recordings: Iterable[Recording], now: datetime) -> None:
     for one in recordings:
         state = (f"{one.status.value.lower()} ", _STYLES[one.status])
         screen.line(state, (shown(one.name), "bold"), (f"  {ago(one.updated_at, now)}", "dim"))
         screen.out.print(Text("  ") + _outcome(one, now), soft_wrap=True)
 
 
-def _row(one: Recording, now: datetime) -> list[Text]:
-    audio = one.audio
-    return [
-        styled((one.status.value.lower(), _STYLES[one.status])),
-        styled(shown(one.name)),
-        styled(duration(audio.duration_s) if audio else ""),
-        styled(size(audio.bytes) if audio else ""),
-        styled((ago(one.updated_at, now), "dim")),
-        _outcome(one, now),
-    ]
-
-
 def _outcome(one: Recording, now: datetime) -> Text:
     if one.status is Status.PROCESSING:
         return _running(one, now)
     if one.status is Status.DONE and one.gcs_url:
-        return styled(shown(place(one.gcs_url)))
+        silent = ("  silent", "yellow") if one.silent else ""
+        return styled(shown(place(one.gcs_url)), silent)
     if one.error:
         return styled(shown(one.error.message), (f" ({shown(one.error.code)})", "dim"))
-    return styled(("waits for a worker", "dim") if one.status is Status.QUEUED else "")
+    return styled(("waiting for a worker", "dim") if one.status is Status.QUEUED else "")
 
 
 def _running(one: Recording, now: datetime) -> Text:
+    alive = processes.is_alive(one.lease_owner)
+    if alive is False:
+        return styled(("its worker crashed; the next run starts again", "yellow"))
     if one.lease_expires_at is None or one.lease_expires_at <= now:
-        return styled(("its worker has stopped without a word", "yellow"))
-    return styled((f"{one.progress:.0%} done", "cyan"))
+        hangs = " but its process still runs" if alive else ""
+        return styled((f"its worker stopped responding{hangs}", "yellow"))
+    here = ", by a process of this machine" if alive else ""
+    return styled((f"{one.progress:.0%} done{here}", "cyan"))
 
 
-def _print_failed(recordings: list[Recording], now: datetime) -> None:
+def _print_failed(app: App, recordings: list[Recording], total: int, now: datetime) -> None:
     if not recordings:
         screen.line(("nothing has failed", "green"))
         return
@@ -134,4 +143,23 @@ def _print_failed(recordings: list[Recording], now: datetime) -> None:
                     (f"  {ago(one.finished_at, now)}", "dim"))  # fmt: skip
         if one.error:
             screen.line("  ", shown(one.error.message), (f" ({shown(one.error.code)})", "dim"))
-        screen.line("  ", (f"audio-pipeline retry {one.key}", "dim"))
+        screen.line("  ", (retry_command(app, one), "dim"))
+    if total > len(recordings):
+        more = f"{total - len(recordings):,} more: --limit {total}"
+        screen.line((more, "dim"))
+    if len(recordings) > 1:
+        kinds = Counter(retry_command(app, one, every=True) for one in recordings)
+        for command in kinds:
+            screen.line("all of them: ", (command, "bold"))
+
+
+def retry_command(app: App, recording: Recording, *, every: bool = False) -> str:
+    """Return the command that tries a failed recording again, or ``every`` one like it."""
+    if recording.source == Source.SFTP and app.settings.sftp_queue_url.kind != "pubsub":
+        # Nothing in the tracker says which server it came from.
+        host = app.settings.sftp_host
+        address = (
+            f"sftp://{host}{app.settings.sftp_remote_path}" if host else "sftp://USER@HOST/DIR"
+        )
+        return f"audio-pipeline compress {address} --retry-failed"
+    return f"audio-pipeline retry {'--failed' if every else recording.key}"

@@ -1,26 +1,39 @@
-"""What the sources hold, what the tracker says and what the storage has, held together."""
+"""Compares the sources, the tracker and the storage."""
 
 from __future__ import annotations
 
+import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from enum import Enum
 
-from shared.core.message import SourceFile
+from shared.core.message import Source, SourceFile
+from shared.core.naming import decode_path
 from shared.core.ports import Storage
 from shared.core.records import Recording, Status
 
-#: A lease that ran out so long ago should have been published again.
+#: A lease that expired this long ago should have been requeued.
 STALE_AFTER = timedelta(minutes=2)
 
 _IN_FLIGHT = (Status.QUEUED, Status.PROCESSING)
 
 
+class ProblemKind(Enum):
+    """What does not add up."""
+
+    UNKNOWN = "not in the tracker"
+    UNREADABLE = "cannot be read"
+    STALE = "abandoned by its worker"
+    AUDIO = "without its audio"
+
+
 @dataclass(frozen=True)
 class Problem:
-    """Something that does not add up, in words; ``recording`` where the tracker has one."""
+    """A mismatch, described for people; ``recording`` if the tracker has one."""
 
+    kind: ProblemKind
     name: str
     what: str
     recording: Recording | None = None
@@ -28,73 +41,80 @@ class Problem:
 
 @dataclass
 class Tally:
-    """Recordings of one source by what became of them."""
+    """The recordings of one source by status.
+
+    ``keys`` are the documents that the source still has, renamed files included.
+    """
 
     seen: int = 0
     by_status: Counter[Status] = field(default_factory=Counter)
     problems: list[Problem] = field(default_factory=list)
+    keys: set[str] = field(default_factory=set)
 
     @property
     def in_flight(self) -> int:
-        """How many wait or are worked on."""
+        """How many are queued or processed."""
         return sum(self.by_status[status] for status in _IN_FLIGHT)
 
 
-def tally(listed: Iterable[SourceFile], known: dict[str, Recording]) -> Tally:
+def tally(listed: Iterable[SourceFile], known: Mapping[str, Recording]) -> Tally:
     """Look up each recording of a source; one that the tracker does not know is a problem."""
     result = Tally()
+    moved = {
+        one.revision: one
+        for one in known.values()
+        if one.source == Source.LOCAL and one.size_bytes and is_gone(one)
+    }
     for item in listed:
         result.seen += 1
         recording = known.get(item.key)
+        if recording is None and item.source == Source.LOCAL:
+            recording = moved.get(item.revision)  # renamed: its document follows at `extract`
         if recording is None:
-            what = "is there, and the tracker does not know this revision of it"
-            result.problems.append(Problem(item.name, what))
+            what = "the tracker does not know this revision"
+            result.problems.append(Problem(ProblemKind.UNKNOWN, item.name, what))
         else:
             result.by_status[recording.status] += 1
+            result.keys.add(recording.key)
     return result
 
 
+def is_gone(recording: Recording) -> bool:
+    """Return whether nothing is at a local recording's path any more."""
+    return not os.path.lexists(decode_path(recording.source_id))
+
+
 def stale(known: Iterable[Recording], now: datetime) -> Iterator[Problem]:
-    """Yield what is said to be worked on and is not."""
+    """Yield the recordings whose worker stopped without ending them."""
     for one in known:
         ended = one.lease_expires_at
         if one.status is Status.PROCESSING and (ended is None or now - ended > STALE_AFTER):
-            yield Problem(one.name, "its worker stopped, and nobody took it up again", one)
+            what = "its worker stopped, and no other has taken over"
+            yield Problem(ProblemKind.STALE, one.name, what, one)
 
 
 def missing_audio(known: Iterable[Recording], storage: Storage) -> Iterator[Problem]:
-    """Yield each DONE whose objects are not in the storage as they were made."""
+    """Yield each DONE recording whose objects are missing or were changed."""
     for one in known:
-        if one.status is Status.DONE:
-            what = _wrong_audio(one, storage)
-            if what:
-                yield Problem(one.name, what, one)
+        if one.status is Status.DONE and (what := _audio_problem(one, storage)):
+            yield Problem(ProblemKind.AUDIO, one.name, what, one)
 
 
-def _wrong_audio(one: Recording, storage: Storage) -> str:
+def _audio_problem(one: Recording, storage: Storage) -> str:
     if one.audio is None:
-        return "is DONE, and its document names no audio"
+        return "it is DONE, but its document names no audio"
     there = storage.stat(one.audio.object)
     if there is None:
         return f"its audio is gone: {one.audio.object}"
-    if there.metadata.get("key") != one.key:
-        return _of_another(one, there.metadata.get("source_id"))
-    if (there.bytes, there.crc32c) != (one.audio.bytes, one.audio.crc32c):
-        return f"its audio is not the one that was verified: {one.audio.object}"
-    return _wrong_chunk(one, storage)
-
-
-def _of_another(one: Recording, source_id: str | None) -> str:
     # A changed file of the SFTP server replaces the audio of its older revision.
-    if source_id == one.source_id:
+    replaced = there.metadata.get("source_id") == one.source_id
+    if there.metadata.get("key") != one.key and replaced:
         return ""
-    assert one.audio is not None
-    return f"another recording's audio lies in its place: {one.audio.object}"
-
-
-def _wrong_chunk(one: Recording, storage: Storage) -> str:
-    for chunk in one.chunks:
-        there = storage.stat(chunk.object)
-        if there is None or there.bytes != chunk.bytes:
-            return f"a chunk of its audio is gone or not the one that was made: {chunk.object}"
-    return ""
+    if there.metadata.get("key") != one.key:
+        return f"another recording's audio has its name: {one.audio.object}"
+    if (there.bytes, there.crc32c) != (one.audio.bytes, one.audio.crc32c):
+        return f"its audio was changed after it was verified: {one.audio.object}"
+    sizes = {chunk.object: chunk.bytes for chunk in one.chunks}
+    pieces = {name: storage.stat(name) for name in sizes}
+    bad = (name for name, piece in pieces.items() if not piece or piece.bytes != sizes[name])
+    return next((f"a chunk of its audio is gone or was changed: {name}" for name in bad), "")

@@ -1,1 +1,1 @@
-"""What people see: tables, progress bars, error messages, JSON."""
+"""Output for people and scripts: tables, progress bars, error messages, JSON."""

@@ -1,4 +1,4 @@
-"""The two consoles: results on standard output, all else on standard error."""
+"""The two consoles: results go to standard output, everything else to standard error."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from rich.console import Console
 from rich.style import Style
 from rich.text import Text
 
-#: Wide enough that nothing is cut where a program reads, not a person.
+#: Wide enough that nothing is cut when a program reads the output.
 _UNBOUNDED = 10_000
 
 
 @dataclass(frozen=True)
 class Marks:
-    """The signs before a line, in what the terminal can write."""
+    """The marks before a line."""
 
     done: str = "✓"
     skipped: str = "–"
@@ -32,7 +32,7 @@ _ASCII = Marks(done="ok", skipped="--", failed="!!", waiting="..", running=">>",
 
 
 class Screen:
-    """Both consoles. Text is never read as markup: names may hold brackets."""
+    """Both consoles. Text is never parsed as markup: names may contain brackets."""
 
     @cached_property
     def out(self) -> Console:
@@ -46,7 +46,7 @@ class Screen:
 
     @cached_property
     def marks(self) -> Marks:
-        """The signs that standard output can write."""
+        """The marks that standard output can encode."""
         try:
             "".join(vars(Marks()).values()).encode(self.out.encoding)
         except (UnicodeEncodeError, LookupError):
@@ -73,7 +73,7 @@ def styled(*parts: tuple[str, str] | str) -> Text:
 def _console(stream: TextIO, *, stderr: bool = False) -> Console:
     if hasattr(stream, "reconfigure"):
         stream.reconfigure(errors="backslashreplace")
-    # The stream itself is not given: a live display takes its place while it is drawn.
+    # Not file=stream: a live display replaces sys.stdout while it is drawn.
     return Console(
         stderr=stderr,
         markup=False,

@@ -1,6 +1,12 @@
-"""An error becomes a sentence for people and an exit status for scripts."""
+"""Errors as text for people and as exit statuses for scripts."""
 
 from __future__ import annotations
+
+import json
+import shlex
+import sys
+from importlib import metadata
+from pathlib import Path
 
 import click
 
@@ -8,16 +14,13 @@ from cli import exits
 from cli.ui.text import shown
 from shared.core.errors import ConfigurationError, PipelineError, is_transient
 
-#: Which extra of the package brings the modules of an address.
-_CLOUD = "Google Cloud's libraries are not installed: pip install 'audio-pipeline[extract-audio]'"
 
-
-def sentence(error: BaseException) -> str:
-    """Return what went wrong in words, without a stack."""
+def error_text(error: BaseException) -> str:
+    """Return what went wrong, without a traceback."""
     if isinstance(error, ConfigurationError):
         return "\n".join(shown(problem) for problem in error.problems)
     if isinstance(error, ModuleNotFoundError) and (error.name or "").startswith("google"):
-        return _CLOUD
+        return f"Google Cloud's libraries are not installed. Run: {install_command('cloud')}"
     text = shown(str(error)) or type(error).__name__
     if isinstance(error, PipelineError):
         return text
@@ -27,8 +30,31 @@ def sentence(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}"
 
 
+def install_command(extra: str) -> str:
+    """Return the command that adds an extra to this installation.
+
+    It installs from where this installation came from (``direct_url.json``, PEP 610), with
+    the tool that made the environment: pipx, uv (both leave a file in it), or pip.
+    """
+    what = f"audio-pipeline[{extra}]"
+    try:
+        origin = metadata.distribution("audio-pipeline").read_text("direct_url.json")
+    except metadata.PackageNotFoundError:
+        origin = None
+    if origin:
+        found = json.loads(origin)
+        vcs = found.get("vcs_info", {}).get("vcs")
+        what += f" @ {vcs}+{found['url']}" if vcs else f" @ {found['url']}"
+    prefix = Path(sys.prefix)
+    if (prefix / "pipx_metadata.json").exists():
+        return f"pipx install --force {shlex.quote(what)}"
+    if (prefix / "uv-receipt.toml").exists():
+        return f"uv tool install --force {shlex.quote(what)}"
+    return f"{shlex.quote(sys.executable)} -m pip install {shlex.quote(what)}"
+
+
 def exit_status(error: BaseException) -> int:
-    """Return the exit status that the command ends with because of ``error``."""
+    """Return the exit status of a command that ended with ``error``."""
     if isinstance(error, KeyboardInterrupt | click.Abort):
         return exits.INTERRUPTED
     if isinstance(error, ConfigurationError | ModuleNotFoundError):
@@ -39,7 +65,7 @@ def exit_status(error: BaseException) -> int:
 def advice(error: BaseException) -> str:
     """Return what to do about an error that ended a command, or empty."""
     if isinstance(error, ConfigurationError):
-        return "audio-pipeline doctor tells what is set, installed and reachable."
+        return "Run `audio-pipeline doctor` to check your setup."
     if isinstance(error, PipelineError | OSError | ModuleNotFoundError) or is_transient(error):
         return ""
-    return "This is a fault of the program; audio-pipeline --verbose shows where."
+    return "This is a bug. Run again with --verbose for a traceback."

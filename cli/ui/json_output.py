@@ -1,4 +1,4 @@
-"""``--json``: an array of tracker documents on standard output, and nothing else."""
+"""``--json``: documents on standard output, and nothing else."""
 
 from __future__ import annotations
 
@@ -6,16 +6,40 @@ import json
 import sys
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from typing import Any
 
-from shared.core.records import Recording
+from cli.ui.error_text import error_text
+from shared.core.errors import ConfigurationError, PermanentError, is_transient
+from shared.core.records import Recording, Status
 
 
-def write(recordings: Iterable[Recording]) -> None:
+def failure(name: str, error: BaseException) -> dict[str, Any]:
+    """Return the object of an input that has no document: ``name``, ``status``, ``error``."""
+    if isinstance(error, PermanentError | ConfigurationError):
+        code = str(error.code)
+    else:
+        code = "transient" if is_transient(error) else "error"
+    message = error_text(error)
+    return {"name": name, "status": str(Status.FAILED), "error": {"code": code, "message": message}}
+
+
+def write(documents: Iterable[Recording | dict[str, Any]]) -> None:
     """Print the documents as one array, in UTF-8 whatever the locale."""
-    documents = [recording.to_document() for recording in recordings]
-    text = json.dumps(documents, ensure_ascii=False, indent=2, default=_time)
+    _print(json.dumps([_plain(one) for one in documents], **_FORMAT, indent=2))
+
+
+def write_line(document: Recording | dict[str, Any]) -> None:
+    """Print one document on a line of its own (JSON Lines), at once."""
+    _print(json.dumps(_plain(document), **_FORMAT))
+
+
+def _plain(document: Recording | dict[str, Any]) -> dict[str, Any]:
+    return document.to_document() if isinstance(document, Recording) else document
+
+
+def _print(text: str) -> None:
     sys.stdout.flush()
-    sys.stdout.buffer.write(text.encode() + b"\n")
+    sys.stdout.buffer.write(text.encode(errors="backslashreplace") + b"\n")
     sys.stdout.buffer.flush()
 
 
@@ -23,3 +47,6 @@ def _time(value: object) -> str:
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
     raise TypeError(type(value).__name__)
+
+
+_FORMAT: dict[str, Any] = {"ensure_ascii": False, "default": _time}

@@ -1,4 +1,4 @@
-"""A bar for the recording at work: fraction, speed and the time left; nothing off a terminal."""
+"""A progress bar for the current recording; nothing is drawn without a terminal."""
 
 from __future__ import annotations
 
@@ -20,14 +20,13 @@ from rich.text import Text
 
 from cli.ui.console import screen
 from cli.ui.text import shown
-from shared.core.message import SourceFile
 
-#: Below this width the name and the fraction are all that fits.
+#: Below this width only the name and the fraction fit.
 _NARROW = 72
 
 
 class Bar:
-    """What is told of one recording while it is worked on."""
+    """The bar of one recording."""
 
     def __init__(self, progress: Progress, task_id: int, size_bytes: int) -> None:
         self._progress = progress
@@ -35,7 +34,7 @@ class Bar:
         self._size = max(1, size_bytes)
 
     def update(self, fraction: float) -> None:
-        """Show the fraction done; all of it encoded, it is still verified and stored."""
+        """Show the fraction encoded. At 1 the audio is still to be verified and stored."""
         phase = "verifying" if fraction >= 1 else "extracting"
         self._progress.update(self._task, completed=fraction * self._size, phase=phase)
 
@@ -45,38 +44,46 @@ class Bar:
 
 
 @contextmanager
-def bar(item: SourceFile) -> Iterator[Bar]:
-    """Draw the bar of one recording until the block ends, then leave nothing of it."""
+def bar(name: str, size_bytes: int, *, position: str = "", quiet: bool = False) -> Iterator[Bar]:
+    """Draw the bar of one recording while the block runs, then remove it.
+
+    ``position`` is a count such as ``[3/13]``.
+    """
     progress = Progress(
-        *_columns(screen.err.width < _NARROW),
+        *_columns(screen.err.width < _NARROW, len(position)),
         console=screen.err,
         transient=True,
-        disable=not screen.err.is_terminal,
+        disable=quiet or not screen.err.is_terminal,
         redirect_stdout=screen.out.is_terminal,
     )
     with progress:
-        size = max(1, item.size_bytes)
-        task = progress.add_task(shown(item.name), total=size, phase="reading")
+        size = max(1, size_bytes)
+        task = progress.add_task(shown(name), total=size, phase="reading", position=position)
         yield Bar(progress, progress.task_ids.index(task), size)
 
 
-def _columns(narrow: bool) -> list[ProgressColumn]:
+def _columns(narrow: bool, position_width: int) -> list[ProgressColumn]:
+    position: list[ProgressColumn] = []
+    if position_width:
+        position = [TextColumn("{task.fields[position]}", markup=False, style="dim")]
+        position_width += 1
     if narrow:
-        return [_Name(30), BarColumn(bar_width=10), TaskProgressColumn()]
-    phase = TextColumn("{task.fields[phase]}", markup=False, style="cyan")
-    speed = [TransferSpeedColumn(), _TimeLeft(compact=True, elapsed_when_finished=True)]
+        columns = [_Name(30 + position_width), BarColumn(bar_width=10), TaskProgressColumn()]
+        return [*position, *columns]
     return [
         SpinnerColumn(),
-        _Name(75),
+        *position,
+        _Name(75 + position_width),
         BarColumn(bar_width=20),
         TaskProgressColumn(),
-        phase,
-        *speed,
+        TextColumn("{task.fields[phase]}", markup=False, style="cyan"),
+        TransferSpeedColumn(),
+        _TimeLeft(compact=True, elapsed_when_finished=True),
     ]
 
 
 class _Name(ProgressColumn):
-    """The name, cut to what the other columns leave of the width as it is now."""
+    """The name, cut to the width that the other columns leave."""
 
     def __init__(self, others: int) -> None:
         super().__init__()
@@ -89,7 +96,7 @@ class _Name(ProgressColumn):
 
 
 class _TimeLeft(TimeRemainingColumn):
-    """The time left, said to be that."""
+    """The time left, labelled as such."""
 
     def render(self, task: Task) -> Text:
         return super().render(task) + Text("" if task.finished else " left", "progress.remaining")

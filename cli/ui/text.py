@@ -1,4 +1,4 @@
-"""Names, sizes and times as people read them; nothing a name holds may move the cursor."""
+"""Names, sizes and times as people read them. Control characters in names are escaped."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _JOINERS = "\u200c\u200d"
 
 
 def shown(text: str) -> str:
-    """Return ``text`` on one line, with whatever a terminal would obey written out."""
+    """Return ``text`` on one line, with control characters and lone bytes escaped."""
     plain = text.encode(errors="surrogateescape").decode(errors="backslashreplace")
     return "".join(c if c.isprintable() or c in _JOINERS else repr(c)[1:-1] for c in plain)
 
@@ -55,10 +55,13 @@ def ago(then: datetime | None, now: datetime) -> str:
 
 
 def place(url: str) -> str:
-    """Return where an object is, as people would open it: a path, or its ``gs://`` address."""
+    """Return an object's location for people: a path, or its ``gs://`` address."""
     parts = urlsplit(url)
     if parts.scheme != "file":
         return url
-    path = Path(unquote(parts.path))
-    here = Path.cwd()
-    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+    return below(Path(unquote(parts.path)), Path.cwd())
+
+
+def below(path: Path, folder: Path) -> str:
+    """Return a path relative to ``folder`` where it is inside it, else as it is."""
+    return str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path)

@@ -1,4 +1,4 @@
-"""Telling a file that is still being written from one that is whole."""
+"""Detects whether a file is still being written."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from shared.core.message import SourceFile
@@ -13,12 +14,12 @@ from shared.core.message import SourceFile
 
 @dataclass(frozen=True)
 class _Seen:
-    revision: str
+    state: tuple[str, datetime]  # the revision, and the time of the last write
     since: float
 
 
 class Settling:
-    """Which files have kept their size and time for ``settle_s`` seconds of our watching.
+    """Which files have not changed for ``settle_s`` seconds while they were watched.
 
     ``clock`` is monotonic, in seconds.
     """
@@ -30,13 +31,14 @@ class Settling:
         self.unsettled = 0
 
     def settled(self, items: Iterable[SourceFile]) -> list[SourceFile]:
-        """Return those of a listing that have settled; what is not listed is forgotten."""
+        """Return the files of a scan that have settled. Files not in the scan are forgotten."""
         now = self._clock()
         before, self._seen, ready = self._seen, {}, []
         for item in items:
             seen = before.get(item.source_id)
-            if seen is None or seen.revision != item.revision:
-                seen = _Seen(item.revision, now)
+            state = (item.revision, item.created_at)
+            if seen is None or seen.state != state:
+                seen = _Seen(state, now)
             self._seen[item.source_id] = seen
             if now - seen.since >= self._settle_s:
                 ready.append(item)
@@ -45,18 +47,18 @@ class Settling:
 
 
 def open_for_writing(paths: Iterable[bytes]) -> set[bytes]:
-    """Return those of the files that a process holds open to write, as far as it shows.
+    """Return the files that a process has open for writing, as far as the system shows it.
 
-    Linux shows the processes of the same user, to root all of them, but none of other
-    machines; elsewhere nothing is known, and a recorder that pauses looks finished.
+    Linux shows the processes of the same user (to root, of all users), but not those of
+    other machines. Elsewhere nothing is known, and a recorder that pauses looks finished.
     """
     wanted = {os.path.realpath(path): path for path in paths}
     if not wanted:
         return set()
-    return {wanted[path] for path in _written_to() if path in wanted}
+    return {wanted[path] for path in _paths_open_for_writing() if path in wanted}
 
 
-def _written_to() -> Iterable[bytes]:
+def _paths_open_for_writing() -> Iterable[bytes]:
     for process in Path("/proc").glob("[0-9]*/fd"):
         try:
             for number in os.listdir(process):  # noqa: PTH208 - bytes of any encoding matter
@@ -64,7 +66,7 @@ def _written_to() -> Iterable[bytes]:
                 if path.startswith(b"/") and _is_writable(process.parent / "fdinfo" / number):
                     yield path
         except OSError:
-            continue  # another user's, or it ended meanwhile
+            continue  # of another user, or it has ended
 
 
 def _is_writable(info: Path) -> bool:

@@ -84,6 +84,10 @@ class Output:
         assert isinstance(found, list)
         return found
 
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.raw.splitlines()]
+
 
 @pytest.fixture
 def cli(tmp_path: Path) -> Cli:
@@ -120,7 +124,7 @@ def copied(source: Path, target: Path) -> Path:
 # extract
 
 
-def test_a_recording_becomes_audio_and_is_told_of(cli: Cli, meeting: Path) -> None:
+def test_a_recording_becomes_audio_and_is_reported(cli: Cli, meeting: Path) -> None:
     output = cli("extract", meeting)
 
     [document] = cli.documents()
@@ -260,6 +264,142 @@ def test_odd_names(cli: Cli, spoken: Path) -> None:
     assert all((root / one["gcs_path"]).resolve().is_relative_to(root) for one in documents)
 
 
+# other settings
+
+
+def test_another_preset_on_the_command_line_makes_it_again(cli: Cli, meeting: Path) -> None:
+    cli("extract", meeting)
+    [before] = cli.documents()
+
+    assert "already done" not in cli("extract", "--preset", "opus", meeting).out
+    [document] = cli.documents()
+    assert document["audio"]["preset"] == "opus"
+    assert not (cli.folder / "audio" / before["gcs_path"]).exists()
+    assert "already done" in cli("extract", "--preset", "opus", meeting).out
+
+
+def test_another_preset_in_the_environment_is_only_mentioned(cli: Cli, meeting: Path) -> None:
+    cli("extract", meeting)
+    before = cli.documents()
+    cli.environ["AUDIO_PRESET"] = "opus"
+
+    assert "done as mp3; --force makes it again as opus" in cli("extract", meeting).out
+    assert cli.documents() == before
+
+
+@pytest.mark.parametrize("preset", ["mp3", "opus"])
+def test_another_bit_rate_makes_it_again(cli: Cli, meeting: Path, preset: str) -> None:
+    options = ("extract", "--preset", preset, meeting, "--bitrate")
+    cli(*options, "64k")
+    [before] = cli.documents()
+
+    assert "already done" not in cli(*options, "32k").out
+    [document] = cli.documents()
+    assert document["audio"]["bytes"] < before["audio"]["bytes"]
+    assert "already done" in cli(*options, "32k").out
+    cli.environ |= {"AUDIO_PRESET": preset, "AUDIO_BITRATE": "64k"}
+    again = f"done as {preset} at 32k; --force makes it again as {preset} at 64k"
+    assert again in cli("extract", meeting).out
+
+
+# folders
+
+
+def test_a_folder_has_a_summary_and_names_relative_to_it(cli: Cli, spoken: Path) -> None:
+    folder = cli.folder / "recordings"
+    copied(spoken, folder / "one/a.mp4")
+    cli("extract", folder)
+    copied(spoken, folder / "two/a.mp4")
+    (folder / "three").mkdir()
+    (folder / "three/a.mp4").write_text("no recording")
+    (folder / "empty.mp4").touch()
+
+    output = cli("extract", folder, status=1)
+
+    assert "3 recordings: 2 done, 1 new, 1 failed" in output.out
+    assert "two/a.mp4" in output.out
+    assert "one/a.mp4" not in output.out
+    assert "three/a.mp4" in output.err
+    assert "empty: empty.mp4" in output.out
+    assert "audio-pipeline status --failed" in output.out
+    assert "empty.mp4" in cli("audit", folder).out
+
+
+def test_a_renamed_file_keeps_its_audio(cli: Cli, meeting: Path) -> None:
+    cli("extract", meeting)
+    [before] = cli.documents()
+    target = cli.folder / "below" / "new name.mp4"
+    target.parent.mkdir()
+    os.utime(meeting, (1, 1))
+    meeting.rename(target)
+    assert "1 seen = 1 done" in cli("audit", ".").out
+
+    assert "rename" in cli("extract", "--dry-run", target).out
+    assert "already done" in cli("extract", target).out
+
+    [document] = cli.documents()
+    assert document["audio"] == before["audio"]
+    assert document["source_id"] == str(target)
+    assert "everything adds up" in cli("audit").out
+
+
+def test_a_copy_is_a_recording_of_its_own(cli: Cli, meeting: Path, spoken: Path) -> None:
+    cli("extract", meeting)
+    cli("extract", copied(spoken, cli.folder / "copy.mp4"))
+
+    assert len(cli.documents()) == 2
+
+
+def test_json_has_a_record_for_every_input(cli: Cli, meeting: Path) -> None:
+    documents = cli("extract", "--json", "nowhere.mp4", meeting, status=1).documents
+
+    assert [(one["name"], one["status"]) for one in documents] == [
+        ("nowhere.mp4", "FAILED"),
+        ("meeting.mp4", "DONE"),
+    ]
+    assert documents[0]["error"]["code"] == "gone"
+
+
+def test_a_dry_run_changes_nothing(cli: Cli, meeting: Path) -> None:
+    assert "process" in cli("extract", "--dry-run", meeting).out
+    assert "process" in cli("watch", "--dry-run", ".").out
+    assert [path.name for path in cli.folder.iterdir()] == ["meeting.mp4"]
+
+
+def test_quiet_prints_errors_only(cli: Cli, meeting: Path) -> None:
+    output = cli("extract", "-q", meeting)
+    assert (output.out, output.err) == ("", "")
+    output = cli("-q", "extract", "nowhere.mp4", meeting, status=1)
+    assert output.out == ""
+    assert "nowhere.mp4" in output.err
+
+
+# settings
+
+
+def test_a_config_file_is_overridden_by_the_environment(cli: Cli, meeting: Path) -> None:
+    config = cli.folder / "config.toml"
+    config.write_text('storage_url = "elsewhere"\naudio_preset = "opus"\n')
+    cli.environ |= {"AUDIO_PRESET": "mp3", "XDG_CONFIG_HOME": str(cli.folder / "home")}
+
+    [document] = cli("extract", "--json", "--config", config, meeting).documents
+    assert document["audio"]["preset"] == "mp3"
+    assert (cli.folder / "elsewhere" / document["gcs_path"]).exists()
+
+    home = cli.folder / "home/audio-pipeline/config.toml"
+    home.parent.mkdir(parents=True)
+    home.write_text('storage_ulr = "x"')
+    err = cli("status", status=2).err
+    assert "storage_ulr is not a setting; did you mean storage_url?" in err
+    assert str(home) in err
+
+
+def test_errors_name_options_as_they_were_typed(cli: Cli, meeting: Path) -> None:
+    assert "--bitrate" in cli("extract", "--bitrate", "loud", meeting, status=2).err
+    assert "AUDIO_BITRATE" not in cli("extract", "--bitrate", "loud", meeting, status=2).err
+    assert "--out" in cli("extract", "--out", "s3://x", meeting, status=2).err
+
+
 # being interrupted
 
 
@@ -311,8 +451,8 @@ def test_an_interruption_leaves_nothing_behind(cli: Cli, lasting: Path, number: 
     assert document["lease_owner"] is None
 
 
-def test_a_killed_process_is_waited_for_with_a_word(cli: Cli, lasting: Path) -> None:
-    cli.environ["LEASE_SECONDS"] = "3"
+def test_a_killed_process_is_waited_for(cli: Cli, lasting: Path) -> None:
+    cli.environ["LEASE_SECONDS"] = "15"
     short = cli.folder / "short.mkv"
     run("-i", lasting, "-t", "600", "-c", "copy", short)
     with at_work(cli, "extract", short) as (process, children):
@@ -324,7 +464,7 @@ def test_a_killed_process_is_waited_for_with_a_word(cli: Cli, lasting: Path) -> 
 
     output = cli("extract", short)
 
-    assert "another process is at it" in output.err
+    assert "another process is working on this" in output.err
     [document] = cli.documents()
     assert (document["status"], document["crashes"]) == ("DONE", 1)
 
@@ -401,13 +541,13 @@ def test_a_file_is_not_taken_while_it_grows(cli: Cli, spoken: Path) -> None:
 def test_a_restart_does_nothing_again_and_a_change_does(cli: Cli, spoken: Path) -> None:
     inbox, watch = cli.folder / "inbox", ("watch", "--once", "--settle", "0.2", "--interval", "0.1")
     copied(spoken, inbox / "a.mp4")
-    first = cli(*watch, "--json", inbox).documents
+    first = cli(*watch, "--json", inbox).lines
     assert [one["status"] for one in first] == ["DONE"]
 
-    assert cli(*watch, "--json", inbox).documents == []
+    assert cli(*watch, "--json", inbox).lines == []
 
     run(*speech(2, 44100, 1), "-c:a", "aac", inbox / "a.mp4")
-    second = cli(*watch, "--json", inbox).documents
+    second = cli(*watch, "--json", inbox).lines
     assert [one["status"] for one in second] == ["DONE"]
     assert second[0]["gcs_path"] != first[0]["gcs_path"]
 
@@ -464,16 +604,14 @@ def test_nothing_yet(cli: Cli) -> None:
 
 
 def test_what_failed_is_shown_and_can_be_retried(cli: Cli, meeting: Path) -> None:
-    whole, time_ns = meeting.read_bytes(), meeting.stat().st_mtime_ns
-    meeting.write_bytes(bytes(len(whole)))
-    os.utime(meeting, ns=(time_ns, time_ns))
+    cli.environ["MAX_DURATION_HOURS"] = "0.0001"
     cli("extract", meeting, status=1)
     output = cli("status", "--failed")
     [key] = re.findall(r"audio-pipeline retry (\S+)", output.out)
 
     cli("retry", key, status=1)
-    meeting.write_bytes(whole)
-    os.utime(meeting, ns=(time_ns, time_ns))
+    assert "extract again" in cli("retry", key, "--dry-run").out
+    del cli.environ["MAX_DURATION_HOURS"]
     [document] = cli("retry", "--failed", "--json").documents
 
     assert (document["key"], document["status"]) == (key, "DONE")
@@ -481,7 +619,7 @@ def test_what_failed_is_shown_and_can_be_retried(cli: Cli, meeting: Path) -> Non
 
 
 def test_a_key_that_is_none(cli: Cli) -> None:
-    assert "no recording of this key" in cli("retry", "local-nothing", status=1).err
+    assert "no recording with this key" in cli("retry", "local-nothing", status=1).err
     cli("retry", status=2)
     cli("retry", "local-nothing", "--failed", status=2)
 
@@ -509,6 +647,44 @@ def test_audit_finds_a_file_that_changed_since(cli: Cli, meeting: Path) -> None:
     assert "does not know this revision" in cli("audit", status=1).err
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("status",),
+        ("status", "--failed"),
+        ("audit",),
+        ("audit", "."),
+        ("retry", "--failed"),
+        ("retry", "local-nothing"),
+        ("doctor",),
+        ("doctor", "--json"),
+    ],
+)
+def test_looking_creates_no_file_or_folder(cli: Cli, command: tuple[str, ...]) -> None:
+    cli.environ["STORAGE_URL"] = "new/audio"
+    cli.environ["TRACKER_URL"] = "sqlite:///tracker/t.db"
+
+    cli(*command, status=1 if "local-nothing" in command else 0)
+
+    assert list(cli.folder.iterdir()) == []
+
+
+def test_status_knows_whether_a_worker_lives(cli: Cli, lasting: Path) -> None:
+    with at_work(cli, "extract", lasting) as (process, _):
+        assert "by a process of this machine" in cli("status").out
+        process.kill()
+        process.wait()
+
+    assert "its worker crashed" in cli("status").out
+    assert "audio/tracker.db" in cli("status").out
+
+
+def test_doctor_prints_json(cli: Cli) -> None:
+    findings = json.loads(cli("doctor", "--json").raw)
+    assert {"python", "ffmpeg", "storage", "tracker"} <= {one["name"] for one in findings}
+    assert {"name", "severity", "found", "todo"} == findings[0].keys()
+
+
 def test_doctor_says_what_is_ready(cli: Cli) -> None:
     output = cli("doctor").out
 
@@ -516,7 +692,7 @@ def test_doctor_says_what_is_ready(cli: Cli) -> None:
         assert name in output
 
 
-def test_doctor_says_what_to_mend(cli: Cli) -> None:
+def test_doctor_says_what_to_fix(cli: Cli) -> None:
     (cli.folder / "file").touch()
     cli.environ |= {"STORAGE_URL": "file", "STORAGE_EMULATOR_HOST": "127.0.0.1:1"}
     output = cli("doctor", status=1).out

@@ -65,9 +65,18 @@ def test_what_was_seen_is_done_skipped_failed_or_in_flight() -> None:
 def test_a_revision_that_the_tracker_does_not_know_is_a_problem() -> None:
     one = recording(Status.DONE)
 
-    result = tally([item(), item(revision="2-2"), item(2)], {one.key: one})
+    result = tally([item(), item(revision="2-2"), item(2, "3-3")], {one.key: one})
 
     assert [problem.name for problem in result.problems] == ["1.mp4", "2.mp4"]
+
+
+def test_a_renamed_file_is_found_by_its_revision() -> None:
+    one = recording(Status.DONE)
+
+    result = tally([item(2)], {one.key: one})
+
+    assert (result.by_status[Status.DONE], result.problems) == (1, [])
+    assert result.keys == {one.key}
 
 
 def test_a_lease_that_nobody_took_up_is_a_problem() -> None:
@@ -92,7 +101,7 @@ def test_audio_that_is_gone(storage: MemoryStorage, done: Recording) -> None:
 def test_audio_that_changed(storage: MemoryStorage, done: Recording) -> None:
     storage.put(NAME, b"oidua", content_type="audio/mpeg", metadata={"key": done.key})
 
-    assert "not the one that was verified" in next(missing_audio([done], storage)).what
+    assert "changed after it was verified" in next(missing_audio([done], storage)).what
 
 
 def test_audio_of_another_recording(storage: MemoryStorage, done: Recording) -> None:

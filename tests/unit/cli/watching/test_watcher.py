@@ -1,10 +1,11 @@
+import os
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from cli.app import App
-from cli.local_runner import Extraction, worker_of
+from cli.local_runner import LocalRunner, extraction_worker
 from cli.stop import Stop
 from cli.watching.watcher import FIRST_WAIT_S, HEAL_EVERY_S, Watcher
 from shared.bootstrap import Services
@@ -31,8 +32,8 @@ class Rig:
         self.outcomes: list[Outcome] = []
 
     def watcher(self, settle_s: float = 0) -> Watcher:
-        extraction = Extraction(self.app, worker_of(self.app), Stop())
-        return Watcher(self.root, extraction, self.extract, settle_s, clock=lambda: self.now)
+        runner = LocalRunner(self.app, extraction_worker(self.app), Stop())
+        return Watcher(self.root, runner, self.extract, settle_s, clock=lambda: self.now)
 
     def extract(self, item: SourceFile) -> Result:
         self.extracted.append(item.name)
@@ -64,8 +65,8 @@ def test_what_appears_is_extracted_once(rig: Rig) -> None:
     rig.write("a.mp4")
     rig.write("below/b.webm")
 
-    watcher.look()
-    watcher.look()
+    watcher.scan()
+    watcher.scan()
 
     assert rig.extracted == ["a.mp4", "b.webm"]
     assert watcher.is_idle
@@ -75,16 +76,16 @@ def test_hidden_unfinished_and_own_files_are_left_alone(rig: Rig) -> None:
     for name in (".a.mp4", ".hidden/a.mp4", "a.mp4.part", "a.tmp", "audio/dev/a.mp3", "a.txt"):
         rig.write(name)
 
-    rig.watcher().look()
+    rig.watcher().scan()
 
     assert rig.extracted == []
 
 
 def test_a_restart_does_nothing_again(rig: Rig) -> None:
     rig.write("a.mp4")
-    rig.watcher().look()
+    rig.watcher().scan()
 
-    rig.watcher().look()
+    rig.watcher().scan()
 
     assert rig.extracted == ["a.mp4"]
 
@@ -92,24 +93,51 @@ def test_a_restart_does_nothing_again(rig: Rig) -> None:
 def test_a_changed_file_is_another_recording(rig: Rig) -> None:
     watcher = rig.watcher()
     rig.write("a.mp4")
-    watcher.look()
+    watcher.scan()
     rig.write("a.mp4", b"longer")
 
-    watcher.look()
+    watcher.scan()
 
     assert rig.extracted == ["a.mp4", "a.mp4"]
     assert rig.statuses() == [Status.DONE, Status.DONE]
 
 
+def test_a_touched_file_is_the_same_recording(rig: Rig) -> None:
+    watcher = rig.watcher()
+    path = rig.write("a.mp4")
+    watcher.scan()
+    os.utime(path, ns=(1, 2))
+
+    watcher.scan()
+    rig.watcher().scan()
+
+    assert rig.extracted == ["a.mp4"]
+
+
+def test_a_renamed_file_is_the_same_recording_and_a_copy_is_another(rig: Rig) -> None:
+    watcher = rig.watcher()
+    path = rig.write("a.mp4")
+    watcher.scan()
+    path.rename(rig.root / "b.mp4")
+    watcher.scan()
+    assert rig.extracted == ["a.mp4"]
+    [document] = rig.app.tracker.all()
+    assert (document.name, document.status) == ("b.mp4", Status.DONE)
+
+    rig.write("copy.mp4")
+    watcher.scan()
+    assert rig.extracted == ["a.mp4", "copy.mp4"]
+
+
 def test_a_file_that_settles_is_queued_not_before(rig: Rig) -> None:
     watcher = rig.watcher(settle_s=5)
     rig.write("a.mp4")
-    watcher.look()
+    watcher.scan()
     assert rig.statuses() == []
     assert not watcher.is_idle
 
     rig.now += 5
-    watcher.look()
+    watcher.scan()
 
     assert rig.statuses() == [Status.DONE]
 
@@ -117,11 +145,11 @@ def test_a_file_that_settles_is_queued_not_before(rig: Rig) -> None:
 def test_a_file_held_open_to_write_is_not_taken(rig: Rig) -> None:
     watcher = rig.watcher()
     with rig.write("a.mp4").open("ab"):
-        watcher.look()
+        watcher.scan()
         assert rig.extracted == []
         assert not watcher.is_idle
 
-    watcher.look()
+    watcher.scan()
 
     assert rig.extracted == ["a.mp4"]
 
@@ -130,16 +158,16 @@ def test_what_failed_for_now_is_tried_again_later_each_time(rig: Rig) -> None:
     watcher = rig.watcher()
     rig.outcomes = [Outcome.RETRY, Outcome.RETRY]
     rig.write("a.mp4")
-    watcher.look()
+    watcher.scan()
     assert not watcher.is_idle
 
     rig.now += FIRST_WAIT_S
-    watcher.look()
+    watcher.scan()
     rig.now += FIRST_WAIT_S
-    watcher.look()
+    watcher.scan()
     assert len(rig.extracted) == 2  # the second wait is twice the first
     rig.now += FIRST_WAIT_S
-    watcher.look()
+    watcher.scan()
 
     assert len(rig.extracted) == 3
     assert rig.statuses() == [Status.DONE]
@@ -151,7 +179,7 @@ def test_what_a_killed_process_left_is_done_though_its_file_is_gone(rig: Rig) ->
     _crash(rig, path)
     path.unlink()
 
-    rig.watcher().look()
+    rig.watcher().scan()
 
     assert rig.extracted == ["a.mp4"]
     assert rig.statuses() == [Status.DONE]
@@ -163,7 +191,7 @@ def test_what_was_left_of_another_folder_is_not_ours_to_do(rig: Rig, tmp_path: P
     (other / "a.mp4").write_bytes(b"x")
     _crash(rig, other / "a.mp4")
 
-    rig.watcher().look()
+    rig.watcher().scan()
 
     assert rig.extracted == []
     assert rig.statuses() == [Status.QUEUED]
@@ -171,25 +199,25 @@ def test_what_was_left_of_another_folder_is_not_ours_to_do(rig: Rig, tmp_path: P
 
 def test_leases_are_looked_at_only_now_and_then(rig: Rig) -> None:
     watcher = rig.watcher()
-    watcher.look()
+    watcher.scan()
     path = rig.write("a.mp4")
     _crash(rig, path)
     path.unlink()
 
-    watcher.look()
+    watcher.scan()
     assert rig.extracted == []
     rig.now += HEAL_EVERY_S
-    watcher.look()
+    watcher.scan()
 
     assert rig.extracted == ["a.mp4"]
 
 
-def test_a_folder_that_is_gone_is_told(rig: Rig) -> None:
+def test_a_folder_that_is_gone_is_an_error(rig: Rig) -> None:
     watcher = rig.watcher()
     rig.root.rmdir()
 
     with pytest.raises(FileNotFoundError):
-        watcher.look()
+        watcher.scan()
 
 
 def _crash(rig: Rig, path: Path) -> None:
