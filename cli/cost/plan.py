@@ -35,7 +35,7 @@ BITS_PER_S = {"mp3": 128_000, "copy": 131_600, "opus": 146_400, "whisper": 189_4
 #: Firestore and Cloud Storage operations of a recording that succeeds the first time, without
 #: heartbeats.
 READS_EACH, WRITES_EACH = 2, 7
-CLASS_A_EACH, CLASS_B_EACH = 5, 4
+CLASS_A_EACH, CLASS_B_EACH = 5, 6
 HEARTBEAT_S = 20
 REQUEUE_QUERIES = 11  # one billed read each, even when they find nothing
 FEED_READS = {"requeue": 3, "maintain": 10, "notify": 4}

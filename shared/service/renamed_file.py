@@ -58,12 +58,15 @@ def _rewrite_metadata(storage: Storage, name: str, old: Recording, item: SourceF
         with storage.open(name) as content:
             shutil.copyfileobj(content, copy)
         copy.flush()
+        metadata = {**there.metadata, "key": item.key, "source_id": item.source_id}
+        if "title" in metadata:
+            metadata["title"] = item.name
         try:
             storage.put(
                 name,
                 Path(copy.name),
                 content_type=there.content_type,
-                metadata={**there.metadata, "key": item.key, "source_id": item.source_id},
+                metadata=metadata,
                 if_generation=there.generation,
             )
         except ConflictError:
