@@ -481,7 +481,6 @@ def test_any_environment_is_read_or_refused(environ: dict[str, str]) -> None:
     assert named <= environ.keys()
 
 
-@pytest.mark.alone
 def test_importing_it_is_quick_and_brings_no_client() -> None:
     script = (
         "import sys, time; start = time.process_time();"
