@@ -208,10 +208,10 @@ class Tracker:
 
     def counts(self) -> dict[Status, int]:
         """Return how many recordings have each status; none of them is read."""
-        return {
-            status: self.documents.count(COLLECTION, ("status", Op.EQ, status.value))
-            for status in Status
-        }
+        counts: dict[Status, int] = {}
+        for status in Status:
+            counts[status] = self.documents.count(COLLECTION, ("status", Op.EQ, status.value))
+        return counts
 
     def with_revision(self, source: str, revision: str) -> Iterator[Recording]:
         """Yield the recordings of one source that have this revision, under any source id."""

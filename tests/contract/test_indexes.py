@@ -44,6 +44,7 @@ def run_all_queries(documents: Documents) -> None:
     list(tracker.recent(10))
     list(tracker.with_status(Status.FAILED, 10))
     list(tracker.with_revision("local", "1-a"))
+    tracker.counts()
     Requeue(tracker, {"drive": MemoryQueue()}).run()
     Publisher(tracker, MemoryQueue()).publish([RECORDING], "")
     Channels(documents, "", timedelta(days=7), tracker.clock).all()
