@@ -34,12 +34,9 @@ $(STAMP): pyproject.toml constraints.txt
 
 # The name as it was given: make would take a $ in it for one of its variables.
 run: export RUN_FILE := $(value FILE)
-run: setup ## Extract the audio of a sample meeting, or of FILE=meeting.mp4
-	@if [ -n "$$RUN_FILE" ]; then file=$$RUN_FILE; \
-	else file=$$($(BIN)/python -m cli.demo.sample sample) || exit; fi; \
-	$(BIN)/audio-pipeline extract -- "$$file"
-
-check: lint types unit ## Run what a change needs before it is committed: lint, types and unit tests
+run: setup ## Run the whole system with stand-ins for Drive and SFTP, or extract FILE=meeting.mp4
+	@if [ -n "$$RUN_FILE" ]; then $(BIN)/audio-pipeline extract -- "$$RUN_FILE"; \
+	else $(BIN)/audio-pipeline serve --demo; fi
 
 test: setup ## Run all tests (WORKERS=4 at a time); a test whose tool is missing is skipped
 	$(PYTEST) $(PARALLEL) -m 'not alone'
@@ -85,6 +82,6 @@ deploy: ## Deploy to PROJECT=my-project on Google Cloud (ENV=dev REGION=europe-w
 destroy: ## Delete a deployment, after showing what is deleted and asking
 	@infra/deploy/destroy.sh
 
-clean: ## Remove .venv, caches and the sample; audio/ stays
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist *.egg-info sample
+clean: ## Remove .venv, caches and the demonstration's files; audio/ stays
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist *.egg-info audio-pipeline-demo
 	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +

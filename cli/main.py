@@ -25,6 +25,7 @@ COMMANDS = {
     "retry": "Try recordings again.",
     "backfill": "Queue Drive recordings that were never processed.",
     "audit": "Compare sources, tracker and storage, and report mismatches.",
+    "serve": "Run the whole system on this machine.",
     "doctor": "Check your setup.",
     "cost": "Estimate the monthly cost on Google Cloud.",
 }

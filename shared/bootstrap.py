@@ -88,6 +88,10 @@ class Services:
             from shared.adapters.google.queue import PubSubQueue  # noqa: PLC0415
 
             return PubSubQueue(url.project, url.topic)
+        if url.path:
+            from shared.adapters.local.queue import SocketQueue  # noqa: PLC0415
+
+            return SocketQueue(Path(url.path))
         return self.local_queue
 
     @cached_property

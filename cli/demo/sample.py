@@ -1,15 +1,8 @@
-"""A sample meeting, made with the bundled FFmpeg: ``python -m cli.demo.sample`` prints its path."""
+"""How FFmpeg makes a sample meeting: a test picture, and two people who take turns."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
-
-from shared.media.ffmpeg.process import executable
-
-#: Named as Google Meet names a recording that was downloaded.
-NAME = "Weekly sync - 2025_04_07 16_52 CST - Recording.mp4"
 
 _SECONDS = 120
 
@@ -28,29 +21,14 @@ def _voice(pitch: int, syllables: float, words: float, turn: float) -> str:
     return _VOICE.format(pulse=pulse, syllables=syllables, words=words, turn=turn)
 
 
-def arguments(path: Path, seconds: int = _SECONDS) -> list[str]:
-    """Return FFmpeg's arguments that write the sample: 720p, and speech-like sound."""
+def arguments(
+    path: Path, seconds: int = _SECONDS, picture: str = "size=1280x720:rate=10"
+) -> list[str]:
+    """Return FFmpeg's arguments that write a sample: a test picture and speech-like sound."""
     voices = f"{_voice(118, 4.1, 0.43, 0)}+{_voice(196, 4.7, 0.37, 3.1416)}+0.004*(random(0)-0.5)"
     return [
-        *("-f", "lavfi", "-i", f"testsrc2=size=1280x720:rate=10:duration={seconds}"),
+        *("-f", "lavfi", "-i", f"testsrc2={picture}:duration={seconds}"),
         *("-f", "lavfi", "-i", f"aevalsrc='{voices}':s=48000:d={seconds}"),
         *("-c:v", "libx264", "-preset", "ultrafast", "-crf", "34", "-pix_fmt", "yuv420p"),
         *("-c:a", "aac", "-b:a", "96k", "-ac", "2", "-f", "mp4", f"file:{path}"),
     ]
-
-
-def make(folder: Path, seconds: int = _SECONDS) -> Path:
-    """Make the sample in ``folder`` if it is not there; returns its path."""
-    path = folder / NAME
-    if not path.exists():
-        sys.stderr.write(f"making a sample meeting in {folder}\n")
-        folder.mkdir(parents=True, exist_ok=True)
-        unfinished = folder / f".{NAME}"
-        command = [executable(), "-hide_banner", "-loglevel", "error", "-nostdin", "-y"]
-        subprocess.run([*command, *arguments(unfinished, seconds)], check=True)
-        unfinished.replace(path)
-    return path
-
-
-if __name__ == "__main__":
-    sys.stdout.write(f"{make(Path(*sys.argv[1:] or ['sample']))}\n")

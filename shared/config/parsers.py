@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Literal
 from urllib.parse import SplitResult, unquote, urlsplit
+from zoneinfo import ZoneInfo
 
 from shared.config.secret import Secret
 
@@ -48,11 +49,16 @@ class TrackerUrl:
 
 @dataclass(frozen=True, kw_only=True)
 class QueueUrl:
-    """Where messages go: ``project`` and ``topic`` for ``pubsub``, this process for ``local``."""
+    """Where messages go: ``project`` and ``topic`` for ``pubsub``.
+
+    ``local`` is the queue of ``audio-pipeline serve``, which listens on the Unix socket
+    ``path``; without a path, a queue inside this process.
+    """
 
     kind: Literal["pubsub", "local"]
     project: str = ""
     topic: str = ""
+    path: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,8 +174,8 @@ def tracker_url(text: str) -> TrackerUrl:
 def queue_url(text: str) -> QueueUrl:
     """Read the address of a topic."""
     url = _split(text)
-    if url.scheme == "local" and not url.netloc and not url.path:
-        return QueueUrl(kind="local")
+    if url.scheme == "local" and not url.netloc:
+        return QueueUrl(kind="local", path=unquote(url.path))
     if url.scheme == "pubsub":
         # https://cloud.google.com/pubsub/docs/pubsub-basics#resource_names
         topic = _matching(r"(?!goog)[A-Za-z][\w.~+%-]{2,254}", url.path[1:])
@@ -249,6 +255,21 @@ def job_name(text: str) -> str:
     return _matching(
         r"projects/[a-z0-9.:-]+/locations/[a-z0-9-]+/jobs/[a-z]([a-z0-9-]*[a-z0-9])?", text
     )
+
+
+def cron(text: str) -> str:
+    """Read the five fields of a cron schedule; ``serve`` checks their values."""
+    _matching(r"\S+( +\S+){4}", text)
+    return _matching(r"[\d*/,\-A-Za-z# ]+", text)
+
+
+def time_zone(text: str) -> str:
+    """Read the name of a time zone, as in the IANA database."""
+    try:
+        ZoneInfo(text)
+    except (ValueError, OSError, KeyError):  # ZoneInfoNotFoundError is a KeyError
+        raise ValueError("is not a time zone") from None
+    return text
 
 
 def host(text: str) -> str:

@@ -62,13 +62,13 @@ class Settings:
     recordings_queue_url: QueueUrl = _variable(
         var.queue_url,
         QueueUrl(kind="local"),
-        "pubsub://PROJECT/TOPIC or local://",
+        "pubsub://PROJECT/TOPIC, local:// or local:///SOCKET",
         "pubsub://my-project/recordings",
     )
     sftp_queue_url: QueueUrl = _variable(
         var.queue_url,
         QueueUrl(kind="local"),
-        "pubsub://PROJECT/TOPIC or local://",
+        "pubsub://PROJECT/TOPIC, local:// or local:///SOCKET",
         "pubsub://my-project/sftp-files",
     )
     drive_folder_ids: tuple[str, ...] = _variable(
@@ -175,6 +175,15 @@ class Settings:
     )
     dashboard_hosts: tuple[str, ...] = _variable(
         var.hosts, (), "names of hosts with commas between", "recordings.example.com"
+    )
+    schedule: str = _variable(
+        var.cron, "0 2 * * *", "the five fields of a cron schedule", "30 1 * * 1-5"
+    )
+    time_zone: str = _variable(
+        var.time_zone, "", "a name of the IANA time zone database", "Europe/Berlin"
+    )
+    sweep_minutes: float = _variable(
+        var.number(above=0, most=1440), 1.0, "minutes, more than 0, at most 1440", "1"
     )
     log_format: str = _variable(var.choice("json", "console"), "console", "json or console", "json")
 

@@ -19,7 +19,7 @@ def test_every_setting_is_explained() -> None:
 
 
 #: Defaults that are words for nothing, or that the machine decides.
-WORDS = {"all", "everything", "own credentials", "Google's", "processors"}
+WORDS = {"all", "everything", "own credentials", "Google's", "processors", "the machine's"}
 
 
 def test_every_default_is_the_one_of_the_code() -> None:

@@ -7,6 +7,7 @@ import threading
 import urllib.error
 import urllib.request
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -65,13 +66,15 @@ class Notifier:
     """Sends notifications from its own threads.
 
     ``drop`` loses them all, ``copies`` sends each that many times, ``retries`` is how
-    often a refused one is sent again and ``retry_wait_s`` the first wait before that.
+    often a refused one is sent again and ``retry_wait_s`` the first wait before that. ``on_send``
+    is called with the state (``sync`` or ``change``) just before a request is sent.
     """
 
     drop: bool = False
     copies: int = 1
     retries: int = 4
     retry_wait_s: float = 0.25
+    on_send: Callable[[str], None] = lambda _state: None
     deliveries: deque[Delivery] = field(default_factory=lambda: deque(maxlen=100_000))
 
     def __post_init__(self) -> None:
@@ -103,6 +106,7 @@ class Notifier:
     def _deliver(self, channel: Channel, state: str, number: int) -> None:
         try:
             for attempt in range(self.retries + 1):
+                self.on_send(state)
                 status = _post(channel, state, number)
                 self.deliveries.append(Delivery(channel.id, state, number, status))
                 if status not in RETRIED or self._stopping.wait(self.retry_wait_s * 2**attempt):

@@ -1,0 +1,64 @@
+"""The entry point of every process that ``serve`` starts: ``python -m cli.child KIND …``.
+
+Standard input is a pipe from the parent. When the parent dies, however it dies, the pipe
+ends and the process asks itself to stop, so that nothing is left behind without a parent.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+
+#: Where systemd's protocol passes listening sockets, which gunicorn follows: it takes the
+#: socket as it is, and does not remove its path when it ends (sd_listen_fds(3)).
+_LISTEN_FD = 3
+
+
+def _follow_parent() -> None:
+    def wait() -> None:
+        while os.read(0, 1024):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    # The thread inherits a mask that blocks SIGTERM: in a worker that signal is waited for by
+    # ``shared.runtime.shutdown``, and any thread that accepts it would take it away.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    threading.Thread(target=wait, name="parent", daemon=True).start()
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _adopt_socket() -> None:
+    number = int(os.environ.pop("SERVE_SOCKET_FD"))
+    os.dup2(number, _LISTEN_FD)
+    if number != _LISTEN_FD:
+        os.close(number)
+    os.environ |= {"LISTEN_FDS": "1", "LISTEN_PID": str(os.getpid())}
+    os.environ.pop("NOTIFY_SOCKET", None)  # systemd hears from the parent alone
+
+
+def main() -> None:
+    """Run a function, the front, or one of the commands."""
+    kind, *arguments = sys.argv[1:]
+    _follow_parent()
+    os.register_at_fork(after_in_child=_follow_parent)  # gunicorn's worker
+    if kind == "command":
+        from cli.main import main as run_command  # noqa: PLC0415
+
+        run_command(arguments)
+    _adopt_socket()
+    if kind == "front":
+        from cli.serve.front import run  # noqa: PLC0415
+
+        run()
+    else:
+        from functions_framework._cli import _cli  # noqa: PLC0415 - as its program does
+
+        source, target = arguments
+        # The address is not used: gunicorn prefers the socket that it is given.
+        _cli(["--source", source, "--target", target, "--host", "127.0.0.1", "--port", "0"])
+
+
+if __name__ == "__main__":
+    main()

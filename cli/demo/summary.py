@@ -1,0 +1,73 @@
+"""The table that ends the demonstration."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.table import Table
+from rich.text import Text
+
+from cli.demo.stage import Ending
+from cli.ui.console import screen
+from cli.ui.text import duration, shown, size
+from shared.core.records import Status
+
+_STYLES = {Status.DONE: "green", Status.SKIPPED: "yellow", Status.FAILED: "red"}
+
+#: Widths, in columns: from ``_WIDE`` on an object's name has a column of its own, else a
+#: line of its own; below ``_NARROW`` only what matters most has a column.
+_WIDE, _NARROW = 150, 80
+
+
+def print_table(rows: Sequence[Ending]) -> None:
+    """Print what became of each recording."""
+    width = screen.out.width
+    names = ["recording", "from", "to", "length", "size", "took", "outcome"]
+    if width < _WIDE:
+        names.remove("to")
+    if width < _NARROW:
+        names = ["recording", "length", "size", "outcome"]
+    table = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
+    for name in names:
+        is_number = name in ("length", "size", "took")
+        table.add_column(name, justify="right" if is_number else "left", no_wrap=True)
+    for row in rows:
+        cells = _cells(row)
+        table.add_row(*(cells[name] for name in names))
+    if width >= _WIDE:
+        screen.out.print(table)
+        return
+    rendered = screen.out.render_lines(table, pad=False)
+    header, *lines = (Text.assemble(*((s.text, s.style or "") for s in line)) for line in rendered)
+    screen.out.print(header, no_wrap=True, crop=True)
+    for row, line in zip(rows, lines, strict=True):
+        screen.out.print(line, no_wrap=True, crop=True)
+        if row.recording and row.recording.audio:
+            screen.line("  ", ("to ", "dim"), (row.recording.audio.object, "cyan"))
+
+
+def _cells(row: Ending) -> dict[str, Text | str]:
+    recording = row.recording
+    cells: dict[str, Text | str] = {
+        "recording": Text(shown(row.item.name), "bold"),
+        "from": "SFTP" if row.item.source == "sftp" else "Drive",
+        **dict.fromkeys(("to", "length", "size", "took"), ""),
+    }
+    if recording and recording.audio:
+        audio = recording.audio
+        cells |= {
+            "to": Text(audio.object, "cyan"),
+            "length": duration(audio.duration_s),
+            "size": size(audio.bytes),
+            "took": duration(recording.processing_s or 0.0),
+        }
+    return cells | {"outcome": _outcome(row)}
+
+
+def _outcome(row: Ending) -> Text:
+    if row.problem or row.recording is None:
+        return Text(f"{screen.marks.failed} {row.problem}", "bold red")
+    status, error = row.recording.status, row.recording.error
+    return Text(status.value, _STYLES.get(status, "")) + Text(
+        f" {error.code}" if error else "", "dim"
+    )

@@ -1,0 +1,1 @@
+"""The whole system as one process tree: ``audio-pipeline serve``."""

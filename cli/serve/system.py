@@ -1,0 +1,285 @@
+"""The system on one machine: which parts the settings ask for, and how they are joined."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import logging
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Self
+
+import functions
+from cli.serve import topics
+from cli.serve.clock import Clock, Job, Schedule, cron, every
+from cli.serve.front import SOCKETS
+from cli.serve.processes import OnLine, Process, Processes, listen_inside
+from cli.serve.queue import Endpoint, Message, PushQueue
+from shared.bootstrap import Services
+from shared.config.settings import Settings
+from shared.core.errors import ConfigurationError
+from shared.core.message import Source
+from shared.core.records import Status
+from shared.runtime import unix_http
+
+log = logging.getLogger(__name__)
+
+#: How long the clock waits for an answer, as Cloud Scheduler does, in seconds.
+_CALL_S = 1800.0
+
+#: Waits before a nightly run that failed is repeated, as Terraform sets them, in seconds.
+_NIGHTLY_RETRIES_S = (60.0, 120.0, 240.0)
+
+#: How long the processes may take to answer after the start, in seconds.
+_START_S = 120.0
+
+NOTHING_TO_DO = """there is no source of recordings. Set one of these:
+  Google Drive   GOOGLE_APPLICATION_CREDENTIALS=key.json, or run: gcloud auth application-default
+                 login --scopes=https://www.googleapis.com/auth/drive.readonly,openid
+  SFTP server    SFTP_HOST=sftp.example.com and SFTP_CREDENTIALS={"username": …}
+  a folder       audio-pipeline serve --watch DIR
+To try it without any: audio-pipeline serve --demo"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What to run."""
+
+    drive: bool
+    sftp: bool
+    folders: tuple[Path, ...] = ()
+    workers: int = 1
+
+    @classmethod
+    def of(
+        cls,
+        settings: Settings,
+        environ: Mapping[str, str],
+        *,
+        folders: Sequence[Path] = (),
+        workers: int = 1,
+    ) -> Self:
+        """Return what the settings ask for.
+
+        Raises ``ConfigurationError`` when no source is set, and for what ``serve`` cannot
+        do: its queue pushes only what is published on this machine.
+        """
+        for name in ("recordings_queue_url", "sftp_queue_url"):
+            if getattr(settings, name).kind != "local":
+                raise ConfigurationError([f"{name.upper()} must be local:// for serve"])
+        drive = bool(
+            settings.drive_folder_ids
+            or settings.drive_subjects
+            or settings.drive_ids
+            or settings.drive_service_account
+            or settings.drive_api_endpoint
+            or settings.webhook_url
+            or _application_default_credentials(environ).is_file()
+        )
+        sftp = bool(settings.sftp_host and settings.sftp_credentials)
+        if not (drive or sftp or folders):
+            raise ConfigurationError(NOTHING_TO_DO.splitlines())
+        return cls(drive=drive, sftp=sftp, folders=tuple(folders), workers=workers)
+
+
+def _application_default_credentials(environ: Mapping[str, str]) -> Path:
+    """Return where google-auth looks for credentials on a machine that is not Google's.
+
+    https://google.aip.dev/auth/4110
+    """
+    if named := environ.get("GOOGLE_APPLICATION_CREDENTIALS"):
+        return Path(named)
+    folder = environ.get("CLOUDSDK_CONFIG") or Path.home() / ".config" / "gcloud"
+    return Path(folder) / "application_default_credentials.json"
+
+
+class System:
+    """Everything that runs. Used as a context manager, it stops what it has started.
+
+    Args:
+        settings: The parent's settings; the processes read ``environ`` themselves.
+        plan: What to run.
+        front: The listening socket of the one port; see ``listen_outside``.
+        environ: The environment of the processes.
+        on_line: Called with a process's name and each line that it prints.
+        on_event: Called with a topic, an event of its queue, and the message.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        plan: Plan,
+        front: socket.socket,
+        environ: Mapping[str, str],
+        *,
+        on_line: OnLine,
+        on_event: Callable[[str, str, Message], None] = lambda _topic, _event, _message: None,
+    ) -> None:
+        self.settings = settings
+        self.plan = plan
+        self.services = Services(settings)
+        self._front = front
+        self._environ = environ
+        self._on_event = on_event
+        self._processes = Processes(on_line)
+        self._sockets: dict[str, Path] = {}
+        self._queues: dict[str, PushQueue] = {}
+
+    def __enter__(self) -> Self:
+        """Start the queues and the processes; raises ``ConfigurationError``."""
+        plan, settings = self.plan, self.settings
+        schedule = cron(settings.schedule, settings.time_zone)
+        with ExitStack() as stack:
+            # A socket's path has at most 104 bytes on macOS, 108 on Linux (unix(7)).
+            place = tempfile.gettempdir() if len(tempfile.gettempdir()) < 60 else "/tmp"  # noqa: S108
+            folder = Path(
+                stack.enter_context(
+                    tempfile.TemporaryDirectory(prefix="audio-pipeline-", dir=place)
+                )
+            )
+            parts = self._parts()
+            self._sockets = {name: folder / name for name in parts}
+            self._queues = {
+                topic: PushQueue(
+                    [Endpoint(self._sockets[name]) for name in parts if name.startswith(worker)],
+                    Endpoint(self._sockets["extract-1"], "/dead-letter"),
+                    on_event=partial(self._on_event, topic),
+                )
+                for topic, worker in (("recordings", "extract"), ("sftp-files", "compress"))
+            }
+            for topic, queue in self._queues.items():
+                stack.enter_context(topics.listening(folder / topic, queue))
+            environ = {
+                "ENCODE_WORKERS": str(max(1, settings.encode_workers // plan.workers)),
+                "THREADS": "64",  # the dashboard's live pages keep one each
+                **self._environ,
+                "RECORDINGS_QUEUE_URL": f"local://{folder / 'recordings'}",
+                "SFTP_QUEUE_URL": f"local://{folder / 'sftp-files'}",
+                SOCKETS: json.dumps({name: str(path) for name, path in self._sockets.items()}),
+            }
+            # Pushes come over sockets that no one else reaches, without a token of Google's.
+            for name in ("PUSH_AUDIENCE", "PUSH_ACCOUNT"):
+                environ.pop(name, None)
+            stack.callback(self._processes.stop)
+            for name, function in parts.items():
+                listener = stack.enter_context(listen_inside(self._sockets[name]))
+                self._processes.add(Process(name, ["function", *function], environ, listener))
+            self._processes.add(Process("front", ["front"], environ, self._front))
+            for number, watched in enumerate(plan.folders, 1):
+                arguments = ["command", "watch", str(watched)]
+                self._processes.add(Process(f"watch-{number}", arguments, environ))
+            self._processes.watch()
+            self.clock = Clock(self._jobs(schedule))
+            for queue in self._queues.values():
+                stack.callback(queue.close, 0.0)
+                queue.start()
+            stack.callback(self.clock.close, 0.0)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop everything: workers release their leases."""
+        self._stack.close()
+
+    def wait_until_ready(self, is_stopped: Callable[[], bool] = lambda: False) -> None:
+        """Wait until every process answers, then start the clock.
+
+        Raises ``TimeoutError`` after two minutes.
+        """
+        end = time.monotonic() + _START_S
+        waiting = dict(self._sockets)
+        while waiting and not is_stopped():
+            if time.monotonic() > end:
+                raise TimeoutError(f"no answer from {', '.join(waiting)}; see the log above")
+            waiting = {name: path for name, path in waiting.items() if not _answers(path)}
+        while not is_stopped() and not self.is_alive():
+            if time.monotonic() > end:
+                raise TimeoutError("no answer from the front; see the log above")
+        if not is_stopped():
+            self.clock.start()
+
+    def is_alive(self) -> bool:
+        """Tell whether the port answers."""
+        host, port = self._front.getsockname()[:2]
+        host = "127.0.0.1" if host == "0.0.0.0" else "::1" if host == "::" else host  # noqa: S104
+        with closing(http.client.HTTPConnection(host, port, timeout=5)) as connection:
+            try:
+                connection.request("GET", "/live")
+                return connection.getresponse().status == 200
+            except (OSError, http.client.HTTPException):
+                return False
+
+    def _parts(self) -> dict[str, tuple[str, str]]:
+        """Return the source and the target of each function, by its name here."""
+        folder = Path(functions.__path__[0])
+        drive, extract = folder / "drive_watch/main.py", folder / "extract_audio/main.py"
+        compress = folder / "sftp_compress/main.py"
+        numbers = range(1, self.plan.workers + 1)
+        parts = {"maintain": (str(drive), "maintain")}
+        parts |= {f"extract-{number}": (str(extract), "extract_audio") for number in numbers}
+        if self.plan.sftp:
+            parts["nightly"] = (str(compress), "nightly")
+            parts |= {f"compress-{number}": (str(compress), "compress") for number in numbers}
+        return parts
+
+    def _jobs(self, schedule: Schedule) -> list[Job]:
+        sweep = timedelta(minutes=self.settings.sweep_minutes)
+        minute = min(timedelta(minutes=1), sweep)
+        jobs = [
+            Job("republish", every(minute), self.republish, runs_at_start=True),
+            Job("requeue", every(minute), partial(self._call, "maintain", {"only": "requeue"})),
+        ]
+        if self.plan.drive:
+            run = partial(self._call, "maintain", {})
+            jobs.append(Job("maintain", every(sweep), run, runs_at_start=True))
+        if self.plan.sftp:
+            run = partial(self._call, "nightly", {})
+            jobs.append(Job("nightly", schedule, run, _NIGHTLY_RETRIES_S))
+        return jobs
+
+    def _call(self, name: str, body: Mapping[str, object]) -> bool:
+        try:
+            reply = unix_http.request(
+                self._sockets[name], "POST", "/", json.dumps(body).encode(), timeout_s=_CALL_S
+            )
+        except (OSError, http.client.HTTPException) as error:
+            log.warning("%s did not answer: %s", name, error)
+            return False
+        if reply.status != 200:
+            text = reply.body.decode(errors="replace").strip()
+            log.error("%s answered %d: %s", name, reply.status, text)
+        return reply.status == 200
+
+    def republish(self) -> bool:
+        """Publish QUEUED recordings that the queue does not know: those of an earlier run.
+
+        The order of a publish is message, then document, so a document that is QUEUED and
+        unknown here has lost its message when an earlier ``serve`` died, or was set QUEUED
+        by a command in another process.
+        """
+        queues = {Source.DRIVE: "recordings"}
+        if self.plan.sftp:
+            queues[Source.SFTP] = "sftp-files"
+        known = {key for queue in self._queues.values() for key in queue.known()}
+        for recording in self.services.tracker.with_status(Status.QUEUED):
+            topic = queues.get(Source(recording.source))
+            if topic and recording.key not in known and recording.runner != "job":
+                item = recording.to_source_file()
+                self._queues[topic].publish(item.encode(), item.attributes())
+        return True
+
+
+def _answers(path: Path) -> bool:
+    """Tell whether a function answers, whatever it says; waits up to 5 seconds."""
+    try:
+        unix_http.request(path, "GET", "/live", timeout_s=5.0)
+    except (OSError, http.client.HTTPException):
+        return False
+    return True

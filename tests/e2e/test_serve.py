@@ -1,0 +1,297 @@
+"""``audio-pipeline serve`` as people run it: one command, killed and stopped at any moment."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+
+from shared.core.records import Status
+from tests.services import BIN, envelope, item_of, until
+from tests.serving import Serve, Site, site
+
+NAME = "Weekly sync - 2025/01/29 10:00 CST - Recording"
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Iterator[Site]:
+    with site(tmp_path) as made:
+        yield made
+
+
+def record(machine: Site, clip: Path, name: str = NAME) -> str:
+    return machine.world.create_file(name, content=str(clip), mime_type="video/mp4")
+
+
+def has_ended(machine: Site, name: str = NAME) -> bool:
+    return machine.statuses().get(name) in ("DONE", "SKIPPED", "FAILED")
+
+
+class TestServing:
+    def test_a_recording_becomes_audio_by_the_webhook(self, machine: Site, clip: Path) -> None:
+        with machine.serve(SWEEP_MINUTES="1440") as serve:
+            until(lambda: machine.world.state()["channels"])
+            until(lambda: "maintained" in serve.log)
+            record(machine, clip)
+            until(lambda: has_ended(machine))
+        assert machine.statuses() == {NAME: "DONE"}
+        assert machine.audio() == ["dev/2025/01/weekly-sync_2025-01-29_10-00_audio.mp3"]
+
+    def test_without_a_webhook_the_sweep_finds_it(self, machine: Site, clip: Path) -> None:
+        del machine.env["WEBHOOK_URL"]
+        with machine.serve(SWEEP_MINUTES="0.03"):
+            record(machine, clip)
+            until(lambda: has_ended(machine))
+        assert machine.statuses() == {NAME: "DONE"}
+
+    def test_a_watched_folder_is_a_source(self, machine: Site, clip: Path) -> None:
+        for name in ("WEBHOOK_URL", "DRIVE_API_ENDPOINT", "GOOGLE_APPLICATION_CREDENTIALS"):
+            del machine.env[name]
+        folder = machine.directory / "Recordings"
+        folder.mkdir()
+        with machine.serve(f"--watch={folder}"):
+            shutil.copy(clip, folder / "meeting.mp4")
+            until(lambda: has_ended(machine, "meeting.mp4"))
+        assert machine.statuses() == {"meeting.mp4": "DONE"}
+
+    def test_several_workers_extract_at_the_same_time(self, machine: Site, long_clip: Path) -> None:
+        with machine.serve("--workers=2"):
+            for number in range(2):
+                record(machine, long_clip, f"{number}.mkv")
+            until(lambda: len(list(machine.tracker.with_status(Status.PROCESSING))) == 2)
+
+    def test_queued_recordings_of_an_earlier_run_are_published_again(
+        self, machine: Site, clip: Path
+    ) -> None:
+        file_id = record(machine, clip)
+        machine.tracker.enqueue(item_of(file_id, clip, NAME))
+        # Nothing but the start publishes it: Drive is not looked at.
+        with machine.serve(SWEEP_MINUTES="1440", DRIVE_FOLDER_IDS="elsewhere"):
+            until(lambda: has_ended(machine))
+
+
+class TestThePort:
+    def test_only_the_webhook_and_the_dashboard_answer(self, machine: Site, clip: Path) -> None:
+        file_id = record(machine, clip)
+        push = envelope(item_of(file_id, clip, NAME).encode())
+        with machine.serve(SWEEP_MINUTES="1440", DRIVE_FOLDER_IDS="elsewhere") as serve:
+            for path in ("/extract", "/compress", "/maintain", "/nightly", "/extract/dead-letter"):
+                assert serve.post(path, push).status == 403, path
+                assert serve.get(path).status == 403, path
+            assert serve.post("/", push).status in (404, 405)
+            assert serve.post("/notify").status == 403  # forged: no channel has this token
+            assert serve.get("/", Accept="text/html").status == 200
+            assert machine.statuses() == {}
+
+    def test_health_lists_every_part(self, machine: Site) -> None:
+        with machine.serve("--workers=2") as serve:
+            answer = serve.get("/health")
+            assert answer.status == 200
+            assert answer.json["status"] == "ok"
+            parts = {"ffmpeg", "storage", "tracker", "queue", "maintain", "extract-1", "extract-2"}
+            assert parts <= answer.json["components"].keys()
+            assert serve.get("/live").status == 200
+            text = serve.get("/metrics").body.decode()
+            assert 'audio_extract_files_processed_total{status="DONE"} 0' in text
+
+    def test_another_port_is_taken_and_named(self, machine: Site) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            number = taken.getsockname()[1]
+            ended = run_serve(machine, f"--port={number}")
+        assert ended.returncode == 1
+        assert f"{number}" in ended.stderr
+
+    def test_without_a_source_it_says_what_to_set(self, machine: Site) -> None:
+        machine.env = {name: machine.env[name] for name in ("PATH", "HOME")}
+        ended = run_serve(machine)
+        assert ended.returncode == 2
+        for hint in ("GOOGLE_APPLICATION_CREDENTIALS", "SFTP_HOST", "--watch", "--demo"):
+            assert hint in ended.stderr
+        assert not (machine.directory / "audio").exists()
+
+    @pytest.mark.parametrize(
+        ("variable", "value"),
+        [
+            ("SCHEDULE", "61 * * * *"),
+            ("SCHEDULE", "daily"),
+            ("TIME_ZONE", "Mars/Olympus"),
+            ("SWEEP_MINUTES", "0"),
+            ("RECORDINGS_QUEUE_URL", "pubsub://project/topic"),
+        ],
+    )
+    def test_a_wrong_setting_is_refused_at_the_start(
+        self, machine: Site, variable: str, value: str
+    ) -> None:
+        machine.env[variable] = value
+        ended = run_serve(machine)
+        assert ended.returncode == 2
+        assert variable in ended.stderr
+
+
+def run_serve(machine: Site, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(BIN / "audio-pipeline"), "serve", *arguments],
+        cwd=machine.directory,
+        env=machine.env,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+class TestStopping:
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+    def test_a_lease_is_released_within_three_seconds(
+        self, machine: Site, long_clip: Path, number: int
+    ) -> None:
+        with machine.serve() as serve:
+            record(machine, long_clip)
+            until(lambda: list(machine.tracker.with_status(Status.PROCESSING)))
+            serve.tree()
+            start = time.monotonic()
+            serve.process.send_signal(number)
+            until(lambda: list(machine.tracker.with_status(Status.QUEUED)), every_s=0.02)
+            released_s = time.monotonic() - start
+            assert serve.process.wait(30) == 0
+            assert serve.left() == []
+        (recording,) = machine.recordings()
+        assert recording.lease_owner is None
+        assert released_s < 3
+
+    def test_no_process_outlives_a_killed_parent(self, machine: Site, long_clip: Path) -> None:
+        with machine.serve() as serve:
+            record(machine, long_clip)
+            until(lambda: list(machine.tracker.with_status(Status.PROCESSING)))
+            serve.kill()
+            until(lambda: not serve.left(), 30, "the end of the children")
+        (recording,) = machine.recordings()
+        assert recording.status is Status.QUEUED
+
+
+class TestKilling:
+    @pytest.mark.parametrize("words", [["extract_audio"], ["maintain"], ["front"]])
+    def test_a_killed_process_is_started_again(
+        self, machine: Site, clip: Path, words: list[str]
+    ) -> None:
+        with machine.serve(SWEEP_MINUTES="0.05") as serve:
+            for one in serve.find("cli.child", *words):
+                with suppress(psutil.NoSuchProcess):
+                    one.kill()
+            record(machine, clip)
+            until(lambda: has_ended(machine))
+            until(serve.is_ready)
+        assert machine.statuses() == {NAME: "DONE"}
+
+    @pytest.mark.slow
+    def test_two_hundred_at_once_while_serve_is_killed_five_times(
+        self, machine: Site, tiny_clip: Path
+    ) -> None:
+        machine.env["LEASE_SECONDS"] = "4"
+        machine.env["SWEEP_MINUTES"] = "0.05"
+        names = [f"Call {number} - 2025/01/29 10:00 CST - Recording" for number in range(200)]
+        serve = machine.start("--workers=2")
+        try:
+            until(serve.is_ready)
+            for name in names:
+                record(machine, tiny_clip, name)
+            for round_ in range(1, 6):
+                until(lambda: count_ended(machine) >= 25 * round_, 400)  # noqa: B023
+                serve.kill()
+                serve = machine.start("--workers=2")
+            until(lambda: count_ended(machine) == 200, 500)
+        finally:
+            serve.close()
+        assert set(machine.statuses().values()) == {"DONE"}
+        assert sorted(machine.statuses()) == sorted(names)
+        assert len(machine.audio()) == 200
+
+
+def count_ended(machine: Site) -> int:
+    return len(list(machine.tracker.with_status(Status.DONE)))
+
+
+@pytest.mark.slow
+def test_idling_leaks_nothing(machine: Site) -> None:
+    """Some hundred turns of the clock, as many as it has in hours."""
+    with machine.serve(SWEEP_MINUTES="0.005") as serve:
+        until(lambda: turns(serve) > 60)
+        before = usage(serve)
+        until(lambda: turns(serve) > 400, 400)
+        after = usage(serve)
+    assert after.keys() == before.keys(), "a process ended, or one more is there"
+    for pid, (descriptors, rss, name) in after.items():
+        assert descriptors <= before[pid][0] + 3, name
+        assert rss <= before[pid][1] * 1.1 + 4e6, name
+
+
+def turns(serve: Serve) -> int:
+    return serve.log.count('"maintained"')
+
+
+def usage(serve: Serve) -> dict[int, tuple[int, int, str]]:
+    """Return descriptors, memory and command of each process."""
+    found = {}
+    for one in serve.tree():
+        with suppress(psutil.Error):
+            command = " ".join(one.cmdline()[-4:])
+            found[one.pid] = (one.num_fds(), one.memory_info().rss, command)
+    return found
+
+
+class TestDemo:
+    def test_without_a_terminal_it_ends_well_and_leaves_nothing_behind(
+        self, tmp_path: Path
+    ) -> None:
+        work, home, temporary = tmp_path / "w", tmp_path / "h", Path("/tmp") / f"t{os.getpid()}"
+        for folder in (work, home, temporary):
+            folder.mkdir()
+        env = {"PATH": os.environ["PATH"], "HOME": str(home), "TMPDIR": str(temporary)}
+        try:
+            ended = subprocess.run(
+                [str(BIN / "audio-pipeline"), "serve", "--demo"],
+                cwd=work,
+                env=env,
+                capture_output=True,
+                text=True,
+                timeout=400,
+                check=False,
+            )
+            assert ended.returncode == 0, ended.stdout + ended.stderr
+            assert list(home.iterdir()) == []
+            assert list(temporary.iterdir()) == []
+        finally:
+            shutil.rmtree(temporary)
+        steps = [line.split()[1] for line in ended.stdout.splitlines() if line[2:3] == ":"]
+        assert set(steps) >= {"new", "notified", "queued", "encoding", "verified", "published"}
+        for outcome in ("SKIPPED no_audio", "FAILED truncated", "All 8 ended as expected"):
+            assert outcome in ended.stdout
+        assert [path.name for path in work.iterdir()] == ["audio-pipeline-demo"]
+        audio = list((work / "audio-pipeline-demo/audio/dev").rglob("*_audio.mp3"))
+        assert len(audio) == 3
+
+    def test_a_folder_that_is_not_the_demonstration_s_is_left_alone(self, tmp_path: Path) -> None:
+        precious = tmp_path / "audio-pipeline-demo" / "audio" / "precious.mp3"
+        precious.parent.mkdir(parents=True)
+        precious.write_bytes(b"precious")
+        ended = subprocess.run(
+            [str(BIN / "audio-pipeline"), "serve", "--demo"],
+            cwd=tmp_path,
+            env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert ended.returncode == 1
+        assert "not made by a demonstration" in ended.stderr
+        assert precious.read_bytes() == b"precious"
