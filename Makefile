@@ -38,6 +38,8 @@ run: setup ## Run the whole system with stand-ins for Drive and SFTP, or extract
 	@if [ -n "$$RUN_FILE" ]; then $(BIN)/audio-pipeline extract -- "$$RUN_FILE"; \
 	else $(BIN)/audio-pipeline serve --demo; fi
 
+check: lint types unit ## Run what a change needs before it is committed: lint, types and unit tests
+
 test: setup ## Run all tests (WORKERS=4 at a time); a test whose tool is missing is skipped
 	$(PYTEST) $(PARALLEL) -m 'not alone'
 	$(PYTEST) -m alone

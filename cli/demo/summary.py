@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from rich.table import Table
 from rich.text import Text
@@ -28,12 +29,16 @@ def print_table(rows: Sequence[Ending]) -> None:
     if width < _NARROW:
         names = ["recording", "length", "size", "outcome"]
     table = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
+    cells = [_cells(row) for row in rows]
     for name in names:
         is_number = name in ("length", "size", "took")
-        table.add_column(name, justify="right" if is_number else "left", no_wrap=True)
-    for row in rows:
-        cells = _cells(row)
-        table.add_row(*(cells[name] for name in names))
+        widest = max(len(name), *(len(one[name]) for one in cells))
+        # Where space is short, only the name of the recording is cut.
+        least = 12 if name == "recording" else widest
+        justify: Literal["left", "right"] = "right" if is_number else "left"
+        table.add_column(name, justify=justify, no_wrap=True, min_width=least)
+    for one in cells:
+        table.add_row(*(one[name] for name in names))
     if width >= _WIDE:
         screen.out.print(table)
         return

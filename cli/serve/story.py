@@ -102,7 +102,7 @@ class Story:
         """A recording is in its source, and nothing here knows of it yet."""
         with self._lock:
             self._rows[source_id] = Row(name, source)
-            self._line(self._rows[source_id], "new", f"in {_SOURCES[source]}")
+            self._line(self._rows[source_id], "new", f"appeared in {_SOURCES[source]}")
 
     def notified(self) -> None:
         """The webhook is being called, about everything that has appeared."""
@@ -123,7 +123,7 @@ class Story:
             row = self._rows.setdefault(item.source_id, Row(item.name, item.source))
             if row.recording is None or row.recording.status.is_final:
                 row.recording = None
-                self._reach(row, "queued", "a message for the worker")
+                self._reach(row, "queued", "")
 
     def _follow(self) -> None:
         while not self._stop.wait(self._look_every_s):
@@ -148,11 +148,10 @@ class Story:
         row = self._rows.setdefault(recording.source_id, Row(recording.name, recording.source))
         row.recording = recording
         if recording.status is Status.QUEUED:
-            self._reach(row, "queued", "waiting for a worker")
+            self._reach(row, "queued", "")
             return
         row.progress = recording.progress
-        step = "verifying" if recording.progress >= 1 else "encoding"
-        self._reach(row, step, "")
+        self._reach(row, "verifying" if recording.progress >= 1 else "encoding", "")
 
     def _reach(self, row: Row, step: str, detail: str) -> None:
         if row.step == step:
@@ -164,7 +163,7 @@ class Story:
         if self._is_live:
             return
         now = datetime.now().strftime("%H:%M:%S")
-        more = f"  ({detail})" if detail else ""
+        more = f": {detail}" if detail else ""
         self.say(f"{now}  {step:<10} {shown(row.name)}{more}")
 
     def _ended(self, row: Row, recording: Recording) -> None:

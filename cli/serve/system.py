@@ -168,10 +168,15 @@ class System:
             for name in ("PUSH_AUDIENCE", "PUSH_ACCOUNT"):
                 environ.pop(name, None)
             stack.callback(self._processes.stop)
-            for name, function in parts.items():
-                listener = stack.enter_context(listen_inside(self._sockets[name]))
-                self._processes.add(Process(name, ["function", *function], environ, listener))
-            self._processes.add(Process("front", ["front"], environ, self._front))
+            for name, arguments in {**parts, "front": ("front",)}.items():
+                listener = self._front
+                if name in self._sockets:
+                    listener = stack.enter_context(listen_inside(self._sockets[name]))
+                # gunicorn makes a control socket here, or else below the home directory.
+                own = folder / f"{name}.run"
+                own.mkdir()
+                env = {**environ, "XDG_RUNTIME_DIR": str(own)}
+                self._processes.add(Process(name, arguments, env, listener))
             for number, watched in enumerate(plan.folders, 1):
                 arguments = ["command", "watch", str(watched)]
                 self._processes.add(Process(f"watch-{number}", arguments, environ))
@@ -216,17 +221,19 @@ class System:
             except (OSError, http.client.HTTPException):
                 return False
 
-    def _parts(self) -> dict[str, tuple[str, str]]:
-        """Return the source and the target of each function, by its name here."""
+    def _parts(self) -> dict[str, tuple[str, ...]]:
+        """Return the arguments of each function's process, by its name here."""
         folder = Path(functions.__path__[0])
         drive, extract = folder / "drive_watch/main.py", folder / "extract_audio/main.py"
         compress = folder / "sftp_compress/main.py"
         numbers = range(1, self.plan.workers + 1)
-        parts = {"maintain": (str(drive), "maintain")}
-        parts |= {f"extract-{number}": (str(extract), "extract_audio") for number in numbers}
+        extractor = ("function", str(extract), "extract_audio")
+        parts: dict[str, tuple[str, ...]] = {"maintain": ("function", str(drive), "maintain")}
+        parts |= {f"extract-{number}": extractor for number in numbers}
         if self.plan.sftp:
-            parts["nightly"] = (str(compress), "nightly")
-            parts |= {f"compress-{number}": (str(compress), "compress") for number in numbers}
+            compressor = ("function", str(compress), "compress")
+            parts["nightly"] = ("function", str(compress), "nightly")
+            parts |= {f"compress-{number}": compressor for number in numbers}
         return parts
 
     def _jobs(self, schedule: Schedule) -> list[Job]:

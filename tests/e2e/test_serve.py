@@ -29,7 +29,7 @@ def machine(tmp_path: Path) -> Iterator[Site]:
 
 
 def record(machine: Site, clip: Path, name: str = NAME) -> str:
-    return machine.world.create_file(name, content=str(clip), mime_type="video/mp4")
+    return str(machine.world.create_file(name, content=str(clip), mime_type="video/mp4"))
 
 
 def has_ended(machine: Site, name: str = NAME) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -67,8 +66,14 @@ class Time:
 
 
 def test_jobs_run_when_they_are_due_and_not_before() -> None:
-    now, ran = Time(), []
-    job = Job("nightly", cron("0 2 * * *", "UTC"), lambda: ran.append(now.now) or True)
+    now = Time()
+    ran: list[datetime] = []
+
+    def run() -> bool:
+        ran.append(now.now)
+        return True
+
+    job = Job("nightly", cron("0 2 * * *", "UTC"), run)
     clock = Clock([job], now=now, look_every_s=0.01)
     clock.start()
     try:
@@ -83,8 +88,14 @@ def test_jobs_run_when_they_are_due_and_not_before() -> None:
 
 
 def test_a_night_that_the_machine_slept_through_is_made_up_for_once() -> None:
-    now, ran = Time(), []
-    job = Job("nightly", cron("0 2 * * *", "UTC"), lambda: ran.append(now.now) or True)
+    now = Time()
+    ran: list[datetime] = []
+
+    def run() -> bool:
+        ran.append(now.now)
+        return True
+
+    job = Job("nightly", cron("0 2 * * *", "UTC"), run)
     clock = Clock([job], now=now, look_every_s=0.01)
     clock.start()
     try:
@@ -139,8 +150,13 @@ def test_a_failure_is_repeated_after_its_waits_and_the_job_lives_on() -> None:
 
 
 def test_closing_does_not_start_a_run() -> None:
-    ran = threading.Event()
-    clock = Clock([Job("nightly", every(timedelta(days=1)), lambda: ran.set() or True)])
+    ran: list[int] = []
+
+    def run() -> bool:
+        ran.append(1)
+        return True
+
+    clock = Clock([Job("nightly", every(timedelta(days=1)), run)])
     clock.start()
     clock.close()
-    assert not ran.is_set()
+    assert ran == []

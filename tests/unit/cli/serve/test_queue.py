@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,7 +27,7 @@ class Worker:
 
     def __init__(self, path: Path) -> None:
         self.endpoint = Endpoint(path)
-        self.answer: Callable[[str, dict[str, object]], int] = lambda _key, _body: 204
+        self.answer: Callable[[str, dict[str, Any]], int] = lambda _key, _body: 204
         self.seen: list[tuple[str, str, float]] = []
         self.active = self.most_active = 0
         self.lock = threading.Lock()
@@ -101,8 +102,13 @@ def publish(queue: PushQueue, *keys: str) -> None:
 
 
 def test_a_message_is_pushed_as_pubsub_pushes_it(worker: Worker) -> None:
-    bodies = []
-    worker.answer = lambda _key, body: bodies.append(body) or 204
+    bodies: list[dict[str, Any]] = []
+
+    def answer(_key: str, body: dict[str, Any]) -> int:
+        bodies.append(body)
+        return 204
+
+    worker.answer = answer
     with pushing(PushQueue([worker.endpoint])) as queue:
         publish(queue, "a")
         until(lambda: not len(queue))
@@ -117,7 +123,7 @@ def test_a_message_is_pushed_as_pubsub_pushes_it(worker: Worker) -> None:
 
 
 def test_a_worker_gets_one_message_at_a_time(worker: Worker) -> None:
-    worker.answer = lambda _key, _body: time.sleep(0.02) or 204
+    worker.answer = lambda _key, _body: 204 if not threading.Event().wait(0.02) else 500
     with pushing(PushQueue([worker.endpoint])) as queue:
         publish(queue, *map(str, range(10)))
         until(lambda: not len(queue))

@@ -34,7 +34,7 @@ DOCUMENTED = (
     "CHANNEL_TTL_HOURS AUDIO_PRESET AUDIO_BITRATE CHUNK_MAX_MB MAX_DURATION_HOURS ENCODE_WORKERS "
     "SFTP_HOST SFTP_PORT SFTP_REMOTE_PATH SFTP_CREDENTIALS OUTPUT_DIR SAMPLE_RATE CHANNELS "
     "BITRATE OUTPUT_FORMAT SFTP_MIRROR_PATH SFTP_SETTLE_MINUTES IAP_AUDIENCE "
-    "DASHBOARD_HOSTS LOG_FORMAT"
+    "DASHBOARD_HOSTS SCHEDULE TIME_ZONE SWEEP_MINUTES LOG_FORMAT"
 )
 
 
@@ -64,8 +64,8 @@ def test_the_defaults_are_the_documented_ones() -> None:
             "project": "",
             "database": "",
         },
-        "recordings_queue_url": {"kind": "local", "project": "", "topic": ""},
-        "sftp_queue_url": {"kind": "local", "project": "", "topic": ""},
+        "recordings_queue_url": {"kind": "local", "project": "", "topic": "", "path": ""},
+        "sftp_queue_url": {"kind": "local", "project": "", "topic": "", "path": ""},
         "drive_folder_ids": (),
         "drive_subjects": (),
         "drive_ids": (),
