@@ -178,8 +178,8 @@ class System:
                 env = {**environ, "XDG_RUNTIME_DIR": str(own)}
                 self._processes.add(Process(name, arguments, env, listener))
             for number, watched in enumerate(plan.folders, 1):
-                arguments = ["command", "watch", str(watched)]
-                self._processes.add(Process(f"watch-{number}", arguments, environ))
+                watcher = Process(f"watch-{number}", ["command", "watch", str(watched)], environ)
+                self._processes.add(watcher)
             self._processes.watch()
             self.clock = Clock(self._jobs(schedule))
             for queue in self._queues.values():

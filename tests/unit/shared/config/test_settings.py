@@ -96,6 +96,9 @@ def test_the_defaults_are_the_documented_ones() -> None:
         "sftp_settle_minutes": 10.0,
         "iap_audience": "",
         "dashboard_hosts": (),
+        "schedule": "0 2 * * *",
+        "time_zone": "",
+        "sweep_minutes": 1.0,
         "log_format": "console",
     }
 
