@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import sys
 from collections.abc import Mapping
@@ -13,7 +12,8 @@ from pathlib import Path
 import click
 
 from cli import exits
-from cli.app import load
+from cli.app import environment, load
+from cli.options import Command, Invocation
 from cli.serve import systemd
 from cli.serve.processes import listen_outside
 from cli.serve.story import CLOUD_LOOK_S, LOCAL_LOOK_S, Story
@@ -32,7 +32,12 @@ DEMO_FOLDER = Path("audio-pipeline-demo")
 _SHOWN = ("WARNING", "ERROR", "CRITICAL")
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples="audio-pipeline serve --demo\n"
+    "DRIVE_FOLDER_IDS=1a2B3c4D audio-pipeline serve --workers 2\n"
+    "audio-pipeline serve --watch ~/Recordings",
+)
 @click.option(
     "--host", default="127.0.0.1", show_default=True, metavar="ADDRESS",
     help="Where to listen; 0.0.0.0 for every address of this machine.",
@@ -53,7 +58,7 @@ _SHOWN = ("WARNING", "ERROR", "CRITICAL")
 @click.option("--demo", is_flag=True, help="Run with stand-ins for Drive and an SFTP server.")
 @click.pass_obj
 def serve(
-    verbose: bool,
+    invocation: Invocation,
     host: str,
     port: int | None,
     workers: int,
@@ -72,26 +77,29 @@ def serve(
             from cli.demo.director import run  # noqa: PLC0415 - the stand-ins take a second
 
             front = stack.enter_context(_listen(host, port))
-            return run(DEMO_FOLDER, front, stop, workers=workers, verbose=verbose)
-        app = load(verbose=verbose)
-        plan = Plan.of(app.settings, os.environ, folders=folders, workers=workers)
+            return run(DEMO_FOLDER, front, stop, workers=workers, verbose=invocation.verbose)
+        app = load(invocation)
+        environ = environment(invocation)
+        plan = Plan.of(app.settings, environ, folders=folders, workers=workers)
         app.check_reachable()
         front = stack.enter_context(_listen(host, port))
-        story = _story(app.settings)
+        story = _story(app.settings, is_quiet=invocation.quiet)
         system = System(
             app.settings,
             plan,
             front,
-            _environ(os.environ),
-            on_line=_Log(story, verbose=verbose),
+            _environ(environ),
+            on_line=_Log(story, verbose=invocation.verbose),
             on_event=story.on_event,
         )
         with system, story.showing():
-            screen.line("starting", error=True)
+            if not invocation.quiet:
+                screen.line("starting", error=True)
             system.wait_until_ready(stop.requested)
             if not stop.requested():
                 systemd.notify("READY=1")
-                _explain(plan, app.settings, _url(front))
+                if not invocation.quiet:
+                    _explain(plan, app.settings, _url(front))
             _wait(system, stop)
             systemd.notify("STOPPING=1")
     return exits.OK
@@ -115,7 +123,7 @@ def _environ(environ: Mapping[str, str]) -> dict[str, str]:
     return {**environ, "LOG_FORMAT": "json"} if screen.out.is_terminal else dict(environ)
 
 
-def _story(settings: Settings) -> Story:
+def _story(settings: Settings, *, is_quiet: bool) -> Story:
     from shared.bootstrap import Services  # noqa: PLC0415
 
     is_local = settings.tracker_url.kind == "sqlite"
@@ -123,6 +131,7 @@ def _story(settings: Settings) -> Story:
         Services(settings).tracker,
         look_every_s=LOCAL_LOOK_S if is_local else CLOUD_LOOK_S,
         is_live=screen.out.is_terminal,
+        is_quiet=is_quiet,
     )
 
 

@@ -20,7 +20,7 @@ from rich.text import Text
 
 from cli.serve.queue import Message
 from cli.ui.console import screen, styled
-from cli.ui.error_text import sentence
+from cli.ui.error_text import error_text
 from cli.ui.text import duration, shown, size
 from shared.core.errors import MessageError
 from shared.core.message import SourceFile
@@ -61,10 +61,13 @@ class Story:
     Threads may share it. ``is_live`` redraws rows in place, else each step is a line.
     """
 
-    def __init__(self, tracker: Tracker, *, look_every_s: float, is_live: bool) -> None:
+    def __init__(
+        self, tracker: Tracker, *, look_every_s: float, is_live: bool, is_quiet: bool = False
+    ) -> None:
         self._tracker = tracker
         self._look_every_s = look_every_s
-        self._is_live = is_live
+        self._is_live = is_live and not is_quiet
+        self._is_quiet = is_quiet
         self._rows: dict[str, Row] = {}
         self._lock = threading.RLock()
         self._stop = threading.Event()
@@ -96,7 +99,8 @@ class Story:
 
     def say(self, *parts: tuple[str, str] | str) -> None:
         """Print one line above the rows."""
-        screen.out.print(styled(*parts), soft_wrap=True)
+        if not self._is_quiet:
+            screen.out.print(styled(*parts), soft_wrap=True)
 
     def appeared(self, source_id: str, name: str, source: str = "drive") -> None:
         """A recording is in its source, and nothing here knows of it yet."""
@@ -130,7 +134,7 @@ class Story:
             try:
                 found = list(self._tracker.recent(_LOOK_AT))
             except Exception as error:  # the tracker may be out of reach for a while
-                self.note = f"tracker: {sentence(error)}"
+                self.note = f"tracker: {error_text(error)}"
                 continue
             self.note = ""
             with self._lock:
