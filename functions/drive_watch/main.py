@@ -7,6 +7,7 @@ import logging
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from shared.core.errors import CancelledError
 from shared.runtime import shutdown
 from shared.runtime.per_process import PerProcess
 
@@ -36,6 +37,9 @@ def notify(request: Request) -> Answer:
 
     try:
         return "", receive(_watch(), request.headers), {}
+    except CancelledError:
+        log.info("drain stopped on request")
+        return "", 503, {}  # Drive notifies again
     except Exception:
         # Drive retries after 500, 502, 503 and 504; don't leak the error to the caller.
         log.exception("not drained")

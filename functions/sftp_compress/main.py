@@ -9,7 +9,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from shared.bootstrap import Services
-from shared.core.errors import ConfigurationError
+from shared.core.errors import ConfigurationError, is_transient
+from shared.core.sftp_errors import UnreachableError
 from shared.runtime import logging as pipeline_logging
 from shared.runtime import shutdown
 from shared.runtime.per_process import PerProcess
@@ -57,9 +58,16 @@ def _run_nightly() -> Answer:
     try:
         return _json(_nightly().run(), 200)
     except Exception as error:
-        code = str(getattr(error, "code", "internal"))
+        code = _code(error)
         log.exception("the nightly run failed", extra={"code": code})
         return _json({"error": {"code": code, "message": str(error)}}, 500)
+
+
+def _code(error: Exception) -> str:
+    """Return the stable code of an error; clients' errors have codes of their own."""
+    if isinstance(error, ConfigurationError | UnreachableError):
+        return str(error.code)
+    return "transient" if is_transient(error) else "internal"
 
 
 def _receive(body: bytes) -> Answer:

@@ -37,18 +37,7 @@ _HIDDEN = "***"
 
 _NOISY = ("google", "googleapiclient", "httplib2", "paramiko", "urllib3")
 
-_fields: ContextVar[Mapping[str, Any]] = ContextVar("log_fields", default={})  # noqa: B039 - never changed
 _trace: ContextVar[str] = ContextVar("log_trace", default="")
-
-
-@contextmanager
-def bound(**fields: Any) -> Iterator[None]:
-    """Add ``fields`` to every line that this thread or task logs inside the block."""
-    token = _fields.set({**_fields.get(), **fields})
-    try:
-        yield
-    finally:
-        _fields.reset(token)
 
 
 @contextmanager
@@ -94,7 +83,8 @@ def setup(
     root.setLevel(level)
     for name in _NOISY:
         client = logging.getLogger(name)
-        client.setLevel(max(level, logging.WARNING))
+        # A stricter level that a module has set stays, however often this runs.
+        client.setLevel(max(level, logging.WARNING, client.level))
         client.propagate = True  # google.api_core cuts "google" off where it comes first
     return handler
 
@@ -161,7 +151,7 @@ class _Formatter(logging.Formatter):
 
     def _extras(self, record: logging.LogRecord) -> dict[str, Any]:
         given = {k: v for k, v in record.__dict__.items() if k not in _STANDARD}
-        return {k: self._redact.plain(v, k) for k, v in {**_fields.get(), **given}.items()}
+        return {k: self._redact.plain(v, k) for k, v in given.items()}
 
 
 class JsonFormatter(_Formatter):

@@ -165,6 +165,20 @@ class ObjectWriter:
                 if self._is_ours(there) and there.name not in self._written:
                     self._delete(there)
 
+    def clean_up(self) -> None:
+        """Remove what a crashed run left, for a recording that ends without audio.
+
+        Nothing else would: the document of such a recording names no object.
+        """
+        name = self._recording.gcs_path
+        if not name or self._recording.audio:
+            return
+        stem = name.rpartition(".")[0]
+        picture = self.storage.stat(naming.waveform_object(name))
+        for there in [*self.storage.list(f"{stem}."), *([picture] if picture else [])]:
+            if there.metadata.get("key") == self._recording.key:
+                self._delete(there)
+
     def _delete(self, there: StoredObject) -> None:
         self.control.renew()
         with _another_writer(there.name):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from shared.core.errors import MessageError
+from shared.core.errors import MessageError, PermanentError
 from shared.core.message import SourceFile
 from shared.core.ports import Sources, Storage, StoredObject
 from shared.media import encode, probe, verify
@@ -80,9 +80,15 @@ class Worker(ABC, Generic[W]):
         """
         if item.source not in self.sources:
             raise MessageError(f"unknown source: {item.source}", item.encode())
-        return lease.run(
-            self.tracker, item, lambda claim, control: self._work(item, claim, control), options
-        )
+
+        def work(claim: Claim, control: WorkControl) -> dict[str, Any]:
+            try:
+                return self._work(item, claim, control)
+            except PermanentError:
+                self.writer(claim, control).clean_up()
+                raise
+
+        return lease.run(self.tracker, item, work, options)
 
     def _work(self, item: SourceFile, claim: Claim, control: WorkControl) -> dict[str, Any]:
         """Do the work under the claim; returns the fields of the DONE document."""
@@ -91,6 +97,7 @@ class Worker(ABC, Generic[W]):
             closing(self.sources[item.source].open(item)) as source,
             work_directory() as directory,
         ):
+            control.on_release(source.close)
             context = EncodeContext(
                 directory=directory,
                 workers=self.encode_workers,

@@ -70,13 +70,14 @@ class Claim:
     def release(self, error: BaseException | None = None, **changes: object) -> Recording:
         """Return the recording to the queue; another worker may claim it at once.
 
-        With a transient ``error``, and a first claim more than half an hour ago, it is
-        FAILED(gave_up) instead. The requeue starts that afresh after hours.
+        ``error`` is why the attempt failed. If the first claim was more than half an hour
+        ago, the recording is FAILED(gave_up) instead. The requeue restarts it after hours.
         """
         first = self.recording.first_claimed_at
         if error is not None and first is not None and self._clock() - first > GIVE_UP_AFTER:
             return self.fail(PermanentError(Code.GAVE_UP, f"it kept failing: {message_of(error)}"))
-        info = error_info("transient", error) if error else None
+        code = error.code if isinstance(error, PermanentError) else "transient"
+        info = error_info(code, error) if error else None
         return self._end(status=Status.QUEUED, error=info, **changes)
 
     def _end(self, **changes: object) -> Recording:

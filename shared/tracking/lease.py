@@ -15,7 +15,13 @@ from datetime import datetime
 from enum import Enum, auto
 from typing import Any, Self
 
-from shared.core.errors import CancelledError, LeaseLostError, PermanentError, is_transient
+from shared.core.errors import (
+    CancelledError,
+    Code,
+    LeaseLostError,
+    PermanentError,
+    is_transient,
+)
 from shared.core.message import SourceFile
 from shared.core.ports import OnProgress
 from shared.core.records import Recording, Status
@@ -98,6 +104,10 @@ class RunOptions:
 #: process 10 s after SIGTERM.
 STOP_GRACE_S = 3.0
 
+#: How long the work may take to end after that, its connections closed, before the delivery is
+#: answered without it.
+_ABANDON_AFTER_S = 0.5
+
 
 class WorkControl:
     """What limits the work: the lease, a request to stop, a time limit.
@@ -113,7 +123,8 @@ class WorkControl:
         self._deadline = None if limit_s is None else time.monotonic() + limit_s
         self._stop_by: float | None = None
         self._interrupted = False
-        self.released = False
+        self._released_at: float | None = None
+        self._on_release: list[Callable[[], object]] = []
         self.heartbeat = Heartbeat(claim.renew, claim.duration, self._release_when_overdue)
 
     def __enter__(self) -> Self:
@@ -127,6 +138,21 @@ class WorkControl:
     def lost(self) -> LeaseLostError | None:
         """Why the lease is no longer ours, as far as the heartbeat knows."""
         return self.heartbeat.lost
+
+    @property
+    def released(self) -> bool:
+        """Whether the recording was released because the work did not stop when asked to."""
+        return self._released_at is not None
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether the work is no longer waited for."""
+        released_at = self._released_at
+        return released_at is not None and time.monotonic() > released_at + _ABANDON_AFTER_S
+
+    def on_release(self, close: Callable[[], object]) -> None:
+        """Call ``close`` when the work does not stop: it ends a call that waits forever."""
+        self._on_release.append(close)
 
     @property
     def out_of_time(self) -> bool:
@@ -165,7 +191,10 @@ class WorkControl:
         self._stop_by = self._stop_by or time.monotonic() + STOP_GRACE_S
         if time.monotonic() >= self._stop_by:
             self._claim.release()
-            self.released = True
+            self._released_at = time.monotonic()
+            for close in self._on_release:
+                with suppress(Exception):
+                    close()
             raise LeaseLostError("released on request")
 
 
@@ -191,7 +220,10 @@ def run(
     try:
         with control:
             fields = run_interruptible(
-                lambda: work(claim, control), control.interrupt, STOP_GRACE_S
+                lambda: work(claim, control),
+                control.interrupt,
+                STOP_GRACE_S,
+                abandon=lambda: control.abandoned,
             )
         recording = claim.finish(Status.DONE, **fields)
     except Exception as error:
@@ -216,14 +248,19 @@ def _end(claim: Claim, control: WorkControl, error: Exception) -> Result:
         return Result(Outcome.CANCELLED, claim.recording, error)
     if control.lost or isinstance(error, LeaseLostError):
         return Result(Outcome.LOST, error=control.lost or error)
-    if isinstance(error, PermanentError):
+    # A first timeout is retried: the process itself may have been frozen, or without CPU.
+    earlier = claim.recording.error
+    is_first_timeout = getattr(error, "code", None) is Code.TIMEOUT and (
+        earlier is None or earlier.code != Code.TIMEOUT
+    )
+    if isinstance(error, PermanentError) and not is_first_timeout:
         recording = claim.fail(error)
         return Result(_ENDED[recording.status], recording, error)
     if isinstance(error, CancelledError):
         if control.out_of_time:
             return Result(Outcome.HANDED_OVER, claim.release(runner="job"), error)
         return Result(Outcome.CANCELLED, claim.release(), error)
-    if not is_transient(error):
+    if not is_transient(error) and not is_first_timeout:
         log.error("unexpected: %s", error, exc_info=error, extra=claim.recording.log_context())
     recording = claim.release(error)
     return Result(_ENDED[recording.status], recording, error)

@@ -447,3 +447,58 @@ def test_a_deleted_document_ends_the_work(tracker: Tracker) -> None:
 
     assert lease.run(tracker, ITEM, work).outcome is Outcome.LOST
     assert tracker.get(KEY) is None
+
+
+def test_work_that_waits_forever_is_answered_without_it(tracker: Tracker) -> None:
+    never, closed = threading.Event(), threading.Event()
+    stop = threading.Event()
+
+    def work(claim: Claim, control: WorkControl) -> dict[str, Any]:
+        control.on_release(closed.set)
+        stop.set()
+        never.wait(PATIENCE_S * 10)
+        return {}
+
+    try:
+        result = lease.run(tracker, ITEM, work, RunOptions(cancelled=stop.is_set))
+        assert result.outcome is Outcome.CANCELLED
+        assert closed.is_set()
+        recording = existing(tracker, KEY)
+        assert (recording.status, recording.lease_owner) == (Status.QUEUED, None)
+    finally:
+        never.set()
+
+
+def test_work_that_ends_when_its_connections_close_is_cancelled(tracker: Tracker) -> None:
+    closed, stop = threading.Event(), threading.Event()
+
+    def work(claim: Claim, control: WorkControl) -> dict[str, Any]:
+        control.on_release(closed.set)
+        stop.set()
+        assert closed.wait(PATIENCE_S)
+        raise ConnectionResetError(104, "closed")
+
+    result = lease.run(tracker, ITEM, work, RunOptions(cancelled=stop.is_set))
+    assert result.outcome is Outcome.CANCELLED
+    assert existing(tracker, KEY).status is Status.QUEUED
+
+
+def test_a_first_timeout_is_transient(tracker: Tracker) -> None:
+    """The process itself may have been stopped, or left without CPU."""
+    timeout = raising(PermanentError(Code.TIMEOUT, "no progress for 60 s"))
+    assert lease.run(tracker, ITEM, timeout).outcome is Outcome.RETRY
+    recording = existing(tracker, KEY)
+    assert recording.status is Status.QUEUED
+    assert recording.error is not None
+    assert recording.error.code == Code.TIMEOUT
+    assert lease.run(tracker, ITEM, timeout).outcome is Outcome.FAILED
+    assert existing(tracker, KEY).status is Status.FAILED
+
+
+def test_a_timeout_after_a_retry_by_hand_is_a_first_one(tracker: Tracker) -> None:
+    timeout = raising(PermanentError(Code.TIMEOUT, "no progress for 60 s"))
+    lease.run(tracker, ITEM, timeout)
+    lease.run(tracker, ITEM, timeout)
+    assert tracker.retry(KEY)
+    assert lease.run(tracker, ITEM, timeout).outcome is Outcome.RETRY
+    assert lease.run(tracker, ITEM, done).outcome is Outcome.DONE

@@ -461,3 +461,63 @@ def check_whole(tracker: Tracker, storage: Storage, content: Content) -> None:
     made = names_beside(recording.gcs_path, content.extension, len(content.chunks))
     assert ours == made
     assert contents(storage)[recording.gcs_path] == content.audio
+
+
+# ── two workers at one object, and objects that no document names ──
+
+
+class Replacing(MemoryStorage):
+    """Storage in which another worker replaces the object between our look and our write."""
+
+    armed = True
+
+    def put(self, name: str, content: Any, **options: Any) -> Any:
+        if options.get("if_generation") and self.armed:
+            self.armed = False
+            super().put(name, b"another's", content_type="audio/mpeg", metadata=OWN)
+        return super().put(name, content, **options)
+
+
+def test_two_workers_that_replace_one_object_are_no_bug(
+    tracker: Tracker, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    storage = Replacing()
+    storage.put(PLAIN, b"old", content_type="audio/mpeg", metadata=OWN)
+    content = Content(tmp_path / "content")
+    assert content.run(tracker, storage).outcome is Outcome.RETRY
+    assert "unexpected" not in caplog.text
+    assert content.run(tracker, storage).outcome is Outcome.DONE
+    with storage.open(PLAIN) as file:
+        assert file.read() == content.audio
+
+
+def test_what_a_crash_left_goes_when_the_recording_ends_without_audio(
+    tracker: Tracker, clock: SettableClock, tmp_path: Path
+) -> None:
+    """A crash after the upload, then a replaced source."""
+    storage = MemoryStorage()
+    neighbour = PLAIN.replace("_audio.mp3", "_audio.wav")
+    storage.put(neighbour, b"not ours", content_type="audio/wav", metadata=FOREIGN)
+
+    def crash(claim: Claim, control: WorkControl) -> dict[str, Any]:
+        Content(tmp_path / "content").publish(storage, claim, control)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        lease.run(tracker, ITEM, crash)
+    assert storage.stat(existing(tracker, KEY).gcs_path or "")
+    claim = claimed(tracker.claim(ITEM))
+    ObjectWriter(storage, claim, WorkControl(claim, lease.RunOptions()), "dev").clean_up()
+    left = [one.name for one in storage.list() if "processing-logs" not in one.name]
+    assert left == [neighbour]
+
+
+def test_a_finished_recording_keeps_its_objects_when_it_fails_later(
+    tracker: Tracker, tmp_path: Path
+) -> None:
+    storage = MemoryStorage()
+    assert Content(tmp_path / "content").run(tracker, storage).outcome is Outcome.DONE
+    before = [one.name for one in storage.list()]
+    claim = claimed(tracker.claim(source_file(force=True)))
+    ObjectWriter(storage, claim, WorkControl(claim, lease.RunOptions()), "dev").clean_up()
+    assert [one.name for one in storage.list()] == before

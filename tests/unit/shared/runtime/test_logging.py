@@ -7,7 +7,6 @@ import json
 import logging
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -215,27 +214,6 @@ def test_a_recording_s_context_can_be_logged(lines: Lines) -> None:
 # Context
 
 
-def test_what_is_bound_is_in_every_line_of_the_block(lines: Lines) -> None:
-    with logs.bound(key="k", stage="probe"):
-        log.info("one")
-        with logs.bound(stage="encode"):
-            log.info("two", extra={"key": "nearer"})
-        log.info("three")
-    log.info("four")
-
-    found = [(line.get("key"), line.get("stage")) for line in lines.json()]
-    assert found == [("k", "probe"), ("nearer", "encode"), ("k", "probe"), (None, None)]
-
-
-def test_what_one_thread_binds_is_not_in_another_s_lines(lines: Lines) -> None:
-    with logs.bound(key="k"):
-        other = threading.Thread(target=log.info, args=("x",))
-        other.start()
-        other.join()
-
-    assert "key" not in lines.one()
-
-
 @pytest.mark.parametrize(
     ("headers", "project", "expected"),
     [
@@ -377,6 +355,20 @@ def test_clients_are_quiet_below_warnings(lines: Lines) -> None:
         logging.getLogger(name).warning("trouble")
 
     assert [line["message"] for line in lines.json()] == ["trouble"] * 4
+
+
+def test_a_client_that_was_silenced_stays_silent_when_logging_is_set_up_again(
+    lines: Lines,
+) -> None:
+    client = logging.getLogger("paramiko")
+    before = client.level
+    client.setLevel(logging.CRITICAL)
+    try:
+        logs.setup(Settings(log_format="json"), stream=lines)
+        client.error("a traceback of its own")
+        assert lines.json() == []
+    finally:
+        client.setLevel(before)
 
 
 def test_warnings_of_clients_that_were_there_first_are_heard() -> None:

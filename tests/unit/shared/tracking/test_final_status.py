@@ -84,7 +84,7 @@ def test_a_line_says_how_a_recording_ended(
         (Code.NO_AUDIO, "SKIPPED", "INFO"),
         (Code.SUPERSEDED, "SKIPPED", "INFO"),
         (Code.CORRUPT, "FAILED", "ERROR"),
-        (Code.TIMEOUT, "FAILED", "ERROR"),
+        (Code.VERIFY_FAILED, "FAILED", "ERROR"),
     ],
 )
 def test_its_code_and_its_words(
