@@ -113,11 +113,9 @@ def deployment(directory: Path) -> Iterator[Rig]:
 def firestore(directory: Path) -> Iterator[str]:
     """Run Google's Firestore emulator; yields its ``host:port``."""
     port = emulators.free_port()
-    jar = emulators.find_jar("cloud-firestore-emulator/*.jar")
-    command = ["java", "-Duser.language=en", "-cp", str(jar)]
-    command += ["com.google.cloud.datastore.emulator.firestore.CloudFirestore", "start"]
-    command += ["--host=127.0.0.1", f"--port={port}"]
-    with emulators.running(command, port, directory / "firestore.log") as address:
+    with emulators.running(
+        emulators.firestore_command(port), port, directory / "firestore.log"
+    ) as address:
         yield address
 
 

@@ -163,12 +163,16 @@ def _shared(name: str, command: Callable[[int], list[str]]) -> str:
 @pytest.fixture(scope="session")
 def firestore_emulator() -> str:
     """``host:port`` of Google's Firestore emulator."""
+    return _shared("firestore", firestore_command)
+
+
+def firestore_command(port: int) -> list[str]:
+    """Return the command that runs Google's Firestore emulator."""
     jar = find_jar("cloud-firestore-emulator/*.jar")
     java = shutil.which("java") or missing("java")
-    # It reads English only, as its own launcher knows.
+    # It reads English only; its own launcher sets this too.
     main = ["-cp", str(jar), "com.google.cloud.datastore.emulator.firestore.CloudFirestore"]
-    program = [java, "-Duser.language=en", *main, "start", "--host=127.0.0.1"]
-    return _shared("firestore", lambda port: [*program, f"--port={port}"])
+    return [java, "-Duser.language=en", *main, "start", "--host=127.0.0.1", f"--port={port}"]
 
 
 @pytest.fixture(scope="session")
