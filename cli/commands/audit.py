@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 
 import click
@@ -19,18 +20,29 @@ from cli.inspection.reconcile import (
     Tally,
     is_gone,
     missing_audio,
+    orphans,
     stale,
     tally,
+    waiting,
+    wrong_manifest,
 )
 from cli.options import Command, Invocation, as_json
 from cli.ui import json_output
 from cli.ui.console import screen
 from cli.ui.report import listed
 from cli.ui.text import below, shown
-from shared.core.errors import ConflictError, PermanentError
+from functions.sftp_compress.manifest import Manifest
+from shared.core.errors import (
+    ConfigurationError,
+    ConflictError,
+    PermanentError,
+    PipelineError,
+    TransientError,
+)
 from shared.core.message import Source, SourceFile
-from shared.core.naming import decode_path
+from shared.core.naming import decode_path, manifest_object
 from shared.core.records import Recording, Status
+from shared.core.times import document_time
 
 #: How many findings of one kind are printed.
 _SHOWN = 20
@@ -52,8 +64,9 @@ def audit(invocation: Invocation, folders: tuple[Path, ...], json: bool) -> int:
     """Compare the sources as they are now with the tracker and the storage.
 
     Sources are the recordings below each DIR, else the local files that the tracker knows;
-    and Google Drive, if it is configured. --json prints the documents of the recordings
-    that do not add up.
+    and Google Drive and the SFTP server, if they are configured. Objects in the storage and
+    rows of the manifest are compared too. --json prints the documents of the recordings that
+    do not add up.
     """
     app = load(invocation, read_only=True)
     run = AuditRun(app, {one.key: one for one in app.tracker.all()})
@@ -97,9 +110,36 @@ class AuditRun:
                 for one in self.known.values()
                 if one.source == Source.DRIVE and one.key not in drive.keys
             ]
+        self._compare_sftp()
         self.problems += [problem for one in self.tallies.values() for problem in one.problems]
         self.problems += stale(self.known.values(), self.app.tracker.clock())
-        self.problems += missing_audio(self.known.values(), self.app.services.storage)
+        storage = self.app.services.storage
+        self.problems += missing_audio(self.known.values(), storage)
+        objects = storage.list(f"{self.app.settings.pipeline_env}/")
+        self.problems += orphans(self.known, objects, self.app.tracker.get)
+
+    def _compare_sftp(self) -> None:
+        """Compare the SFTP server, if one is configured, and the manifest of its files."""
+        services, settings = self.app.services, self.app.settings
+        name = manifest_object(settings.pipeline_env, settings.output_dir)
+        manifest = Manifest(storage=services.storage, name=name, clock=self.app.tracker.clock)
+        try:
+            _, rows = manifest.read()
+        except PipelineError as error:
+            self.problems.append(Problem(ProblemKind.UNREADABLE, name, str(error)))
+        else:
+            self.problems += wrong_manifest(self.known.values(), rows)
+        if not settings.sftp_host or not settings.sftp_credentials:
+            return
+        runs = services.documents.find("nightly_runs", order_by="started_at", descending=True,
+                                       limit=1)  # fmt: skip
+        last = next((document_time(run.document["started_at"]) for run in runs), None)
+        since = last - timedelta(minutes=settings.sftp_settle_minutes) if last else None
+        try:
+            found = waiting(services.sftp_sources.list(), self.known, since)
+            self.tallies["SFTP server"] = tally(found, self.known)
+        except (ConfigurationError, TransientError) as error:
+            self.problems.append(Problem(ProblemKind.UNREADABLE, settings.sftp_host, str(error)))
 
     def record(self) -> None:
         """Store the result for the dashboard. Of two audits at one time either may win."""
@@ -179,13 +219,13 @@ class AuditRun:
         if self.gone:
             yield f"{len(self.gone):,} recordings whose source is gone: {listed(self.gone)}"
         files = sum(one.source == Source.SFTP for one in self.known.values())
-        if files or self.app.settings.sftp_host:
+        if files and not self.app.settings.sftp_host:
             yield f"not compared: the SFTP server ({files:,} of its files are in the tracker)"
         if not has_drive(self.app) and any(s.source == Source.DRIVE for s in self.known.values()):
             yield "not compared: Google Drive (no Drive is configured here)"
 
     def _command(self, kind: ProblemKind, folders: Sequence[Path]) -> str:
-        if kind is ProblemKind.UNREADABLE:
+        if kind in (ProblemKind.UNREADABLE, ProblemKind.ORPHAN, ProblemKind.MANIFEST):
             return ""
         if kind is ProblemKind.UNKNOWN:
             drive = self.tallies.get("Google Drive")

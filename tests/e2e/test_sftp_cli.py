@@ -87,6 +87,51 @@ def test_json_is_an_array_of_documents(sshd: Sshd, compress: Compress, tmp_path:
     assert [row["source"] for row in body["files"]] == ["a.wav"]
 
 
+def test_audit_compares_the_server_the_manifest_and_the_objects(
+    sshd: Sshd,  # noqa: F811
+    compress: Compress,
+    tmp_path: Path,
+) -> None:
+    put(sshd, "a.wav")
+    put(sshd, "b.wav")
+    assert compress().returncode == 0
+    credentials = {
+        "username": sshd.user,
+        "known_hosts": sshd.known_hosts,
+        "private_key": (sshd.base / "client").read_text(),
+    }
+    server = {
+        "SFTP_HOST": "127.0.0.1",
+        "SFTP_PORT": str(sshd.port),
+        "SFTP_REMOTE_PATH": str(sshd.root),
+        "SFTP_CREDENTIALS": json.dumps(credentials),
+    }
+
+    def audit() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [PROGRAM, "audit"],
+            cwd=tmp_path,
+            env=environ(tmp_path, **server),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    clean = audit()
+    assert clean.returncode == 0, clean.stderr
+    assert "SFTP server: 2 seen = 2 done" in clean.stdout
+
+    put(sshd, "unseen.wav")
+    manifest = tmp_path / "audio/dev/compressed/manifest.json"
+    body = json.loads(manifest.read_text())
+    body["files"] = [row for row in body["files"] if row["source"] != "a.wav"]
+    manifest.write_text(json.dumps(body))
+    wrong = audit()
+    assert wrong.returncode == 1
+    assert "unseen.wav" in wrong.stderr
+    assert "the manifest has no row" in wrong.stderr
+
+
 def test_what_a_killed_run_left_is_gone_on_with(sshd: Sshd, tmp_path: Path) -> None:  # noqa: F811
     for number in range(3):
         put(sshd, f"{number}.wav", 600 if number == 0 else 1)

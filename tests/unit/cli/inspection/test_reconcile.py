@@ -1,8 +1,17 @@
+import dataclasses
 from datetime import UTC, datetime, timedelta
+from typing import ClassVar
 
 import pytest
 
-from cli.inspection.reconcile import missing_audio, stale, tally
+from cli.inspection.reconcile import (
+    missing_audio,
+    orphans,
+    stale,
+    tally,
+    waiting,
+    wrong_manifest,
+)
 from shared.adapters.memory import MemoryStorage
 from shared.core.message import SourceFile
 from shared.core.records import Audio, Chunk, Recording, Status
@@ -131,3 +140,101 @@ def test_a_chunk_that_is_gone(storage: MemoryStorage, done: Recording) -> None:
 
 def test_done_without_audio_in_its_document(storage: MemoryStorage) -> None:
     assert list(missing_audio([recording(Status.DONE)], storage))
+
+
+class TestOrphans:
+    """From the objects to the documents: what no document names."""
+
+    @staticmethod
+    def found(storage: MemoryStorage, *known: Recording) -> list[str]:
+        by_key = {one.key: one for one in known}
+        return [one.name for one in orphans(by_key, storage.list("dev/"), by_key.get)]
+
+    def test_what_a_document_names_is_none(self, storage: MemoryStorage, done: Recording) -> None:
+        own = {"key": done.key}
+        picture = "dev/metadata/waveforms/2025/04/a_audio.png"
+        for name in (picture, f"dev/metadata/processing-logs/2025/04/07/{done.key}.json"):
+            storage.put(name, b"x", content_type="image/png", metadata=own)
+        storage.put("dev/compressed/manifest.json", b"{}", content_type="application/json")
+        assert self.found(storage, done) == []
+
+    def test_an_object_of_a_recording_that_ended_without_audio(
+        self, storage: MemoryStorage, done: Recording
+    ) -> None:
+        assert self.found(storage, done.evolve(status=Status.SKIPPED, audio=None)) == [NAME]
+
+    def test_an_object_of_a_recording_in_flight_is_none(
+        self, storage: MemoryStorage, done: Recording
+    ) -> None:
+        for status in (Status.QUEUED, Status.PROCESSING):
+            assert self.found(storage, done.evolve(status=status, audio=None)) == []
+
+    def test_an_object_that_the_tracker_does_not_know(
+        self, storage: MemoryStorage, done: Recording
+    ) -> None:
+        assert self.found(storage) == [NAME]
+
+    def test_a_chunk_of_an_earlier_run(self, storage: MemoryStorage, done: Recording) -> None:
+        left = NAME.replace(".mp3", ".chunks/000.mp3")
+        storage.put(left, b"x", content_type="audio/mpeg", metadata={"key": done.key})
+        assert self.found(storage, done) == [left]
+
+    def test_a_recording_that_was_finished_meanwhile_is_none(
+        self, storage: MemoryStorage, done: Recording
+    ) -> None:
+        """``known`` was read before the objects were listed."""
+        assert list(orphans({}, storage.list(), {done.key: done}.get)) == []
+
+
+class TestManifest:
+    """The manifest's rows against the documents of SFTP files."""
+
+    @pytest.fixture
+    def compressed(self, done: Recording) -> Recording:
+        return done.evolve(source="sftp", source_id="a.wav", finished_at=NOW)
+
+    ROW: ClassVar[dict[str, object]] = {"source": "a.wav", "object": NAME, "bytes": 5}
+
+    @staticmethod
+    def found(rows: dict[str, dict[str, object]], *known: Recording) -> list[str]:
+        return [one.name for one in wrong_manifest(known, rows)]
+
+    def test_a_row_for_each_done_file_is_right(self, compressed: Recording) -> None:
+        assert self.found({"a.wav": self.ROW}, compressed) == []
+
+    def test_a_missing_row(self, compressed: Recording) -> None:
+        assert self.found({}, compressed) == ["a.wav"]
+
+    def test_a_row_of_nothing(self) -> None:
+        assert self.found({"a.wav": self.ROW}) == ["a.wav"]
+
+    @pytest.mark.parametrize("wrong", [{"object": "dev/b.wav"}, {"bytes": 6}])
+    def test_a_row_of_another_object(self, compressed: Recording, wrong: dict[str, object]) -> None:
+        assert self.found({"a.wav": self.ROW | wrong}, compressed) == ["a.wav"]
+
+    def test_the_newest_revision_counts(self, compressed: Recording) -> None:
+        assert compressed.audio
+        older = compressed.evolve(
+            revision="1-0",
+            finished_at=NOW - timedelta(days=1),
+            audio=dataclasses.replace(compressed.audio, bytes=4),
+        )
+        for known in ([older, compressed], [compressed, older]):
+            assert self.found({"a.wav": self.ROW}, *known) == []
+
+    def test_a_file_that_is_compressed_now_is_left_alone(self, compressed: Recording) -> None:
+        working = compressed.evolve(status=Status.PROCESSING, audio=None)
+        assert self.found({"a.wav": self.ROW}, working) == []
+
+    def test_other_sources_have_no_rows(self, done: Recording) -> None:
+        assert self.found({}, done) == []
+
+
+def test_files_that_wait_for_the_next_night_are_left_out() -> None:
+    old, new = item(1), item(2)
+    known: dict[str, Recording] = {}
+    before = NOW - timedelta(seconds=1)
+    assert list(waiting([old], known, NOW)) == [old]
+    assert list(waiting([new], known, before)) == []
+    assert list(waiting([new], {new.key: recording(Status.DONE, 2)}, before)) == [new]
+    assert list(waiting([new], known, None)) == [new]  # there was no night yet
