@@ -80,7 +80,7 @@ class SftpSession:
         return self._broken is not None
 
     def close(self, reason: str = "the connection was closed") -> None:
-        """End the session; whoever waits for an answer gets ``UnreachableError``."""
+        """End the session; calls that wait for an answer raise ``UnreachableError``."""
         with self._lock:
             self._broken = self._broken or reason
             pending, self._pending = self._pending, {}
