@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from shared.config.parsers import SftpCredentials
 from shared.config.settings import QueueUrl, Settings
 from shared.tracking.tracker import Tracker
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from shared.adapters.memory import MemoryQueue
     from shared.adapters.sftp.server import SftpServer
     from shared.core.ports import Documents, Jobs, Mirror, Queue, Sources, Storage
+    from shared.core.sftp_login import PersonalLogin
 
 
 class Services:
@@ -34,6 +36,8 @@ class Services:
     def __init__(self, settings: Settings, *, read_only: bool = False) -> None:
         self.settings = settings
         self._read_only = read_only
+        #: How to log in to the SFTP server in place of ``SFTP_CREDENTIALS``.
+        self.sftp_login: PersonalLogin | SftpCredentials | None = None
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Services:
@@ -132,11 +136,11 @@ class Services:
     def _sftp_server(self) -> SftpServer:
         from shared.adapters.sftp.server import SftpServer  # noqa: PLC0415
 
-        self.settings.require("SFTP_HOST", "SFTP_CREDENTIALS")
-        assert self.settings.sftp_credentials is not None
-        return SftpServer(
-            self.settings.sftp_host, self.settings.sftp_port, self.settings.sftp_credentials
-        )
+        if self.sftp_login is None:
+            self.settings.require("SFTP_HOST", "SFTP_CREDENTIALS")
+        login = self.sftp_login or self.settings.sftp_credentials
+        assert login is not None
+        return SftpServer(self.settings.sftp_host, self.settings.sftp_port, login)
 
     @cached_property
     def sftp_sources(self) -> Sources:

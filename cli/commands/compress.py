@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import getpass
-import json as json_format
-import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
@@ -15,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 import click
 
-from cli import exits
+from cli import exits, ssh
 from cli.app import App, load
 from cli.local_runner import LocalRunner
 from cli.options import Command, Invocation, as_json, dry_run
@@ -26,48 +23,55 @@ from cli.ui.progress import bar
 from cli.ui.report import print_result
 from cli.ui.text import shown
 from functions.sftp_compress.assembly import build_nightly, build_worker
-from shared.core.errors import ConfigurationError
+from shared.core.errors import Code
 from shared.core.message import SourceFile
 from shared.core.ports import ByteSource, Sources
 from shared.core.records import Recording, Status
 from shared.tracking.lease import Outcome
-
-_IDENTITIES = ("id_ed25519", "id_ecdsa", "id_rsa")
 
 _FORMATS = click.Choice(["wav", "mp3", "opus", "flac", "pcm"])
 
 
 @dataclass(frozen=True)
 class Address:
-    """The parts of ``sftp://user@host:port/path``."""
+    """The parts of ``sftp://user@host:port/path``; the user and port may be left out."""
 
     username: str
-    password: str
     host: str
-    port: int
+    port: int | None
     path: str
 
 
-def _read(_: click.Context, parameter: click.Parameter, value: str) -> Address:
+def _read(_: click.Context, parameter: click.Parameter, value: str | None) -> Address | None:
+    if value is None:
+        return None
     try:
         return parse_address(value)
-    except ValueError:
+    except ValueError as error:
         # The address may contain a password, so it is not repeated.
-        raise click.BadParameter(
-            "it must be sftp://USER@HOST:PORT/DIRECTORY", param=parameter
-        ) from None
+        raise click.BadParameter(str(error), param=parameter) from None
 
 
 def parse_address(text: str) -> Address:
-    """Read an address; raises ``ValueError``."""
-    url = urlsplit(text)
-    if url.scheme != "sftp" or not url.hostname or url.query or url.fragment:
-        raise ValueError("not an SFTP address")
+    """Read an address; raises ``ValueError`` with a message that does not repeat it."""
+    try:
+        url = urlsplit(text)
+        host, port, password = url.hostname, url.port, url.password
+    except ValueError:
+        host, port, password = None, None, None
+    if host is None or url.scheme != "sftp" or url.query or url.fragment:
+        raise ValueError("it must be sftp://USER@HOST:PORT/DIRECTORY")
+    if password is not None:
+        raise ValueError(
+            "it contains a password, which other users of this machine can read: leave it out,"
+            " and use ssh-agent, --identity or SFTP_CREDENTIALS, or type it when asked"
+        )
+    # urlsplit lowers the case, which an alias of ~/.ssh/config may have.
+    start = text.lower().find(host, len("sftp://"))
     return Address(
-        username=unquote(url.username or "") or getpass.getuser(),
-        password=unquote(url.password or ""),
-        host=url.hostname,
-        port=url.port or 22,
+        username=unquote(url.username or ""),
+        host=text[start : start + len(host)],
+        port=port,
         path=unquote(url.path).rstrip("/") or "/",
     )
 
@@ -78,19 +82,23 @@ def parse_address(text: str) -> Address:
     "audio-pipeline compress sftp://files.example.com/audio --format opus --settle 0\n"
     "audio-pipeline compress sftp://files.example.com/audio --retry-failed",
 )
-@click.argument("address", callback=_read, metavar="sftp://USER@HOST/DIRECTORY")
+@click.argument("address", callback=_read, required=False, metavar="[sftp://USER@HOST/DIRECTORY]")
 @click.option(
     "--identity",
     "-i",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Private key; the default is a key of ~/.ssh, or a password.",
+    help="Private key; the default is what ssh would use.",
 )
 @click.option(
     "--known-hosts",
     type=click.Path(dir_okay=False, path_type=Path),
-    default=Path.home() / ".ssh" / "known_hosts",
     show_default="~/.ssh/known_hosts",
     help="File with the server's host key.",
+)
+@click.option(
+    "--accept-new",
+    is_flag=True,
+    help="Trust a server that is not in the known hosts, and add its key there.",
 )
 @click.option("--format", "output_format", type=_FORMATS, help="Output format (OUTPUT_FORMAT).")
 @click.option("--out", metavar="URL", help="Where the audio goes (STORAGE_URL).")
@@ -105,9 +113,10 @@ def parse_address(text: str) -> Address:
 @click.pass_obj
 def compress(
     invocation: Invocation,
-    address: Address,
+    address: Address | None,
     identity: Path | None,
-    known_hosts: Path,
+    known_hosts: Path | None,
+    accept_new: bool,
     output_format: str | None,
     out: str | None,
     settle: str | None,
@@ -118,19 +127,36 @@ def compress(
     """Compress the audio files below a DIRECTORY of an SFTP server, each once.
 
     Files that are done are skipped, and so are files that failed, until they change or
-    --retry-failed is given. Nothing on the server is changed.
+    --retry-failed is given. Nothing on the server is changed. Without an address the
+    settings name the server: SFTP_HOST, SFTP_PORT and SFTP_REMOTE_PATH.
+
+    The login is SFTP_CREDENTIALS or what ssh would use: ssh-agent, ~/.ssh/config, your
+    keys, and a password that you are asked for.
     """
+    host = address and ssh.resolve(address.host, port=address.port, username=address.username)
     options = {
         "STORAGE_URL": out,
         "OUTPUT_FORMAT": output_format,
         "SFTP_SETTLE_MINUTES": settle,
         "SFTP_QUEUE_URL": "local://",
-        "SFTP_HOST": address.host,
-        "SFTP_PORT": str(address.port),
-        "SFTP_REMOTE_PATH": address.path,
-        "SFTP_CREDENTIALS": credentials(address, identity, known_hosts),
+        "SFTP_HOST": host and host.host,
+        "SFTP_PORT": host and str(host.port),
+        "SFTP_REMOTE_PATH": address and address.path,
     }
     app = load(invocation, options, read_only=dry_run)
+    if host is None:
+        if not app.settings.sftp_host:
+            raise click.UsageError("name a server: sftp://USER@HOST/DIRECTORY, or set SFTP_HOST")
+        host = ssh.resolve(app.settings.sftp_host, port=app.settings.sftp_port)
+    credentials = app.settings.sftp_credentials
+    if credentials and not identity:
+        pinned = ssh.read_if_there(known_hosts) if known_hosts else credentials.known_hosts
+        username = (address and address.username) or credentials.username
+        app.services.sftp_login = replace(credentials, username=username, known_hosts=pinned)
+    else:
+        app.services.sftp_login = ssh.login(
+            host, identity=identity, known_hosts=known_hosts, accept_new=accept_new
+        )
     run = CompressRun(app, Stop(), quiet=json or invocation.quiet)
     if dry_run:
         run.plan(retry_failed=retry_failed)
@@ -179,6 +205,12 @@ class CompressRun:
         items = self.app.services.local_queue.items
         if not self.quiet:
             screen.line(f"{counts['found']:,} found, {len(items):,} to do")
+            if counts["unsettled"]:
+                minutes = self.app.settings.sftp_settle_minutes
+                screen.line(
+                    f"{counts['unsettled']:,} still changing: a run takes them once they are"
+                    f" {minutes:g} minutes old; --settle 0 takes them now"
+                )
         runner = LocalRunner(self.app, build_worker(self.app.services), self.stop)
         tried: set[str] = set()
         new = 0
@@ -195,8 +227,22 @@ class CompressRun:
             if result.recording:
                 self.documents.append(result.recording)
             self.status = max(self.status, print_result(result, item.source_id, quiet=self.quiet))
+        self._check_superseded()
         if not self.quiet:
             self._print_summary(sources.keys, tried, new, counts["unsettled"])
+
+    def _check_superseded(self) -> None:
+        """Fail a run in which no file was as it was listed."""
+        ends = [
+            one.error and one.error.code for one in self.documents if isinstance(one, Recording)
+        ]
+        if ends and all(code == Code.SUPERSEDED for code in ends):
+            screen.line(
+                "Every file differed from its listing when it was opened. Either all of them are"
+                " being written, or the server reports other sizes or times each time.",
+                error=True,
+            )
+            self.status = max(self.status, exits.FAILED)
 
     def _print_summary(self, keys: list[str], tried: set[str], new: int, unsettled: int) -> None:
         found = [one for key in keys if (one := self.app.tracker.get(key))]
@@ -231,62 +277,3 @@ class CompressRun:
             self.documents.append({"name": item.source_id, "key": item.key, "action": action})
             if not self.quiet:
                 screen.line(f"{screen.marks.waiting} {shown(item.source_id)}  ", (action, "dim"))
-
-
-def credentials(address: Address, identity: Path | None, known_hosts: Path) -> str:
-    """Return the JSON of ``SFTP_CREDENTIALS``; ask for a password if there is no key.
-
-    Raises ``ConfigurationError`` without a terminal to ask on.
-    """
-    found: dict[str, str] = {
-        "username": address.username,
-        "known_hosts": _text(known_hosts) or "# none",
-    }
-    key = "" if address.password and not identity else _private_key(identity)
-    if key:
-        found["private_key"] = key
-    if address.password:
-        found["password"] = address.password
-    elif not key:
-        found["password"] = _asked(f"Password of {address.username}@{address.host}")
-    if key and _is_locked(key):
-        found["passphrase"] = _asked("Passphrase of the key")
-    return json_format.dumps(found)
-
-
-def _private_key(identity: Path | None) -> str:
-    folder = Path.home() / ".ssh"
-    candidates: Sequence[Path] = [identity] if identity else [folder / n for n in _IDENTITIES]
-    return next(filter(None, map(_text, candidates)), "")
-
-
-def _is_locked(key: str) -> bool:
-    from cryptography.hazmat.primitives.serialization import (  # noqa: PLC0415
-        load_pem_private_key,
-        load_ssh_private_key,
-    )
-
-    load = load_ssh_private_key if "OPENSSH PRIVATE KEY" in key else load_pem_private_key
-    try:
-        load(key.encode(), None)
-    except TypeError:
-        return True
-    except ValueError:
-        return False  # the login reports what is wrong with it
-    return False
-
-
-def _asked(what: str) -> str:
-    if not sys.stdin.isatty():
-        raise ConfigurationError(
-            [f"{shown(what)} is needed: use a key without a passphrase, or run on a terminal"]
-        )
-    answer: str = click.prompt(what, hide_input=True, err=True)
-    return answer
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text()
-    except FileNotFoundError:
-        return ""

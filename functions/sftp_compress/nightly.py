@@ -70,7 +70,7 @@ class Nightly:
             counts["found"] += len(page)
             settled = [item for item in page if abs(now - item.created_at) >= self.settle]
             counts["unsettled"] += len(page) - len(settled)
-            wanted = [item for item in settled if self._is_wanted(item)]
+            wanted = [item for item in settled if self._is_wanted(item, counts)]
             counts["known"] += len(settled) - len(wanted)
             # In this order: a message without a document is processed, a document without a
             # message is not.
@@ -84,13 +84,23 @@ class Nightly:
                 ServerCode.EMPTY_DIRECTORY,
                 "no audio files in the source directory; is the disk mounted on the server?",
             )
+        # By hand (resume) the same run tries them again, and reports it.
+        if counts["tried"] and counts["superseded"] == counts["tried"] and not self.resume:
+            raise ServerError(
+                ServerCode.INCONSISTENT,
+                "every file differed from its listing when it was opened: the server reports"
+                " other sizes or times each time",
+            )
 
-    def _is_wanted(self, item: SourceFile) -> bool:
+    def _is_wanted(self, item: SourceFile, counts: Counter[str]) -> bool:
         known = self.tracker.get(item.key)
         if known is None:
             return True
         if not known.status.is_final:
             return self.resume
+        counts["tried"] += 1
+        # The same revision is listed again, so the file has not changed.
+        counts["superseded"] += known.error is not None and known.error.code == Code.SUPERSEDED
         failed = self.retry_failed and known.status is Status.FAILED
         if not failed and not self._may_be_read_now(known, item):
             return False

@@ -1,4 +1,4 @@
-"""Files put on an SFTP server: each whole under its name, or not at all."""
+"""Writes files to an SFTP server: each appears whole under its name, or not at all."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from shared.adapters.sftp.packets import SftpStatus, StatusError
+from shared.adapters.sftp.packets import MISSING, StatusError
 from shared.adapters.sftp.server import SftpServer
 from shared.adapters.sftp.session import FSYNC, POSIX_RENAME, SftpSession
 
-#: One write, which every server takes, and how many are on their way at once.
+#: Bytes per write, which every server accepts, and how many writes are in flight.
 _WRITE_BYTES = 32 << 10
 _IN_FLIGHT = 32
 
 
 class SftpMirror:
-    """``ports.Mirror`` in a directory of a server, which is made when it is missing."""
+    """``ports.Mirror`` in a directory of a server, which is created if missing."""
 
     def __init__(self, server: SftpServer, root: str) -> None:
         self._server = server
         self._root = root.encode()
 
     def put(self, name: str, content: Path | bytes) -> None:
-        """Write a file, replacing one of that name; tried again where the line broke.
+        """Write a file, replacing one of that name; retried if the connection broke.
 
-        The bytes go to a hidden file beside it, are made durable where the server can
-        do that (``fsync@openssh.com``), and get their name in one step
-        (``posix-rename@openssh.com``; elsewhere the old file is removed just before).
+        The bytes are written to a hidden file beside it, synced where the server can
+        (``fsync@openssh.com``), and renamed in one step (``posix-rename@openssh.com``;
+        elsewhere the old file is removed first).
         """
         path = posixpath.join(self._root, name.encode())
-        # One name for all tries: the next one writes over what a broken line has left.
+        # One name for all attempts: a retry overwrites what a broken connection left.
         hidden = f".audio-pipeline.{uuid.uuid4().hex}.tmp".encode()
         unfinished = posixpath.join(posixpath.dirname(path), hidden)
         self._server.call(lambda session: _put(session, path, unfinished, content), path)
@@ -62,9 +62,9 @@ def _upload(session: SftpSession, path: bytes, file: BinaryIO) -> None:
         written.append(session.write(handle, offset, data))
         offset += len(data)
         if len(written) >= _IN_FLIGHT:
-            session.settle(written.popleft())
+            session.wait_written(written.popleft())
     while written:
-        session.settle(written.popleft())
+        session.wait_written(written.popleft())
     if FSYNC in session.extensions:
         session.extended(FSYNC, handle)
     session.close_handle(handle)
@@ -74,11 +74,11 @@ def _rename(session: SftpSession, old: bytes, new: bytes) -> None:
     if POSIX_RENAME in session.extensions:
         session.extended(POSIX_RENAME, old, new)
         return
-    # The protocol's own rename refuses a name that is taken.
+    # The protocol's own rename fails if the new name exists.
     try:
         session.remove(new)
     except StatusError as error:
-        if error.code != SftpStatus.NO_SUCH_FILE:
+        if error.code not in MISSING:
             raise
     session.rename(old, new)
 
@@ -87,10 +87,10 @@ def _make_directories(session: SftpSession, path: bytes) -> None:
     if path in (b"", b"/", b"."):
         return
     try:
-        session.stat(path)
+        session.attributes_of(path)
     except StatusError as error:
-        if error.code != SftpStatus.NO_SUCH_FILE:
+        if error.code not in MISSING:
             raise
         _make_directories(session, posixpath.dirname(path))
-        with suppress(StatusError):  # another writer was faster, or the upload will tell
+        with suppress(StatusError):  # another writer was faster, or the upload will fail
             session.make_directory(path)

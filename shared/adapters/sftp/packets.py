@@ -1,28 +1,39 @@
-"""Packets of the SFTP protocol, version 3: what they are made of and cut from.
+"""Packets of the SFTP protocol, version 3: encoding and decoding.
 
-Source: draft-ietf-secsh-filexfer-02.
+Source: draft-ietf-secsh-filexfer-02; status codes above 8 are those of
+draft-ietf-secsh-filexfer-13, which some servers send in version 3 too.
 """
 
 from __future__ import annotations
 
+import stat
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
-from shared.core.sftp_errors import UnreachableError
+from shared.core.sftp_errors import ProtocolError
+
+VERSION = 3
 
 _MAX_PACKET_BYTES = 1 << 20
 _RECEIVED_BYTES = 2 << 20
-_NO_SFTP = "the server does not speak SFTP"
+_NOT_SFTP = (
+    "the server did not answer in the SFTP protocol"
+    " (a login script that prints text has this effect)"
+)
 
 _HAS_SIZE, _HAS_OWNER, _HAS_MODE, _HAS_TIMES = 0x01, 0x02, 0x04, 0x08
 _HAS_MORE = 0x80000000
 
+# Values with which servers say that they do not know.
+_UNKNOWN_SIZE = (1 << 64) - 1
+_UNKNOWN_TIMES = (0, (1 << 32) - 1)
+
 
 class Kind(IntEnum):
-    """The first byte of a packet."""
+    """The type of a packet: its first byte."""
 
     INIT = 1
     VERSION = 2
@@ -48,7 +59,7 @@ class Kind(IntEnum):
 
 
 class SftpStatus(IntEnum):
-    """What a server answers to a request that has no better answer."""
+    """The codes of a status reply."""
 
     OK = 0
     EOF = 1
@@ -59,81 +70,128 @@ class SftpStatus(IntEnum):
     NO_CONNECTION = 6
     CONNECTION_LOST = 7
     OP_UNSUPPORTED = 8
+    NO_SUCH_PATH = 10
+    WRITE_PROTECT = 12
+    NOT_A_DIRECTORY = 19
+    INVALID_FILENAME = 20
+    LINK_LOOP = 21
+    INVALID_PARAMETER = 23
+    FILE_IS_A_DIRECTORY = 24
+
+
+#: The path does not lead to a file or directory.
+MISSING = frozenset({SftpStatus.NO_SUCH_FILE, SftpStatus.NO_SUCH_PATH, SftpStatus.NOT_A_DIRECTORY})
+#: The same request gets the same answer.
+REFUSED = frozenset(
+    {
+        SftpStatus.PERMISSION_DENIED,
+        SftpStatus.BAD_MESSAGE,
+        SftpStatus.OP_UNSUPPORTED,
+        SftpStatus.WRITE_PROTECT,
+        SftpStatus.INVALID_FILENAME,
+        SftpStatus.LINK_LOOP,
+        SftpStatus.INVALID_PARAMETER,
+        SftpStatus.FILE_IS_A_DIRECTORY,
+    }
+)
+#: The server has lost its own connection to the files; nothing is wrong with the request.
+DISCONNECTED = frozenset({SftpStatus.NO_CONNECTION, SftpStatus.CONNECTION_LOST})
 
 
 class StatusError(Exception):
-    """The server has refused a request; ``code`` is one of ``SftpStatus``, or its own."""
+    """The server rejected a request; ``code`` is one of ``SftpStatus``, or another number."""
 
     def __init__(self, code: int, message: str) -> None:
         self.code = code
         super().__init__(message or f"status {code}")
 
 
+class FileType(IntEnum):
+    """The type of a file, as far as it matters here."""
+
+    REGULAR = stat.S_IFREG
+    DIRECTORY = stat.S_IFDIR
+    OTHER = 1  # links, devices, pipes
+
+
 @dataclass(frozen=True)
 class Attributes:
-    """What the server tells of a file; ``None`` for what it does not. ``mtime`` in seconds."""
+    """Attributes of a file; ``None`` for those that the server does not report.
+
+    ``mtime`` is in seconds. ``mode`` may lack the bits of the file type: draft 02 does not
+    define them, and several Windows servers send permissions only.
+    """
 
     size: int | None = None
     mode: int | None = None
     mtime: int | None = None
 
+    @property
+    def type(self) -> FileType | None:
+        """The file type, or ``None`` if the server does not report it."""
+        bits = stat.S_IFMT(self.mode or 0)
+        if not bits:
+            return None
+        return FileType(bits) if bits in (stat.S_IFREG, stat.S_IFDIR) else FileType.OTHER
+
 
 @dataclass(frozen=True)
 class DirectoryEntry:
-    """One name of a directory, with the attributes of the link where it is one."""
+    """One entry of a directory: its name, its line as ``ls -l`` prints it, its attributes."""
 
     name: bytes
+    long_name: bytes
     attributes: Attributes
 
 
 class Reply:
-    """The body of an answer, taken piece by piece; what is cut raises ``UnreachableError``."""
+    """The body of a reply, read field by field; one that ends early raises ``ProtocolError``."""
 
     def __init__(self, packet: bytes, offset: int = 5) -> None:
         self._packet = packet
         self._offset = offset
 
     def number(self) -> int:
-        """Take a number of 32 bits."""
+        """Read a 32-bit number."""
         return self._unpack(">I", 4)
 
     def long(self) -> int:
-        """Take a number of 64 bits."""
+        """Read a 64-bit number."""
         return self._unpack(">Q", 8)
 
     def _unpack(self, layout: str, size: int) -> int:
         if self._offset + size > len(self._packet):
-            raise UnreachableError(_NO_SFTP)
+            raise ProtocolError(_NOT_SFTP)
         (value,) = struct.unpack_from(layout, self._packet, self._offset)
         self._offset += size
         return int(value)
 
     def view(self) -> memoryview:
-        """Take a string without copying it."""
+        """Read a string without copying it."""
         size = self.number()
         start, self._offset = self._offset, self._offset + size
         if self._offset > len(self._packet):
-            raise UnreachableError(_NO_SFTP)
+            raise ProtocolError(_NOT_SFTP)
         return memoryview(self._packet)[start : self._offset]
 
     def text(self) -> bytes:
-        """Take a string."""
+        """Read a string."""
         return bytes(self.view())
 
     @property
     def has_more(self) -> bool:
-        """Whether anything is left."""
+        """Whether any bytes are left."""
         return self._offset < len(self._packet)
 
 
 def packets(channel: Any) -> Iterator[bytes]:
-    """Yield the packets, without their length, that a channel brings until it is closed."""
+    """Yield the packets of a channel, without their lengths, until it is closed."""
     buffer = bytearray()
     while True:
         try:
             received = channel.recv(_RECEIVED_BYTES)
         except TimeoutError:
-            continue  # an idle session; who waits for an answer has a clock of its own
+            continue  # an idle session; requests have their own timeouts
         if not received:
             return
         buffer += received
@@ -141,7 +199,7 @@ def packets(channel: Any) -> Iterator[bytes]:
         while len(buffer) - position >= 4:
             (size,) = struct.unpack_from(">I", buffer, position)
             if not 5 <= size <= _MAX_PACKET_BYTES:
-                raise UnreachableError(_NO_SFTP)
+                raise ProtocolError(_NOT_SFTP)
             end = position + 4 + size
             if end > len(buffer):
                 break
@@ -151,12 +209,12 @@ def packets(channel: Any) -> Iterator[bytes]:
 
 
 def text(value: bytes) -> bytes:
-    """Return a string as packets hold it."""
+    """Encode a string: its length and its bytes."""
     return struct.pack(">I", len(value)) + value
 
 
 def expect(packet: bytes, kind: int) -> Reply:
-    """Return the answer; raises ``StatusError``, and ``UnreachableError`` for nonsense."""
+    """Return the body of a reply of type ``kind``; raises ``StatusError`` and ``ProtocolError``."""
     reply = Reply(packet)
     if packet[0] == Kind.STATUS:
         code = reply.number()
@@ -164,12 +222,12 @@ def expect(packet: bytes, kind: int) -> Reply:
             message = reply.text().decode("utf-8", "replace") if reply.has_more else ""
             raise StatusError(code, message)
     elif packet[0] != kind:
-        raise UnreachableError(f"the server answered with a packet of kind {packet[0]}")
+        raise ProtocolError(f"the server answered with a packet of type {packet[0]}")
     return reply
 
 
 def attributes(reply: Reply) -> Attributes:
-    """Take the attributes of a file."""
+    """Read the attributes of a file."""
     flags = reply.number()
     size = reply.long() if flags & _HAS_SIZE else None
     if flags & _HAS_OWNER:
@@ -182,12 +240,27 @@ def attributes(reply: Reply) -> Attributes:
     if flags & _HAS_MORE:
         for _ in range(2 * reply.number()):
             reply.view()
-    return Attributes(size, mode, mtime)
+    return Attributes(
+        None if size == _UNKNOWN_SIZE else size,
+        mode,
+        None if mtime in _UNKNOWN_TIMES else mtime,
+    )
 
 
 def extensions(packet: bytes) -> dict[bytes, bytes]:
-    """Return what the first answer says that the server can do beyond the protocol."""
-    reply, found = Reply(packet, offset=5), {}
+    """Return the extensions that the server announces in its first reply.
+
+    Raises ``ProtocolError`` unless it speaks version 3 or an older one, whose replies to
+    the requests used here are the same.
+    """
+    if packet[0] != Kind.VERSION:
+        raise ProtocolError(_NOT_SFTP)
+    reply, found = Reply(packet, offset=1), {}
+    version = reply.number()
+    if version > VERSION:
+        raise ProtocolError(
+            f"the server speaks version {version} of the SFTP protocol, and not {VERSION}"
+        )
     while reply.has_more:
         name = reply.text()
         found[name] = reply.text()

@@ -1,7 +1,7 @@
 """The SFTP protocol, version 3, over one channel: requests in flight, names as bytes.
 
-paramiko's own client takes a name that is not UTF-8 for an error that loses its directory,
-and either reads one block at a time or keeps all that nobody has taken yet. Source:
+paramiko's own client fails for a whole directory if one name is not UTF-8, and either reads
+one block at a time or buffers everything that was not consumed yet. Source:
 draft-ietf-secsh-filexfer-02 and OpenSSH's PROTOCOL, sections 4.3 and 4.10.
 """
 
@@ -10,15 +10,20 @@ from __future__ import annotations
 import itertools
 import struct
 import threading
+import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import suppress
 from typing import Any
 
 from shared.adapters.sftp.packets import (
+    DISCONNECTED,
+    VERSION,
     Attributes,
     DirectoryEntry,
+    FileType,
     Kind,
     Reply,
     SftpStatus,
@@ -29,19 +34,28 @@ from shared.adapters.sftp.packets import (
     packets,
     text,
 )
-from shared.core.sftp_errors import UnreachableError
+from shared.core.errors import Code, PermanentError
+from shared.core.sftp_errors import ProtocolError, UnreachableError
 
-#: One read. OpenSSH answers up to 255 KiB, others 32 KiB; a shorter answer makes later
-#: requests as short.
+#: Bytes per read request. OpenSSH answers up to 255 KiB, others 32 KiB; a shorter answer
+#: makes later requests as short.
 READ_BYTES = 128 << 10
 
-#: Reads on their way at once, of all threads together: 8 MiB, which fills a line of
-#: 1 Gbit/s over 60 ms.
+#: Requests in flight, of all threads together: 8 MiB of reads, which fills a line of
+#: 1 Gbit/s with a round trip of 60 ms.
 IN_FLIGHT = 64
+
+#: A read may take ``SLOW_READ_S`` plus its length at this rate. A server that sends a byte
+#: now and then would keep a worker busy for ever without it.
+SLOW_READ_S = 30.0
+SLOW_READ_BYTES_PER_S = 16 << 10
 
 _LEAST_READ_BYTES = 4 << 10
 
-# The answer to the first packet has no number; 0 is nobody else's.
+# No file is longer than this; the search for the end of one starts here.
+_MAX_FILE_BYTES = 1 << 62
+
+# The reply to the first packet has no request number; no request uses 0.
 _VERSION_NUMBER = 0
 
 _READ_FLAG, _WRITE_FLAG, _CREATE_FLAG, _TRUNCATE_FLAG = 0x01, 0x02, 0x08, 0x10
@@ -51,11 +65,14 @@ FSYNC = b"fsync@openssh.com"
 
 
 class SftpSession:
-    """One SFTP session; threads share it. Every call raises ``UnreachableError`` once it broke.
+    """One SFTP session, shared by threads.
+
+    Every call raises ``UnreachableError`` once the connection broke, and ``ProtocolError``
+    once the server broke the protocol.
 
     Args:
         channel: An open channel with the subsystem ``sftp`` (paramiko's ``Channel``).
-        timeout_s: How long an answer may take before the session counts as broken.
+        timeout_s: How long a reply may take before the session counts as broken.
     """
 
     def __init__(self, channel: Any, timeout_s: float) -> None:
@@ -68,10 +85,12 @@ class SftpSession:
         self._sending = threading.Lock()
         self._slots = threading.BoundedSemaphore(IN_FLIGHT)
         self._read_bytes = READ_BYTES
-        self._broken: str | None = None
+        self._reads_in_flight = IN_FLIGHT
+        self._has_lstat = True
+        self._broken: UnreachableError | ProtocolError | None = None
         channel.settimeout(timeout_s)
         threading.Thread(target=self._receive, name="sftp", daemon=True).start()
-        self._send(bytes([Kind.INIT]) + struct.pack(">I", 3))
+        self._send(bytes([Kind.INIT]) + struct.pack(">I", VERSION))
         self.extensions = extensions(self._result(versions))
 
     @property
@@ -79,31 +98,77 @@ class SftpSession:
         """Whether no request can succeed any more."""
         return self._broken is not None
 
-    def close(self, reason: str = "the connection was closed") -> None:
-        """End the session; calls that wait for an answer raise ``UnreachableError``."""
+    def close(self, error: UnreachableError | ProtocolError | None = None) -> None:
+        """End the session; calls that wait for a reply raise ``error``. Idempotent."""
         with self._lock:
-            self._broken = self._broken or reason
+            self._broken = self._broken or error or UnreachableError("the connection was closed")
             pending, self._pending = self._pending, {}
         for future in pending.values():
-            future.set_exception(UnreachableError(self._broken))
-        self._channel.close()
+            future.set_exception(_copy(self._broken))
+        with suppress(EOFError, OSError):  # the transport may be closed already
+            self._channel.close()
 
-    # Operations. Paths are bytes, as the server has them.
+    # ── files; paths are bytes, as the server has them ──
 
-    def lstat(self, path: bytes) -> Attributes:
-        """Return the attributes of a path, of the link itself where it is one."""
-        return attributes(self._answer(Kind.LSTAT, text(path), want=Kind.ATTRS))
+    def attributes_of(self, path: bytes) -> Attributes:
+        """Return the attributes of a path, of the link itself where it is one.
 
-    def stat(self, path: bytes) -> Attributes:
-        """Return the attributes of what a path leads to."""
-        return attributes(self._answer(Kind.STAT, text(path), want=Kind.ATTRS))
+        See ``attributes_of_all``. Raises ``StatusError``.
+        """
+        (found,) = self.attributes_of_all([path])
+        if isinstance(found, StatusError):
+            raise found
+        return found
 
-    def fstat(self, handle: bytes) -> Attributes:
-        """Return the attributes of an open file."""
-        return attributes(self._answer(Kind.FSTAT, text(handle), want=Kind.ATTRS))
+    def attributes_of_all(self, paths: Iterable[bytes]) -> list[Attributes | StatusError]:
+        """Return the attributes of each path, or why the server does not report them.
+
+        LSTAT is the one request whose answers are compared with each other: READDIR, STAT
+        and FSTAT give other sizes or times on some servers (WS_FTP and Apache MINA SSHD
+        0.13 even reject FSTAT: github.com/pkg/sftp issue 288). STAT stands in where the
+        server does not know LSTAT, and completes an answer without a size or a time.
+        """
+        paths = list(paths)
+        unsupported = StatusError(SftpStatus.OP_UNSUPPORTED, "")
+        found: list[Attributes | StatusError] = [unsupported] * len(paths)
+        if self._has_lstat:
+            found = self._all(Kind.LSTAT, paths)
+        lacking = [n for n, one in enumerate(found) if not _is_complete(one)]
+        more = self._all(Kind.STAT, [paths[n] for n in lacking])
+        for n, by_stat in zip(lacking, more, strict=True):
+            by_lstat = found[n]
+            if isinstance(by_stat, StatusError):
+                if isinstance(by_lstat, StatusError) and by_lstat.code == unsupported.code:
+                    found[n] = by_stat
+            elif isinstance(by_lstat, StatusError):
+                found[n] = by_stat
+            else:
+                found[n] = Attributes(
+                    size=by_stat.size if by_lstat.size is None else by_lstat.size,
+                    mode=by_stat.mode if by_lstat.mode is None else by_lstat.mode,
+                    mtime=by_stat.mtime if by_lstat.mtime is None else by_lstat.mtime,
+                )
+        return found
+
+    def _all(self, kind: Kind, paths: list[bytes]) -> list[Attributes | StatusError]:
+        replies: list[Attributes | StatusError] = []
+        sent: deque[Future[bytes]] = deque()
+        waiting = deque(paths)
+        while waiting or sent:
+            while waiting and len(sent) < IN_FLIGHT:
+                sent.append(self._request(kind, text(waiting.popleft())))
+            try:
+                replies.append(attributes(expect(self._result(sent.popleft()), Kind.ATTRS)))
+            except StatusError as error:
+                if error.code in DISCONNECTED:
+                    raise
+                if kind == Kind.LSTAT and error.code == SftpStatus.OP_UNSUPPORTED:
+                    self._has_lstat = False
+                replies.append(error)
+        return replies
 
     def real_path(self, path: bytes) -> bytes:
-        """Return the absolute path, which no link is part of as far as it exists."""
+        """Return the absolute path without links, as far as the path exists."""
         reply = self._answer(Kind.REALPATH, text(path), want=Kind.NAME)
         reply.number()
         return reply.text()
@@ -120,54 +185,144 @@ class SftpSession:
         return self._answer(Kind.OPEN, body, want=Kind.HANDLE).text()
 
     def close_handle(self, handle: bytes) -> None:
-        """Close a file or directory; a server may tell of a failed write only now."""
+        """Close a file; the server may report a failed write only now."""
         self._answer(Kind.CLOSE, text(handle), want=Kind.STATUS)
 
     def forget(self, handle: bytes) -> None:
-        """Close a file that was only read, without waiting for the answer."""
-        self._request(Kind.CLOSE, text(handle))
+        """Close a file or directory that was only read, without waiting for the reply."""
+        if not self.is_broken:
+            self._request(Kind.CLOSE, text(handle))
+
+    # ── reading and writing ──
 
     def read(self, handle: bytes, offset: int, length: int) -> bytes:
-        """Return up to ``length`` bytes from ``offset``; fewer only at the end of the file."""
+        """Return up to ``length`` bytes from ``offset``; fewer only at the end of the file.
+
+        Raises ``StatusError``, and ``PermanentError`` (``timeout``) for a server that is
+        slower than ``SLOW_READ_BYTES_PER_S``.
+        """
+        start, limit_s = time.monotonic(), SLOW_READ_S + length / SLOW_READ_BYTES_PER_S
         pieces: list[memoryview] = []
         requests: deque[tuple[int, int, Future[bytes]]] = deque()
         asked, end = offset, offset + length
         while requests or asked < end:
-            while asked < end and len(requests) < IN_FLIGHT:
+            while asked < end and len(requests) < self._reads_in_flight:
                 size = min(self._read_bytes, end - asked)
                 requests.append((asked, size, self._ask(handle, asked, size)))
                 asked += size
             wanted, size, answer = requests.popleft()
-            piece = self._piece(answer)
+            try:
+                piece = self._piece(answer, size)
+            except StatusError as error:
+                if error.code == SftpStatus.FAILURE:
+                    # Some servers reject reads out of order or many at once; a retry of
+                    # this read sends one at a time (github.com/rclone/rclone issue 5232).
+                    self._reads_in_flight = 1
+                raise
             if not piece:
                 break
             pieces.append(piece)
+            if time.monotonic() - start > limit_s:
+                seconds = time.monotonic() - start
+                self.close(UnreachableError("the server is too slow"))
+                raise PermanentError(
+                    Code.TIMEOUT,
+                    f"the server sent {sum(map(len, pieces))} bytes in {seconds:.0f} s",
+                )
             if len(piece) < size:
                 self._read_bytes = max(_LEAST_READ_BYTES, min(self._read_bytes, len(piece)))
                 rest = wanted + len(piece), size - len(piece)
                 requests.appendleft((*rest, self._ask(handle, *rest)))
         return b"".join(pieces)
 
+    def size_of(self, handle: bytes, reported: int | None) -> int:
+        """Return the size of an open file as its bytes show it.
+
+        ``reported`` is what the server says. Servers that encrypt or convert files report
+        another size than they send, so two bytes are read: the last one, and the one after
+        it. Where they contradict the server, the end is searched by halving.
+        """
+        last, size = (reported or 0) - 1, reported or 0
+        if reported is not None and not self._has(handle, size):
+            if last < 0 or self._has(handle, last):
+                return size
+            low, high = 0, last  # some byte from low to high is the first that is missing
+        else:
+            low, high = size, max(1, 2 * size)
+            while high < _MAX_FILE_BYTES and self._has(handle, high):
+                low, high = high + 1, 2 * high
+        while low < high:
+            middle = (low + high) // 2
+            if self._has(handle, middle):
+                low = middle + 1
+            else:
+                high = middle
+        return low
+
+    def _has(self, handle: bytes, offset: int) -> bool:
+        try:
+            return bool(self._piece(self._ask(handle, offset, 1), 1))
+        except StatusError as error:
+            if error.code in DISCONNECTED:
+                raise
+            return False  # some servers answer FAILURE instead of EOF past the end
+
     def write(self, handle: bytes, offset: int, data: bytes) -> Future[bytes]:
-        """Send a piece of a file; ``settle`` the result."""
+        """Send a piece of a file; pass the result to ``wait_written``."""
         return self._request(Kind.WRITE, text(handle) + struct.pack(">Q", offset) + text(data))
 
-    def settle(self, future: Future[bytes]) -> None:
-        """Wait for the answer to ``write``; raises ``StatusError`` when it was refused."""
+    def wait_written(self, future: Future[bytes]) -> None:
+        """Wait for the reply to ``write``; raises ``StatusError`` if it failed."""
         expect(self._result(future), Kind.STATUS)
 
-    def entries(self, path: bytes) -> Iterator[DirectoryEntry]:
-        """Yield what is in a directory, a page of the server's at a time."""
-        handle = self._answer(Kind.OPENDIR, text(path), want=Kind.HANDLE).text()
+    # ── directories ──
+
+    def open_directory(self, path: bytes) -> bytes:
+        """Open a directory; returns its handle."""
+        return self._answer(Kind.OPENDIR, text(path), want=Kind.HANDLE).text()
+
+    def check_directory(self, path: bytes) -> None:
+        """Raise ``StatusError`` unless a path can be listed.
+
+        It is opened and read once: AsyncSSH's server opens anything.
+        """
+        handle = self.open_directory(path)
+        try:
+            self._answer(Kind.READDIR, text(handle), want=Kind.NAME)
+        except StatusError as error:
+            # An empty directory ends so on some servers, and a missing one on others.
+            is_missing = error.code == SftpStatus.NO_SUCH_FILE
+            if is_missing and self.attributes_of(path).type in (FileType.DIRECTORY, None):
+                return
+            if error.code != SftpStatus.EOF:
+                raise
+        finally:
+            self.forget(handle)
+
+    def pages(self, path: bytes) -> Iterator[list[DirectoryEntry]]:
+        """Yield the entries of a directory in the pages that the server sends."""
+        handle = self.open_directory(path)
         try:
             while page := self._page(handle):
-                yield from page
+                yield page
         finally:
-            if not self.is_broken:
-                self.close_handle(handle)
+            self.forget(handle)
+
+    def _page(self, handle: bytes) -> list[DirectoryEntry]:
+        try:
+            reply = self._answer(Kind.READDIR, text(handle), want=Kind.NAME)
+        except StatusError as error:
+            # NO_SUCH_FILE ends the listing of an empty directory on some servers.
+            if error.code in (SftpStatus.EOF, SftpStatus.NO_SUCH_FILE):
+                return []
+            raise
+        return [
+            DirectoryEntry(reply.text(), reply.text(), attributes(reply))
+            for _ in range(reply.number())
+        ]
 
     def make_directory(self, path: bytes) -> None:
-        """Create a directory; raises ``StatusError``, also when it is there."""
+        """Create a directory; raises ``StatusError``, also if it exists."""
         self._answer(Kind.MKDIR, text(path) + struct.pack(">I", 0), want=Kind.STATUS)
 
     def remove(self, path: bytes) -> None:
@@ -175,28 +330,15 @@ class SftpSession:
         self._answer(Kind.REMOVE, text(path), want=Kind.STATUS)
 
     def rename(self, old: bytes, new: bytes) -> None:
-        """Give a file another name; raises ``StatusError`` when that is taken."""
+        """Rename a file; raises ``StatusError`` if the new name exists."""
         self._answer(Kind.RENAME, text(old) + text(new), want=Kind.STATUS)
 
     def extended(self, name: bytes, *arguments: bytes) -> None:
-        """Ask for an operation beyond the protocol, one of ``extensions``."""
+        """Call an operation beyond the protocol, one of ``extensions``."""
         body = b"".join(map(text, (name, *arguments)))
         self._answer(Kind.EXTENDED, body, want=Kind.STATUS)
 
-    # Requests and answers.
-
-    def _page(self, handle: bytes) -> list[DirectoryEntry]:
-        try:
-            reply = self._answer(Kind.READDIR, text(handle), want=Kind.NAME)
-        except StatusError as error:
-            if error.code == SftpStatus.EOF:
-                return []
-            raise
-        page = []
-        for _ in range(reply.number()):
-            name, _long = reply.text(), reply.text()
-            page.append(DirectoryEntry(name, attributes(reply)))
-        return page
+    # ── requests and replies ──
 
     def _ask(self, handle: bytes, offset: int, length: int) -> Future[bytes]:
         if not self._slots.acquire(timeout=self._timeout_s):
@@ -204,14 +346,21 @@ class SftpSession:
         body = text(handle) + struct.pack(">QI", offset, length)
         return self._request(Kind.READ, body, lambda _: self._slots.release())
 
-    def _piece(self, answer: Future[bytes]) -> memoryview:
-        """Return what was read; nothing at the end of the file."""
+    def _piece(self, answer: Future[bytes], asked: int) -> memoryview:
+        """Return the bytes of a reply to a read of ``asked`` bytes; none at end of file."""
         try:
-            return expect(self._result(answer), Kind.DATA).view()
+            data = expect(self._result(answer), Kind.DATA).view()
         except StatusError as error:
             if error.code == SftpStatus.EOF:
                 return memoryview(b"")
             raise
+        if len(data) > asked:
+            broken = ProtocolError(
+                f"the server sent {len(data)} bytes where {asked} were requested"
+            )
+            self.close(broken)
+            raise broken
+        return data
 
     def _answer(self, kind: int, body: bytes, *, want: Kind) -> Reply:
         return expect(self._result(self._request(kind, body)), want)
@@ -229,7 +378,7 @@ class SftpSession:
         if broken is None:
             self._send(bytes([kind]) + struct.pack(">I", number) + body)
         else:
-            future.set_exception(UnreachableError(broken))
+            future.set_exception(_copy(broken))
         return future
 
     def _send(self, packet: bytes) -> None:
@@ -237,7 +386,7 @@ class SftpSession:
             with self._sending:
                 self._channel.sendall(struct.pack(">I", len(packet)) + packet)
         except OSError as error:
-            self.close(f"the connection broke: {error}")
+            self.close(UnreachableError(f"the connection broke: {error}"))
 
     def _result(self, future: Future[bytes]) -> bytes:
         try:
@@ -246,20 +395,34 @@ class SftpSession:
             raise self._timed_out() from None
 
     def _timed_out(self) -> UnreachableError:
-        reason = f"the server has not answered for {self._timeout_s:g} s"
-        self.close(reason)
-        return UnreachableError(reason)
+        error = UnreachableError(f"the server did not answer within {self._timeout_s:g} s")
+        self.close(error)
+        return error
 
     def _receive(self) -> None:
         try:
             for packet in packets(self._channel):
                 (number,) = struct.unpack_from(">I", packet, 1)
-                if packet[0] == Kind.VERSION:
-                    number = _VERSION_NUMBER
                 with self._lock:
+                    if _VERSION_NUMBER in self._pending:
+                        number = _VERSION_NUMBER
                     future = self._pending.pop(number, None)
                 if future:
                     future.set_result(packet)
-            self.close("the server has closed the connection")
+            self.close(UnreachableError("the server closed the connection"))
+        except ProtocolError as error:
+            self.close(error)
         except Exception as error:
-            self.close(f"the connection broke: {error}")
+            self.close(UnreachableError(f"the connection broke: {error}"))
+
+
+def _is_complete(found: Attributes | StatusError) -> bool:
+    if not isinstance(found, Attributes):
+        return False
+    # STAT would describe the target of a link.
+    return found.type is FileType.OTHER or (found.size is not None and found.mtime is not None)
+
+
+def _copy(error: UnreachableError | ProtocolError) -> UnreachableError | ProtocolError:
+    """Return the error anew: threads that raise one instance would share its traceback."""
+    return type(error)(str(error))

@@ -1,25 +1,29 @@
-"""Sound files on an SFTP server: found page by page, read by range, never changed."""
+"""Audio files on an SFTP server: found page by page, read by range, never changed."""
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import posixpath
-import stat
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from shared.adapters.sftp.packets import Attributes, DirectoryEntry, SftpStatus, StatusError
-from shared.adapters.sftp.server import SftpServer, translate_errors
+from shared.adapters.sftp.listing import FoundFile, Listing, shown
+from shared.adapters.sftp.packets import DISCONNECTED, MISSING, Attributes, FileType, StatusError
+from shared.adapters.sftp.server import SftpServer
 from shared.adapters.sftp.session import SftpSession
-from shared.core.errors import Code, PermanentError
-from shared.core.filetypes import is_sound, mime_type
+from shared.core.errors import Code, PermanentError, TransientError
+from shared.core.filetypes import mime_type
 from shared.core.message import Source, SourceFile
 from shared.core.naming import decode_path, encode_path
-from shared.core.sftp_errors import ServerCode, ServerError
+from shared.core.sftp_errors import UnreachableError
 
-_BARRED = frozenset(b"/\0")
+#: Bytes hashed at the start, in the middle and at the end of a file without a time.
+SAMPLE_BYTES = 64 << 10
+
+_EPOCH = datetime.fromtimestamp(0, UTC)
 
 _log = logging.getLogger(__name__)
 
@@ -27,10 +31,15 @@ _log = logging.getLogger(__name__)
 class SftpSources:
     """``ports.Sources`` under one directory of a server; ``source_id`` is relative to it.
 
+    A file's revision is its size and modification time by LSTAT (STAT where the server
+    lacks it). Where the server reports no time, it is the size and a hash of the file's
+    first, middle and last 64 KiB.
+
     Args:
         server: The server.
-        root: The directory, ``SFTP_REMOTE_PATH``; a relative one starts where logins do.
-        exclude: A directory that is left out where it lies below, ``SFTP_MIRROR_PATH``.
+        root: The directory, ``SFTP_REMOTE_PATH``; relative to the login's directory unless
+            absolute.
+        exclude: A directory to skip where it is below ``root``: ``SFTP_MIRROR_PATH``.
     """
 
     def __init__(self, server: SftpServer, root: str, *, exclude: str = "") -> None:
@@ -54,77 +63,49 @@ class SftpSources:
         return posixpath.join(self._root, relative)
 
     def list(self) -> Iterator[SourceFile]:
-        """Yield the sound files below the directory, as the server sends their pages.
+        """Yield the audio files below the directory, a page of the server's at a time.
 
-        Left out are hidden names, symbolic links, devices, names that could lead
-        elsewhere, and what is no sound by its extension. A directory below that cannot be
-        read is logged as an error and left out. Raises ``ServerError``
-        (``missing_directory``, ``forbidden_directory``) and ``UnreachableError``.
+        See ``Listing`` for what is skipped. Raises ``ServerError`` and
+        ``UnreachableError``.
         """
+        timeless = 0
         with self._server.used():
-            excluded = self._check_root()
-            waiting = [b""]
-            while waiting:
-                folder = waiting.pop()
-                for entry in self._entries(folder):
-                    path = posixpath.join(folder, entry.name)
-                    if _is_directory(entry.attributes):
-                        if path != excluded:
-                            waiting.append(path)
-                    elif _is_source(entry):
-                        yield _describe(path, entry.attributes)
+            for found in Listing(self._server, self._root, self._exclude).files():
+                if found.attributes.mtime is None:
+                    timeless += 1
+                    if timeless == 1:
+                        _log.warning(
+                            "the server reports no modification time for %s: such files are"
+                            " identified by their size and a hash of their content, and one"
+                            " that is still being uploaded is not recognised",
+                            encode_path(found.path),
+                        )
+                try:
+                    yield self._describe(found)
+                except UnreachableError:
+                    raise
+                except (PermanentError, TransientError) as error:
+                    _log.error("skipping a file: %s", error)
 
-    def _check_root(self) -> bytes | None:
-        """Make sure of the directory; returns the excluded one, relative, if it lies below."""
-        try:
-            real = self._server.call(self._real_root, self._root)
-        except PermanentError as error:
-            raise self._unusable(error.code) from error
-        excluded = self._real_excluded()
-        if real == excluded:
-            raise ServerError(
-                ServerCode.FORBIDDEN_DIRECTORY,
-                "SFTP_MIRROR_PATH leads to the source directory, which is never changed",
+    def _describe(self, found: FoundFile) -> SourceFile:
+        revision, size = _plain_revision(found.attributes), found.attributes.size
+        if revision is None:
+            path = posixpath.join(self._root, found.path)
+            # Once: a file that fails is skipped, and must not delay the others.
+            revision, size = self._server.once(
+                lambda session: _content_revision(session, path, found.attributes), path
             )
-        prefix = real.rstrip(b"/") + b"/"
-        return excluded.removeprefix(prefix) if excluded.startswith(prefix) else None
-
-    def _real_excluded(self) -> bytes:
-        if not self._exclude:
-            return b""
-        try:
-            return self._server.call(lambda s: s.real_path(self._exclude), self._exclude)
-        except PermanentError:
-            return b""  # it is made with the first file that is put there
-
-    def _real_root(self, session: SftpSession) -> bytes:
-        found = session.stat(self._root)
-        if found.mode is not None and not stat.S_ISDIR(found.mode):
-            raise StatusError(SftpStatus.NO_SUCH_FILE, "not a directory")
-        return session.real_path(self._root)
-
-    def _unusable(self, code: Code) -> ServerError:
-        root = encode_path(self._root)
-        if code is Code.FORBIDDEN:
-            return ServerError(
-                ServerCode.FORBIDDEN_DIRECTORY, f"the source directory {root} may not be read"
-            )
-        return ServerError(
-            ServerCode.MISSING_DIRECTORY, f"there is no source directory {root} on the server"
+        name = shown(posixpath.basename(found.path))
+        mtime = found.attributes.mtime
+        return SourceFile(
+            source=Source.SFTP,
+            source_id=encode_path(found.path),
+            revision=revision,
+            name=name,
+            mime_type=mime_type(name),
+            size_bytes=size or 0,
+            created_at=datetime.fromtimestamp(mtime, UTC) if mtime else _EPOCH,
         )
-
-    def _entries(self, folder: bytes) -> Iterator[DirectoryEntry]:
-        path = posixpath.join(self._root, folder)
-        session = self._server.call(lambda session: session, path)
-        try:
-            # Not tried again half-way: what came already would come twice.
-            with translate_errors(path):
-                if not folder or _is_directory(session.lstat(path)):
-                    yield from _visible(session, path)
-        except PermanentError as error:
-            if not folder:
-                raise self._unusable(error.code) from error
-            _log.error("a directory is left out: %s", error)
 
 
 class SftpFile:
@@ -136,13 +117,15 @@ class SftpFile:
         self._server = server
         self._path = path
         self._revision = revision
+        self._size = 0
         self._lock = threading.Lock()
         self._opened: tuple[SftpSession, bytes] | None = None
         self._closed = False
         self._use = server.used()
         self._use.__enter__()
         try:
-            self.check_unchanged()
+            # Not opened before it is known to be a file: opening a pipe can block a server.
+            server.call(self._require_file, path)
             server.call(self._handle, path)
         except BaseException:
             self.close()
@@ -151,25 +134,35 @@ class SftpFile:
     @property
     def size(self) -> int:
         """Size in bytes."""
-        return int(self._revision.partition("-")[0])
+        return self._size
 
     def read(self, offset: int, length: int) -> bytes:
         """Return up to ``length`` bytes from ``offset``; fewer only at the end of the file.
 
-        Many requests are on their way at once, and where the connection breaks another
-        one goes on. Raises ``PermanentError`` (``superseded``, ``gone``, ``forbidden``).
+        Many requests are in flight at once; where the connection breaks, another one
+        resumes. Raises ``PermanentError`` (``superseded``, ``gone``, ``forbidden``,
+        ``timeout``).
         """
-        wanted = max(0, min(length, self.size - offset))
-        data = self._server.call(
-            lambda session: session.read(self._handle(session), offset, wanted), self._path
-        )
+        wanted = max(0, min(length, self._size - offset))
+
+        def read(session: SftpSession) -> bytes:
+            handle = self._handle(session)
+            try:
+                return session.read(handle, offset, wanted)
+            except StatusError:
+                self._reopen(session, handle)  # the handle may be what has failed
+                raise
+
+        data = self._server.call(read, self._path)
         if len(data) < wanted:
             raise self._superseded()
         return data
 
     def check_unchanged(self) -> None:
-        """Compare the file, as it lies at its path now, with the revision."""
-        self._require_same(self._server.call(lambda s: s.lstat(self._path), self._path))
+        """Compare the file that is at its path now with the revision."""
+        self._server.call(
+            lambda session: self._require_same(session, self._handle(session)), self._path
+        )
 
     def close(self) -> None:
         """Close the file. Idempotent."""
@@ -178,27 +171,48 @@ class SftpFile:
                 return
             self._closed = True
             opened, self._opened = self._opened, None
-        if opened and not opened[0].is_broken:
+        if opened:
             session, handle = opened
             session.forget(handle)
         self._use.__exit__(None, None, None)
 
     def _handle(self, session: SftpSession) -> bytes:
-        """Return the handle on this connection; another one has others."""
+        """Return the handle on this connection, opening and checking the file if needed."""
         with self._lock:
             if self._closed:
                 raise ValueError("read of a closed file")
             if self._opened is None or self._opened[0] is not session:
                 handle = session.open_read(self._path)
-                self._require_same(session.fstat(handle))
+                try:
+                    # After the open, so that a file put there in between is noticed.
+                    found = self._require_same(session, handle)
+                    self._size = session.size_of(handle, found.size)
+                except BaseException:
+                    session.forget(handle)
+                    raise
                 self._opened = session, handle
             return self._opened[1]
 
-    def _require_same(self, found: Attributes) -> None:
-        if found.mode is not None and not stat.S_ISREG(found.mode):
-            raise PermanentError(Code.GONE, f"{encode_path(self._path)} is no file any more")
-        if _revision(found) != self._revision:
+    def _reopen(self, session: SftpSession, handle: bytes) -> None:
+        with self._lock:
+            if self._opened == (session, handle):
+                self._opened = None
+                session.forget(handle)
+
+    def _require_same(self, session: SftpSession, handle: bytes) -> Attributes:
+        found = self._require_file(session)
+        revision = _plain_revision(found)
+        if revision is None:
+            revision, _ = _hash_revision(session, handle, found)
+        if revision != self._revision:
             raise self._superseded()
+        return found
+
+    def _require_file(self, session: SftpSession) -> Attributes:
+        found = _attributes_of(session, self._path)
+        if found.type not in (None, FileType.REGULAR):
+            raise PermanentError(Code.GONE, f"{encode_path(self._path)} is no longer a file")
+        return found
 
     def _superseded(self) -> PermanentError:
         return PermanentError(
@@ -206,42 +220,34 @@ class SftpFile:
         )
 
 
-def _visible(session: SftpSession, path: bytes) -> Iterator[DirectoryEntry]:
-    for entry in session.entries(path):
-        # A name with a slash is none; only a server that means harm would send it.
-        if not entry.name or entry.name.startswith(b".") or not _BARRED.isdisjoint(entry.name):
-            continue
-        if entry.attributes.mode is None:
-            # Some servers tell nothing of a file until they are asked for it.
-            yield DirectoryEntry(entry.name, session.lstat(posixpath.join(path, entry.name)))
-        else:
-            yield entry
+def _attributes_of(session: SftpSession, path: bytes) -> Attributes:
+    """Return the attributes of a path; none at all where the server reports none."""
+    try:
+        return session.attributes_of(path)
+    except StatusError as error:
+        if error.code in MISSING | DISCONNECTED:
+            raise
+        return Attributes()
 
 
-def _is_directory(found: Attributes) -> bool:
-    return stat.S_ISDIR(found.mode or 0)
+def _plain_revision(found: Attributes) -> str | None:
+    if found.size is None or found.mtime is None:
+        return None
+    return f"{found.size}-{found.mtime}"
 
 
-def _is_source(entry: DirectoryEntry) -> bool:
-    return stat.S_ISREG(entry.attributes.mode or 0) and is_sound(_shown(entry.name))
+def _content_revision(session: SftpSession, path: bytes, found: Attributes) -> tuple[str, int]:
+    handle = session.open_read(path)
+    try:
+        return _hash_revision(session, handle, found)
+    finally:
+        session.forget(handle)
 
 
-def _describe(path: bytes, found: Attributes) -> SourceFile:
-    name = _shown(posixpath.basename(path))
-    return SourceFile(
-        source=Source.SFTP,
-        source_id=encode_path(path),
-        revision=_revision(found),
-        name=name,
-        mime_type=mime_type(name),
-        size_bytes=found.size or 0,
-        created_at=datetime.fromtimestamp(found.mtime or 0, UTC),
-    )
-
-
-def _revision(found: Attributes) -> str:
-    return f"{found.size or 0}-{found.mtime or 0}"
-
-
-def _shown(name: bytes) -> str:
-    return name.decode(errors="backslashreplace")
+def _hash_revision(session: SftpSession, handle: bytes, found: Attributes) -> tuple[str, int]:
+    """Return the revision of a file whose time is not reported, and its size."""
+    size = session.size_of(handle, found.size)
+    digest = hashlib.sha256()
+    for offset in (0, max(0, (size - SAMPLE_BYTES) // 2), max(0, size - SAMPLE_BYTES)):
+        digest.update(session.read(handle, offset, min(SAMPLE_BYTES, size - offset)))
+    return f"{size}-{digest.hexdigest()[:32]}", size
