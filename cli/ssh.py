@@ -32,7 +32,7 @@ class Host:
     accepts_new: bool
 
 
-def resolve(name: str, *, port: int | None = None, username: str = "") -> Host:
+def resolve(name: str, port: int | None = None, username: str = "") -> Host:
     """Return the server that ``ssh`` would connect to for ``name``, which may be an alias.
 
     Raises ``ConfigurationError`` for a configuration that cannot be read, and for a server

@@ -133,21 +133,21 @@ def compress(
     The login is SFTP_CREDENTIALS or what ssh would use: ssh-agent, ~/.ssh/config, your
     keys, and a password that you are asked for.
     """
-    host = address and ssh.resolve(address.host, port=address.port, username=address.username)
+    host = ssh.resolve(address.host, address.port, address.username) if address else None
     options = {
         "STORAGE_URL": out,
         "OUTPUT_FORMAT": output_format,
         "SFTP_SETTLE_MINUTES": settle,
         "SFTP_QUEUE_URL": "local://",
-        "SFTP_HOST": host and host.host,
-        "SFTP_PORT": host and str(host.port),
-        "SFTP_REMOTE_PATH": address and address.path,
+        "SFTP_HOST": host.host if host else None,
+        "SFTP_PORT": str(host.port) if host else None,
+        "SFTP_REMOTE_PATH": address.path if address else None,
     }
     app = load(invocation, options, read_only=dry_run)
     if host is None:
         if not app.settings.sftp_host:
             raise click.UsageError("name a server: sftp://USER@HOST/DIRECTORY, or set SFTP_HOST")
-        host = ssh.resolve(app.settings.sftp_host, port=app.settings.sftp_port)
+        host = ssh.resolve(app.settings.sftp_host, app.settings.sftp_port)
     credentials = app.settings.sftp_credentials
     if credentials and not identity:
         pinned = ssh.read_if_there(known_hosts) if known_hosts else credentials.known_hosts

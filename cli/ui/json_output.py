@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -11,6 +12,9 @@ from typing import Any
 from cli.ui.error_text import error_text
 from shared.core.errors import ConfigurationError, PermanentError, is_transient
 from shared.core.records import Recording, Status
+
+# C1 controls, line separators, the byte order mark, and marks of the writing direction.
+_UNSAFE = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 
 
 def failure(name: str, error: BaseException) -> dict[str, Any]:
@@ -39,8 +43,13 @@ def _plain(document: Recording | dict[str, Any]) -> dict[str, Any]:
 
 def _print(text: str) -> None:
     sys.stdout.flush()
-    sys.stdout.buffer.write(text.encode(errors="backslashreplace") + b"\n")
+    sys.stdout.buffer.write(escape(text).encode(errors="backslashreplace") + b"\n")
     sys.stdout.buffer.flush()
+
+
+def escape(text: str) -> str:
+    """Return JSON without characters that a terminal obeys or that reorder its text."""
+    return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def _time(value: object) -> str:

@@ -61,9 +61,14 @@ _SET_OFF_AFTER = re.compile(rf"[\s_]*[{_DASHES}]")
 _COPY_MARK = re.compile(r"[\s_)]*(?:\(\d+\))?[\s_]*\Z")
 _LAST_WORDS = re.compile(rf"[\s_]*[{_DASHES}][^{_DASHES}]*\Z")
 
-# Not in any file's name, but in what a server may send for one; the backslash parts
-# directories on some systems, and XML, which Cloud Storage also speaks, has no U+FFFE.
-_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\\\\\ud800-\udfff\ufffe\uffff]")
+# Control characters, which a server may send in a name; the backslash, which separates
+# directories on some systems; wildcards and '#', with which gcloud cannot name an object
+# (Cloud Storage, "Object name considerations"); line separators, marks of byte order and of
+# writing direction, which hide what a name is; U+FFFE, which XML does not have.
+_UNSAFE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\\\\*?\\[\\]#\u2028\u2029\ufeff\ud800-\udfff\ufffe\uffff"
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"
+)
 _ESCAPED_BYTE = re.compile(rb"%([0-9A-Fa-f]{2})")
 _LONE_BYTE = re.compile("[\udc80-\udcff]")
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
+from shared.adapters.local.modes import create_directory, create_file
 from shared.core.errors import ConfigurationError, PipelineError, TransientError
 
 #: Marks our files (SQLite, "PRAGMA application_id"): "audp" in ASCII.
@@ -177,7 +178,11 @@ def open_database(path: Path, timeout_s: float) -> sqlite3.Connection:
 
     A call on the connection waits up to ``timeout_s`` seconds for other processes.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    for directory in reversed(path.parents):
+        create_directory(directory)
+    if not path.exists():
+        # SQLite takes an empty file for a new database, and gives -wal and -shm its mode.
+        os.close(create_file(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC))
     connection = sqlite3.connect(
         path, timeout=timeout_s, isolation_level=None, check_same_thread=False
     )

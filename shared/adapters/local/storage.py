@@ -17,6 +17,7 @@ from typing import BinaryIO, cast
 import google_crc32c
 
 from shared.adapters.local import directory
+from shared.adapters.local.modes import create_directory, create_file
 from shared.adapters.local.sidecar import (
     HIDDEN,
     UNFINISHED,
@@ -213,7 +214,7 @@ class FilesystemStorage:
             return
         if path != path.parent:
             self._make_directory(path.parent)
-        path.mkdir(exist_ok=True)
+        create_directory(path)
         self._sync(path.parent)
 
     @contextmanager
@@ -226,7 +227,7 @@ class FilesystemStorage:
 
     def _copy(self, source: BinaryIO, target: Path) -> _Staged:
         size = crc = 0
-        with target.open("xb") as file:
+        with open(target, "xb", opener=create_file) as file:
             while block := source.read(directory.BLOCK):
                 file.write(block)
                 crc = google_crc32c.extend(crc, block)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import os
 import re
 import secrets
 import socket
@@ -16,6 +17,7 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 from shared.core.ports import ByteSource
+from shared.media.source.peer import peer_uid
 from shared.media.source.read_ahead import BLOCK_BYTES, MEMORY_BYTES, WORKERS, ReadAhead
 
 #: What FFmpeg wants before ``-i`` of a served address, found by counting its requests.
@@ -129,6 +131,12 @@ class _Listener(socketserver.TCPServer):
         self._connections: dict[socket.socket, threading.Thread] = {}
         self._lock = threading.Lock()
         super().__init__(("127.0.0.1", 0), _Handler)
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:  # noqa: ARG002
+        """Return whether the client is ours: others can read the address in its command line."""
+        uid = peer_uid(request)
+        # A client that is gone already has no user; it gets no bytes either.
+        return uid is None or uid == os.getuid()
 
     def process_request(self, request: Any, client_address: Any) -> None:
         thread = threading.Thread(

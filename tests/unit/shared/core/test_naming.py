@@ -274,3 +274,9 @@ def test_a_path_as_the_system_gives_it_can_be_encoded(tmp_path: Path) -> None:
     (found,) = tmp_path.iterdir()
 
     assert naming.encode_path(os.fsencode(found.name)) == "caf%E9.wav"
+
+
+@pytest.mark.parametrize("character", "*?[]#\u2028\u2029\ufeff\u202e\u2066\u200f\u061c\x85\\")
+def test_no_compressed_name_has_characters_that_mislead(character: str) -> None:
+    name = naming.compressed_object("dev", "out", f"a{character}b/c{character}d.wav", "mp3")
+    assert name == "dev/out/a_b/c_d_compressed.mp3"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import http.client
+import os
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -15,6 +17,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from shared.media.source.range_server import MAX_CONNECTIONS, RangeServer, parse_range, serve
+from tests.emulators import missing
 
 CONTENT = bytes(range(256)) * 40
 
@@ -79,6 +82,22 @@ def raw(server: RangeServer, request: bytes) -> bytes:
         while data := client.recv(65536):
             answer += data
         return answer
+
+
+def test_another_user_gets_nothing(server: RangeServer) -> None:
+    if os.getuid():
+        missing("root, to become another user")
+    reader = "import sys, urllib.request as r; print(len(r.urlopen(sys.argv[1]).read()))"
+    for user, wanted in ((None, str(len(CONTENT))), ("nobody", "")):
+        # The system's Python, which any user can run.
+        done = subprocess.run(
+            ["/usr/bin/python3", "-c", reader, server.url],
+            user=user,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.stdout.strip() == wanted, done.stderr
 
 
 def test_the_whole_file(server: RangeServer) -> None:

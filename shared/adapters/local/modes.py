@@ -1,0 +1,34 @@
+"""Who may read what is written on this machine: its owner, or a group that was invited.
+
+Recordings are private. A directory with the setgid bit (``chmod g+s``) is the usual sign
+that a group shares it: what is created in it may be read by the group too. An access
+control list of the directory's own (``setfacl -d``) applies in any case.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+
+def file_mode(directory: Path) -> int:
+    """Return the mode of a new file in ``directory``: 0600, or 0640 where a group shares it."""
+    return 0o640 if _is_shared(directory) else 0o600
+
+
+def create_file(path: str | Path, flags: int) -> int:
+    """Open a file as ``os.open`` does, with the mode of its directory: an ``opener``."""
+    return os.open(path, flags, file_mode(Path(path).parent))
+
+
+def create_directory(path: Path) -> None:
+    """Create a directory, if it is missing: 0700, or 0750 where a group shares its parent."""
+    path.mkdir(mode=0o750 if _is_shared(path.parent) else 0o700, exist_ok=True)
+
+
+def _is_shared(directory: Path) -> bool:
+    try:
+        return bool(directory.stat().st_mode & stat.S_ISGID)
+    except OSError:
+        return False
