@@ -180,17 +180,3 @@ def test_an_unknown_host_key_stops_it(sshd: Sshd, compress: Compress) -> None:  
     said = compress("--known-hosts", "/dev/null")
     assert said.returncode == 2
     assert "--accept-new" in said.stderr
-
-
-def test_without_a_key_and_a_terminal_it_asks_for_neither(tmp_path: Path) -> None:
-    said = subprocess.run(
-        [PROGRAM, "compress", "sftp://ann@127.0.0.1:1/audio"],
-        cwd=tmp_path,
-        env=environ(tmp_path),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert said.returncode == 2
-    assert "Password of ann@127.0.0.1 is needed" in said.stderr
