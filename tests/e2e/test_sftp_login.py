@@ -278,7 +278,7 @@ def secret(at: At) -> str:
 
 
 def test_the_settings_name_the_login_and_the_server(tmp_path: Path) -> None:
-    with quirky(audio(tmp_path / "audio")) as at:
+    with quirky(audio(tmp_path / "served")) as at:
         by_address = command(tmp_path, f"sftp://127.0.0.1:{at.port}/", SFTP_CREDENTIALS=secret(at))
         assert by_address.returncode == 0, by_address.stderr
         assert "a_compressed.wav" in by_address.stdout
@@ -290,7 +290,7 @@ def test_the_settings_name_the_login_and_the_server(tmp_path: Path) -> None:
             SFTP_REMOTE_PATH="/",
         )
         assert by_settings.returncode == 0, by_settings.stderr
-        assert "1 done before" in by_settings.stdout
+        assert "1 done" in by_settings.stdout
     nothing = command(tmp_path)
     assert nothing.returncode == 2
     assert "SFTP_HOST" in nothing.stderr
@@ -300,7 +300,7 @@ def test_an_alias_of_ssh_is_known(tmp_path: Path) -> None:
     public = make_key(tmp_path / "the key")
     (tmp_path / ".ssh").mkdir()
     logins = Logins(methods=("publickey",), keys=[public])
-    with quirky(audio(tmp_path / "audio"), logins=logins) as at:
+    with quirky(audio(tmp_path / "served"), logins=logins) as at:
         (tmp_path / ".ssh" / "config").write_text(
             f"Host Studio\n  HostName 127.0.0.1\n  Port {at.port}\n  User ann\n"
             f'  IdentityFile "{tmp_path}/the key"\n'
@@ -329,7 +329,7 @@ def test_a_password_in_the_address_is_refused_with_the_alternatives(tmp_path: Pa
 
 def test_without_a_terminal_nothing_is_asked(tmp_path: Path) -> None:
     (tmp_path / "known").touch()
-    with quirky(audio(tmp_path / "audio")) as at:
+    with quirky(audio(tmp_path / "served")) as at:
         (tmp_path / "known").write_text(at.known_hosts)
         said = command(
             tmp_path, f"sftp://ann@127.0.0.1:{at.port}/", "--known-hosts", tmp_path / "known"
@@ -339,7 +339,7 @@ def test_without_a_terminal_nothing_is_asked(tmp_path: Path) -> None:
 
 
 def test_a_terminal_asks_and_does_not_show_the_answer(tmp_path: Path) -> None:
-    with quirky(audio(tmp_path / "audio")) as at:
+    with quirky(audio(tmp_path / "served")) as at:
         known = tmp_path / "known"
         known.write_text(at.known_hosts)
         controller, terminal = pty.openpty()
