@@ -66,15 +66,6 @@ def test_a_person_sees_only_the_object(storage: FilesystemStorage) -> None:
     assert len(files(storage)) == 2
 
 
-def test_files_have_the_permissions_that_the_umask_leaves(storage: FilesystemStorage) -> None:
-    before = os.umask(0o027)
-    try:
-        put(storage)
-    finally:
-        os.umask(before)
-    assert (storage.root / NAME).stat().st_mode & 0o777 == 0o640
-
-
 def test_delete_leaves_no_file(storage: FilesystemStorage) -> None:
     put(storage)
     storage.delete(NAME)
