@@ -7,7 +7,8 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from datetime import time as time_of_day
 from itertools import islice
 
 #: What a recording is called whose title leaves nothing to call it by.
@@ -52,6 +53,27 @@ _MOMENT = re.compile(
     """,
     re.VERBOSE,
 )
+# Zoom's cloud recordings: 'GMT20251001-143000_Recording_gallery_1920x1080'. Source of the time
+# stamp: "Naming convention for Zoom Contact Center files" (support.zoom.com, KB0079123); 'as',
+# 'avo', 'gallery' and 'gvo' are the views that it saves.
+_DIGITS = r"(?P<year>(?:19|20)\d\d)(?P<month>[01]\d)(?P<day>[0-3]\d)"
+_CLOCK = r"(?P<hour>[0-2]\d)(?P<minute>[0-5]\d)(?:[0-5]\d)?"
+_ZOOM = re.compile(
+    rf"GMT{_DIGITS}-{_CLOCK}(?:_(?P<title>.*?))?(?:_(?:as|avo|gallery|gvo))*(?:_\d+x\d+)?"
+    r"(?P<copy>[\s_]*\(\d+\))?",
+    re.DOTALL,
+)
+# Teams: 'Weekly sync-20251001_143000-Meeting Recording', also with 'UTC' after the time; phones:
+# '20251001_143000'.
+_COMPACT = re.compile(rf"(?<!\d){_DIGITS}[_\-T ]{_CLOCK}(?P<zone>UTC|GMT|Z)?(?![\dA-Za-z])")
+# A date without a time, first or last in a name and set off from its words.
+_DATE = re.compile(
+    rf"""
+    (?<![^\W_])(?:(?P<y>\d{{4}})(?P<slash>{_SLASH})(?P<m>\d{{1,2}})(?P=slash)(?P<d>\d{{1,2}})
+    |{_DIGITS})(?![^\W_])
+    """,
+    re.VERBOSE,
+)
 _EXTENSION = re.compile(r"\.([A-Za-z0-9]{1,5})\s*\Z")
 _DIRECTION_MARKS = re.compile("[\u200e\u200f\u061c\u202a-\u202e\u2066-\u2069]")
 _OPENED = re.compile(r"[(\[（]\s*\Z")
@@ -73,27 +95,65 @@ _ESCAPED_BYTE = re.compile(rb"%([0-9A-Fa-f]{2})")
 _LONE_BYTE = re.compile("[\udc80-\udcff]")
 
 
+MIDNIGHT = time_of_day()
+
+
 @dataclass(frozen=True)
 class Title:
-    """What a name says: the meeting's title, and its local time as written, if any."""
+    """A recording's title, and its local time as written, if any.
+
+    ``date`` is set for a name that has a date and no time.
+    """
 
     text: str
     time: datetime | None
+    date: date | None = None
 
 
 def read_title(name: str) -> Title:
-    """Read a recording's name, in both styles of Google Meet and as other recorders write it.
+    """Read a recording's name: both styles of Google Meet, Zoom, Teams and other recorders.
 
-    The time is naive: the local time as written, whatever the zone. A name with a date
-    alone, or a time that cannot be, has none, and all of it is the title.
+    The time is naive: the local time as written, whatever the zone. An impossible date or
+    time is part of the title.
     """
     text = _DIRECTION_MARKS.sub("", unicodedata.normalize("NFC", strip_extension(name)))
-    for match in reversed(list(_MOMENT.finditer(text))):
+    if (match := _ZOOM.fullmatch(text)) and (time := _time(match)):
+        return Title(_words(match["title"] or ""), time)
+    matches = [*_COMPACT.finditer(text), *_MOMENT.finditer(text)]
+    for match in reversed(matches):
         before, after = text[: match.start()], text[match.end() :]
         time = _time(match)
         if time and (match["zone"] or _stands_apart(before, after)):
-            return Title(_words(before) or _words(_LAST_WORDS.sub("", after)), time)
+            words = _words(before) or _words(_LAST_WORDS.sub("", after))
+            return Title(words, time)
+    for match in reversed(list(_DATE.finditer(text))):
+        before, after = _words(text[: match.start()]), text[match.end() :]
+        day = _day(match)
+        if day and (not before or _COPY_MARK.match(after)):
+            return Title(before or _words(after), None, day)
     return Title(text.strip(), None)
+
+
+def local_time(name: str, created_at: datetime) -> datetime:
+    """Return the naive time that names a recording: of its name, else ``created_at`` in UTC.
+
+    A date alone gets the time of day of ``created_at`` if that is the same day, else 00:00.
+    """
+    title, created = read_title(name), created_at.astimezone(UTC).replace(tzinfo=None)
+    if title.time or not title.date:
+        return title.time or created
+    return created if created.date() == title.date else datetime.combine(title.date, MIDNIGHT)
+
+
+def _day(match: re.Match[str]) -> date | None:
+    year, month, day = (
+        match[a] or match[b] for a, b in (("y", "year"), ("m", "month"), ("d", "day"))
+    )
+    try:
+        found = date(int(year), int(month), int(day))
+    except ValueError:
+        return None
+    return found if 1970 <= found.year < 2100 else None
 
 
 def _stands_apart(before: str, after: str) -> bool:
@@ -111,7 +171,7 @@ def _words(text: str) -> str:
 
 def _time(match: re.Match[str]) -> datetime | None:
     hour = int(match["hour"])
-    if match["half"]:
+    if match.groupdict().get("half"):
         if not 1 <= hour <= 12:
             return None
         hour = hour % 12 + (12 if match["half"] in "Pp" else 0)
@@ -181,7 +241,7 @@ def audio_object(
     already, and adds 8 characters of the key's hash.
     """
     title = read_title(name)
-    time = title.time or created_at.astimezone(UTC).replace(tzinfo=None)
+    time = local_time(name, created_at)
     moment = time.isoformat("_", "minutes").replace(":", "-")
     suffix = f"_{short_hash(key)}" if key else ""
     folder = f"{env}/{time.year:04}/{time.month:02}"

@@ -11,7 +11,7 @@ from typing import Any, Self
 from urllib.parse import quote
 
 from shared.core.message import Source, SourceFile
-from shared.core.naming import read_title
+from shared.core.naming import local_time, read_title
 from shared.core.times import document_time
 from shared.core.words import index_words
 
@@ -114,7 +114,10 @@ class Recording:
     @property
     def recorded_at(self) -> datetime:
         """When it was recorded: local time as its name gives it, else ``created_at``."""
-        return read_title(self.name).time or self.created_at
+        title = read_title(self.name)
+        return (
+            local_time(self.name, self.created_at) if title.time or title.date else self.created_at
+        )
 
     @property
     def source_url(self) -> str | None:
