@@ -8,7 +8,7 @@ PYTEST := $(BIN)/python -m pytest
 WORKERS ?= logical
 # A file runs in one process, since its tests share fixtures; tests/conftest.py sets the order.
 PARALLEL := --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder
-EXTRAS := drive-watch,extract-audio,sftp-compress,dashboard,cli,dev
+EXTRAS := drive-watch,extract-audio,sftp-compress,dashboard,cloud,dev
 CHECKOV := checkov==3.3.30
 FAKE_GCS := github.com/fsouza/fake-gcs-server@v1.56.1
 OLD_PYTHON := audio-pipeline needs Python 3.11 to 3.14; name one: make setup PYTHON=python3.12

@@ -18,14 +18,14 @@ FUNCTIONS = ("drive_watch", "sftp_compress")
 
 
 def requirements(function: str) -> str:
-    """Return the text of one function's requirements.txt: the base, and the function's extra."""
+    """Return the text of one function's requirements.txt: those of the function's extra."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extra = project["optional-dependencies"][function.replace("_", "-")]
     digest = hashlib.sha256((ROOT / "constraints.txt").read_bytes()).hexdigest()
     lines = [
         "--constraint constraints.txt",
         f"# `make requirements` writes this. constraints.txt has the SHA-256 {digest}.",
-        *sorted({*project["dependencies"], *extra}),
+        *sorted(extra),
     ]
     return "\n".join(lines) + "\n"
 
