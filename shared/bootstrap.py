@@ -7,6 +7,7 @@ and nothing is built before a server forks.
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Mapping
 from datetime import timedelta
 from functools import cached_property
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from shared.config.parsers import SftpCredentials
 from shared.config.settings import QueueUrl, Settings
+from shared.runtime.free_space import require_space
 from shared.tracking.tracker import Tracker
 
 if TYPE_CHECKING:
@@ -55,6 +57,20 @@ class Services:
         from shared.adapters.local.storage import FilesystemStorage  # noqa: PLC0415
 
         return FilesystemStorage(Path(url.path))
+
+    def check_space(self, needed: int) -> None:
+        """Raise ``TransientError`` unless a local storage and the work folder have space.
+
+        Nothing is checked for a bucket: the work folder of Cloud Run is memory, which the
+        system reports in other ways.
+        """
+        url = self.settings.storage_url
+        if url.kind == "file":
+            places = [
+                (Path(tempfile.gettempdir()), "TMPDIR"),
+                (Path(url.path).absolute(), "STORAGE_URL"),
+            ]
+            require_space(places, needed)
 
     @cached_property
     def documents(self) -> Documents:

@@ -31,6 +31,7 @@ def build_worker(services: Services, *sources: Source) -> ExtractionWorker:
         chunk_max_mb=settings.chunk_max_mb,
         encode_workers=settings.encode_workers,
         max_duration_hours=settings.max_duration_hours,
+        check_space=services.check_space,
     )
 
 

@@ -43,6 +43,7 @@ def build_worker(services: Services) -> CompressionWorker:
         bitrate=settings.bitrate,
         encode_workers=settings.encode_workers,
         max_duration_hours=settings.max_duration_hours,
+        check_space=services.check_space,
         mirror=services.sftp_mirror,
     )
 

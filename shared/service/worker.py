@@ -7,7 +7,7 @@ all call ``Worker.process``.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar
 from shared.core.errors import MessageError, PermanentError
 from shared.core.message import SourceFile
 from shared.core.ports import Sources, Storage, StoredObject
-from shared.media import encode, probe, verify
+from shared.media import encode, probe, silence, verify
 from shared.media.encode import EncodeContext, Encoded
 from shared.media.presets import Recipe
 from shared.media.probe import Probe
@@ -63,6 +63,7 @@ class Worker(ABC, Generic[W]):
         encode_workers: How many encoders run at the same time.
         max_duration_hours: Longer recordings are FAILED(``too_long``).
         stall_s: After how many seconds without progress FFmpeg is killed.
+        check_space: Raises when there is no space for this many bytes of audio.
     """
 
     tracker: Tracker
@@ -72,6 +73,7 @@ class Worker(ABC, Generic[W]):
     encode_workers: int = 1
     max_duration_hours: float = 12.0
     stall_s: float = 60.0
+    check_space: Callable[[int], None] = lambda _: None
 
     def process(self, item: SourceFile, options: RunOptions = _DEFAULTS) -> Result:
         """Process one recording, once; see ``shared.tracking.lease.run``.
@@ -110,10 +112,12 @@ class Worker(ABC, Generic[W]):
                 with stages.timed("probe"), context.job(None) as job:
                     found = probe.probe(input_, job)
                 recipe = self.recipe(found)
+                self.check_space(_estimated_bytes(source.size, found, recipe))
                 with stages.timed("encode"):
                     encoded = encode.encode(input_, found, recipe, context)
             with stages.timed("verify"), context.job(encoded.duration_s) as job:
                 verified = verify.verify(encoded, job)
+                silent = silence.is_silent(encoded.path, verified.levels, job)
             source.check_unchanged()
             audio = VerifiedAudio(
                 item=item, encoded=encoded, verified=verified, context=context, stages=stages
@@ -121,7 +125,7 @@ class Worker(ABC, Generic[W]):
             writer = self.writer(claim, control)
             stored, more = self.publish(audio, writer)
             now = self.tracker.clock()
-            fields = writer.done(encoded, verified, stored, now) | more
+            fields = writer.done(encoded, verified, stored, now) | more | {"silent": silent}
             writer.log(now, fields, encoded.recipe, stages.seconds)
             return fields
 
@@ -136,3 +140,13 @@ class Worker(ABC, Generic[W]):
     @abstractmethod
     def publish(self, audio: VerifiedAudio, writer: W) -> tuple[StoredObject, dict[str, Any]]:
         """Write all objects; returns the audio's, and further fields of the document."""
+
+
+def _estimated_bytes(source_bytes: int, found: Probe, recipe: Recipe) -> int:
+    """Estimate the size of the audio, rather too small than too large.
+
+    The container's duration may be wrong by hours, so the source's size is a second limit.
+    """
+    if recipe.bitrate is None or found.duration_s is None:
+        return 0
+    return min(int(found.duration_s * recipe.bitrate / 8), 10 * source_bytes)

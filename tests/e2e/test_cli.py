@@ -302,6 +302,29 @@ def test_another_bit_rate_makes_it_again(cli: Cli, meeting: Path, preset: str) -
     assert again in cli("extract", meeting).out
 
 
+# silence
+
+
+@pytest.mark.parametrize(
+    ("sound", "silent"),
+    [
+        ("anullsrc=d=5", True),
+        ("sine=f=300:d=5,volume=-80dB", True),
+        # A second of speech in ten minutes of silence: between the samples of the picture.
+        ("sine=f=300:d=600,volume='if(between(t,301.0,301.3),0.5,0)':eval=frame", False),
+    ],
+)
+def test_silent_audio_is_marked(cli: Cli, sound: str, silent: bool) -> None:
+    clip = cli.folder / "quiet.m4a"
+    run("-f", "lavfi", "-i", sound, "-c:a", "aac", clip)
+
+    output = cli("extract", clip)
+
+    [document] = cli.documents()
+    assert document["silent"] is silent
+    assert ("silent" in output.out) is silent
+
+
 # folders
 
 
@@ -476,7 +499,8 @@ def test_a_full_disk_leaves_no_partial_file(cli: Cli, small_disk: Path) -> None:
 
     output = cli("extract", clip, status=1)
 
-    assert "full" in output.err
+    assert f"the disk is full: {small_disk}/audio has 0.3 MB free" in output.err
+    assert "set STORAGE_URL to another place" in output.err
     assert [path for path in small_disk.rglob("*") if path.is_file()] == []
     [document] = cli.documents()
     assert (document["status"], document["audio"]) == ("QUEUED", None)
