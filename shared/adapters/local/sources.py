@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
 import os
@@ -25,15 +26,20 @@ _EARLIEST = datetime.min.replace(tzinfo=UTC)
 
 _log = logging.getLogger(__name__)
 
+# Without O_NONBLOCK, opening a pipe would wait for a writer.
+_OPEN_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+
 #: Called with a file or folder that a listing skips, and why.
 OnLeftOut = Callable[[Path, str], None]
 
 
 class LocalFile:
-    """The bytes of one revision of one local file.
+    """The bytes of one revision of one local file, opened once.
+
+    Whatever is put at its path later, a pipe or a link to another file, is not read.
 
     Args:
-        path: The file.
+        path: The file; a link is not followed.
         revision: Its ``<size>-<hash of three samples>``; ``None`` accepts any.
 
     Raises ``PermanentError``: ``gone``, ``forbidden``, ``superseded``, and
@@ -44,8 +50,7 @@ class LocalFile:
         self._path = path
         self._lock = threading.Lock()
         with _translate_errors(path):
-            # Opening a pipe would wait for a writer without O_NONBLOCK.
-            self._fd: int | None = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            self._fd: int | None = os.open(path, _OPEN_FLAGS)
             try:
                 self._found = os.fstat(self._fd)
                 _require_file(path, self._found)
@@ -91,7 +96,7 @@ class LocalFile:
         outside the samples may have changed after they were read.
         """
         with _translate_errors(self._path):
-            if _is_same(self._path.stat(), self._found):
+            if _is_same(self._path.lstat(), self._found):
                 return
             with closing(LocalFile(self._path)) as now:
                 if now.revision != self.revision:
@@ -105,6 +110,24 @@ class LocalFile:
             fd, self._fd = self._fd, None
         if fd is not None:
             os.close(fd)
+
+    def reopen(self) -> int:
+        """Return another descriptor of the open file, with a position of its own.
+
+        Linux opens it through ``/proc`` whatever is at the path now; elsewhere the path
+        must still lead to the file. Raises ``PermanentError`` (``gone``, ``superseded``).
+        """
+        with self._lock, _translate_errors(self._path):
+            if self._fd is None:
+                raise ValueError("the file is closed")
+            own = f"/proc/self/fd/{self._fd}"
+            if os.path.exists(own):  # noqa: PTH110 - no path of a file
+                return os.open(own, os.O_RDONLY | os.O_CLOEXEC)
+            fd = os.open(self._path, _OPEN_FLAGS)
+            if not os.path.sameopenfile(fd, self._fd):
+                os.close(fd)
+                raise self._superseded()
+            return fd
 
     def _pread(self, offset: int, length: int) -> bytes:
         # Without the lock, close() could free the descriptor for another file meanwhile.
@@ -160,14 +183,16 @@ class LocalSources:
         Raises ``PermanentError`` (``gone``, ``forbidden``, ``not_a_recording``).
         """
         with _translate_errors(path):
-            found = path.stat()
+            # A link is followed here, where a person named it, and never later.
+            target = path.resolve(strict=True) if path.is_symlink() else path
+            found = target.stat()
         before = self._described.get(path)
         if before and _is_same(before[0], found):
             return before[1]
-        with closing(LocalFile(path)) as file:
+        with closing(LocalFile(target)) as file:
             item = SourceFile(
                 source=Source.LOCAL,
-                source_id=encode_path(os.fsencode(_absolute(path))),
+                source_id=encode_path(os.fsencode(_absolute(target))),
                 revision=file.revision,
                 name=_printable(path.name),
                 mime_type=mime_type(path.name),
@@ -280,3 +305,8 @@ def _translate_errors(path: Path) -> Iterator[None]:
         raise PermanentError(Code.GONE, f"There is no file {_shown(path)}.") from error
     except PermissionError as error:
         raise PermanentError(Code.FORBIDDEN, f"Permission denied: {_shown(path)}.") from error
+    except OSError as error:
+        # ELOOP: a link, by O_NOFOLLOW; ENXIO: a socket (open(2)).
+        if error.errno not in (errno.ELOOP, errno.ENXIO):
+            raise
+        raise PermanentError(Code.GONE, f"{_shown(path)} is no longer a file.") from error

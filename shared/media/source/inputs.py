@@ -95,7 +95,7 @@ class Input:
         else:
             assert self.source.local_path is not None
             # One for each process, since the position belongs to it.
-            fd = _open(self.source.local_path)
+            fd = _open(self.source)
             try:
                 yield ["-protocol_whitelist", "fd", "-fd", str(fd), "-i", "fd:"], (fd,)
             finally:
@@ -153,9 +153,13 @@ def own_file(path: Path) -> list[str]:
     return ["-protocol_whitelist", "file", "-i", f"file:{path}"]
 
 
-def _open(path: Path) -> int:
+def _open(source: ByteSource) -> int:
+    if reopen := getattr(source, "reopen", None):
+        fd: int = reopen()
+        return fd
+    assert source.local_path is not None
     try:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        return os.open(source.local_path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError as error:
         raise PermanentError(Code.GONE, "the file is no longer there") from error
     except PermissionError as error:

@@ -8,6 +8,8 @@ import re
 import socket
 import sys
 import threading
+from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -327,7 +329,8 @@ def test_a_link_that_is_named_is_followed(recording: Path, tmp_path: Path) -> No
     link = tmp_path / "link.mp4"
     link.symlink_to(recording)
     item = LocalSources().describe(link)
-    assert (item.source_id, item.size_bytes) == (str(link), len(CONTENT))
+    assert (item.source_id, item.name) == (str(recording), "link.mp4")
+    assert item.size_bytes == len(CONTENT)
     LocalSources().open(item).close()
 
 
@@ -359,3 +362,39 @@ def test_a_socket_with_a_recordings_name(tmp_path: Path, monkeypatch: pytest.Mon
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind("s.mp4")
         assert names(LocalSources(tmp_path)) == set()
+
+
+def _put_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def _put_link(path: Path) -> None:
+    path.rename(path.with_name("moved.mp4"))
+    path.symlink_to(path.with_name("moved.mp4"))
+
+
+def _put_other(path: Path) -> None:
+    path.unlink()
+    path.write_bytes(b"another recording")
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("replace", [_put_pipe, _put_link, _put_other])
+def test_what_replaces_a_recording_is_never_read(
+    tmp_path: Path, replace: Callable[[Path], None]
+) -> None:
+    path = tmp_path / "a.mp4"
+    path.write_bytes(b"the recording")
+    sources = LocalSources()
+    item = sources.describe(path)
+    with closing(sources.open(item)) as source:
+        replace(path)
+        # As FFmpeg gets it.
+        with os.fdopen(source.reopen(), "rb") as handed_over:
+            assert handed_over.read() == b"the recording"
+        assert source.read(0, 100) == b"the recording"
+        with pytest.raises(PermanentError):
+            source.check_unchanged()
+    with pytest.raises(PermanentError):
+        sources.open(item)
