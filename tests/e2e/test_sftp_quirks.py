@@ -5,23 +5,32 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import stat
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from functions.sftp_compress.nightly import Nightly
+from shared.adapters.memory import MemoryQueue
 from shared.adapters.sftp.packets import Kind, SftpStatus
+from shared.adapters.sftp.sources import SftpSources
+from shared.bootstrap import Services
 from shared.core.errors import Code, PermanentError
 from shared.core.sftp_errors import ProtocolError, ServerCode, ServerError
-from tests.sftp_quirks import At, Attrs, RefusedError, Sftp, quirky
+from shared.tracking.claim import Claim
+from tests.sftp_quirks import PASSWORD, At, Attrs, RefusedError, Sftp, quirky
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -511,3 +520,69 @@ def test_a_server_that_trickles_runs_into_a_limit(
         assert raised.value.code is Code.TIMEOUT
         with closing(sources.open(items["-rw/lounge.wav"])) as file:
             assert file.read(0, file.size) == CONTENT["-rw/lounge.wav"]
+
+
+# A server whose every answer differs.
+
+
+class EverNewTimes(Sftp):
+    """Reports the moment of the request, as some virtual file systems do."""
+
+    moment = LONG_AGO
+
+    def attributes(self, kind: Kind, path: bytes) -> Attrs:
+        type(self).moment += 1
+        return replace(super().attributes(kind, path), mtime=self.moment)
+
+
+def test_a_run_in_which_every_file_was_superseded_fails(tmp_path: Path) -> None:
+    served = tmp_path / "served"
+    served.mkdir()
+    (served / "a.wav").write_bytes(CONTENT["a.wav"])
+    with quirky(served, EverNewTimes) as at:
+        credentials = {"username": "ann", "password": PASSWORD, "known_hosts": at.known_hosts}
+        done = subprocess.run(
+            [Path(sys.executable).with_name("audio-pipeline"), "compress"],
+            cwd=tmp_path,
+            env={
+                "PATH": os.environ["PATH"],
+                "HOME": str(tmp_path),
+                "SFTP_CREDENTIALS": json.dumps(credentials),
+                "SFTP_HOST": "127.0.0.1",
+                "SFTP_PORT": str(at.port),
+                "SFTP_REMOTE_PATH": "/",
+            },
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert "differed from its listing" in " ".join(done.stderr.split())
+
+
+def nightly(at: At, services: Services) -> Nightly:
+    return Nightly(
+        sources=SftpSources(at.server(), "/"),
+        tracker=services.tracker,
+        queue=MemoryQueue(),
+        settle=timedelta(0),
+    )
+
+
+def test_a_night_after_one_in_which_every_file_was_superseded_fails(
+    root: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    services = Services.from_environment(
+        {"TRACKER_URL": f"sqlite:///{tmp_path_factory.mktemp('tracker')}/tracker.db"}
+    )
+    with quirky(root) as at:
+        first = nightly(at, services)
+        assert first.run()["queued"] == len(CONTENT)
+        for item in first.sources.list():
+            claim = services.tracker.claim(item)
+            assert isinstance(claim, Claim)
+            claim.fail(PermanentError(Code.SUPERSEDED, "it changed"))
+        with pytest.raises(ServerError) as raised:
+            nightly(at, services).run()
+        assert raised.value.code is ServerCode.INCONSISTENT
