@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from shared.core.times import format_time
 from shared.runtime import unix_http
 
 log = logging.getLogger(__name__)
@@ -62,7 +63,7 @@ class Message:
             "data": base64.b64encode(self.data).decode(),
             "attributes": dict(self.attributes),
             "messageId": self.id,
-            "publishTime": self.published_at.isoformat().replace("+00:00", "Z"),
+            "publishTime": format_time(self.published_at),
         }
         return json.dumps(
             {

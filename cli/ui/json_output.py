@@ -6,12 +6,13 @@ import json
 import re
 import sys
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from cli.ui.error_text import error_text
 from shared.core.errors import ConfigurationError, PermanentError, is_transient
 from shared.core.records import Recording, Status
+from shared.core.times import format_time
 
 # C1 controls, line separators, the byte order mark, and marks of the writing direction.
 _UNSAFE = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
@@ -54,7 +55,7 @@ def escape(text: str) -> str:
 
 def _time(value: object) -> str:
     if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        return format_time(value)
     raise TypeError(type(value).__name__)
 
 

@@ -21,6 +21,7 @@ from functions.dashboard.problems import ProblemError
 from functions.dashboard.retrying import Outcome, retry, retry_failed
 from shared.core.ports import Op
 from shared.core.records import COLLECTION, Recording, Status
+from shared.core.times import format_time
 
 blueprint = Blueprint("api", __name__)
 
@@ -40,7 +41,7 @@ def as_json(recording: Recording) -> dict[str, Any]:
 
 def _plain(value: object) -> object:
     if isinstance(value, datetime):
-        return value.isoformat().replace("+00:00", "Z")
+        return format_time(value)
     return value
 
 

@@ -4,20 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, Self
+from typing import Self
 
 from shared.bootstrap import Services
 from shared.core.message import Source
-from shared.core.ports import Queue, Storage
+from shared.core.ports import Checkable, Queue, Storage
 from shared.media.ffmpeg.process import check_executable
 from shared.tracking.tracker import Tracker
-
-
-class Checkable(Protocol):
-    """A part whose state can be asked for."""
-
-    def check(self) -> None:
-        """Raise when the part cannot be reached."""
 
 
 @dataclass(frozen=True, kw_only=True)

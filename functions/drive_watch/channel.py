@@ -97,9 +97,13 @@ class Channels:
         if not hmac.compare_digest(_digest(token), channel.token_sha256):
             return None
         if channel.resource_id is None:
-            told = {"resource_id": resource_id, "notified_at": self.clock(), **_expiry(expiration)}
+            answer = {
+                "resource_id": resource_id,
+                "notified_at": self.clock(),
+                **_expiry(expiration),
+            }
             with suppress(ConflictError):  # Drive's answer was written meanwhile
-                self.documents.replace(CHANNELS, read, {**read.document, **told})
+                self.documents.replace(CHANNELS, read, {**read.document, **answer})
         elif not hmac.compare_digest(resource_id.encode(), channel.resource_id.encode()):
             return None
         else:

@@ -137,7 +137,7 @@ class Manifest:
         )
 
     def copy_to(self, put: Callable[[str, bytes | Path], object], name: str) -> None:
-        """Copy the manifest elsewhere, until it is the newest one that lies there."""
+        """Copy the manifest elsewhere, until the newest version was copied."""
         copied: int | None = None
         while (there := self.storage.stat(self.name)) and there.generation != copied:
             with self.storage.open(self.name) as file:

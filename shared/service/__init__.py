@@ -1,1 +1,1 @@
-"""What the HTTP services share: push messages, health, metrics, writing objects."""
+"""What services share: receiving pushes, the worker, writing objects, health, metrics."""

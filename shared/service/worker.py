@@ -10,7 +10,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from shared.core.errors import MessageError, PermanentError
@@ -44,11 +43,6 @@ class VerifiedAudio:
     verified: Verified
     context: EncodeContext
     stages: Stages
-
-    @property
-    def directory(self) -> Path:
-        """The folder for files of this run."""
-        return self.context.directory
 
 
 @dataclass(frozen=True, kw_only=True)

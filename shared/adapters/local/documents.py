@@ -8,7 +8,7 @@ import secrets
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 from shared.adapters.local.database import DatabaseConnection, open_database, translate_errors
 from shared.core.errors import ConflictError
 from shared.core.ports import Cursor, Document, Op, Versioned, Where
+from shared.core.times import format_time
 from shared.runtime.per_process import PerProcess
 
 _FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*", re.ASCII)
@@ -171,15 +172,8 @@ def _encode(document: Document) -> str:
 
 def _as_json(value: object) -> str:
     if isinstance(value, datetime):
-        return _as_text(value)
+        return format_time(value, "microseconds")  # of one width: texts sort as the times do
     raise TypeError(f"a document cannot contain {type(value).__name__}")
-
-
-def _as_text(value: datetime) -> str:
-    # One zone and one width, so that texts compare as the instants do.
-    if value.tzinfo is None:
-        raise ValueError("a document cannot contain a datetime without a time zone")
-    return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def _value(field: str) -> str:
@@ -214,7 +208,7 @@ def _all_of(collection: str, conditions: Sequence[_Condition]) -> _Condition:
 def _behind(value: str, after: Cursor, descending: bool) -> _Condition:
     # The first comparison can use an index, a row value of an expression and a column cannot.
     last, doc_id = after
-    last = _as_text(last) if isinstance(last, datetime) else last
+    last = format_time(last) if isinstance(last, datetime) else last
     compare = "<" if descending else ">"
     return f"{value} {compare}= ? AND ({value} <> ? OR id {compare} ?)", [last, last, doc_id]
 
@@ -237,7 +231,7 @@ def _compared(field: str, operator: str, wanted: Any) -> _Condition:
     # The JSON type is compared too: SQLite orders numbers, booleans and text among each
     # other, and returns lists and objects as text.
     if isinstance(wanted, datetime):
-        wanted = _as_text(wanted)
+        wanted = format_time(wanted, "microseconds")
     if isinstance(wanted, str):
         return f"({_value(field)} {operator} ? AND {_kind(field)} = 'text')", [wanted]
     if isinstance(wanted, int | float) and not isinstance(wanted, bool):
