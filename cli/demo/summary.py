@@ -30,13 +30,15 @@ def print_table(rows: Sequence[Ending]) -> None:
         names = ["recording", "length", "size", "outcome"]
     table = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
     cells = [_cells(row) for row in rows]
+    widths = {name: max(len(name), *(len(one[name]) for one in cells)) for name in names}
+    # Where space is short, only the name of the recording is cut.
+    others = sum(widths.values()) - widths["recording"] + 2 * len(names)
+    widths["recording"] = min(widths["recording"], max(12, width - others))
     for name in names:
-        is_number = name in ("length", "size", "took")
-        widest = max(len(name), *(len(one[name]) for one in cells))
-        # Where space is short, only the name of the recording is cut.
-        least = 12 if name == "recording" else widest
-        justify: Literal["left", "right"] = "right" if is_number else "left"
-        table.add_column(name, justify=justify, no_wrap=True, min_width=least)
+        justify: Literal["left", "right"] = "left"
+        if name in ("length", "size", "took"):
+            justify = "right"
+        table.add_column(name, justify=justify, no_wrap=True, width=widths[name])
     for one in cells:
         table.add_row(*(one[name] for name in names))
     if width >= _WIDE:

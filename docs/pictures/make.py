@@ -24,7 +24,7 @@ PICTURES = ROOT / "docs" / "pictures"
 PROGRAM = Path(sys.executable).with_name("audio-pipeline")
 
 #: The screenshot's size in CSS pixels, and how many of the screen's make one.
-SIZE = (1100, 760)
+SIZE = (1100, 900)
 
 #: The recordings whose way is shown.
 SHOWN = ("Weekly sync", "Interrupted upload", "10-17-25.wav")
@@ -115,7 +115,7 @@ def _photograph(url: str, target: Path) -> None:
                 shutil.which("chromium") or "chromium",
                 *("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"),
                 *("--disable-background-networking", f"--user-data-dir={profile}"),
-                *(f"--window-size={SIZE[0]},{SIZE[1]}", "--virtual-time-budget=3000"),
+                *(f"--window-size={SIZE[0]},{SIZE[1]}", "--timeout=10000"),
                 *(f"--screenshot={target}", url),
             ],
             check=True,

@@ -27,7 +27,8 @@ _GOOGLE_STORAGE = "https://storage.googleapis.com"
 
 def create_app(backend: Backend) -> Flask:
     """Return the dashboard over ``backend``: a plain WSGI app."""
-    app = Flask(__name__)
+    # Not /static: functions-framework's own Flask app answers there, and finds nothing.
+    app = Flask(__name__, static_url_path="/assets")
     app.config["MAX_CONTENT_LENGTH"] = 256 * 1024
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.jinja_env.undefined = StrictUndefined

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -89,7 +90,10 @@ class TestThePort:
                 assert serve.get(path).status == 403, path
             assert serve.post("/", push).status in (403, 404, 405)
             assert serve.post("/notify").status == 403  # forged: no channel has this token
-            assert serve.get("/", Accept="text/html").status == 200
+            page = serve.get("/", Accept="text/html").body.decode()
+            assets = re.findall(r'(?:href|src)="(/[^"]+\.(?:css|js|svg)[^"]*)"', page)
+            assert len(assets) >= 3
+            assert {serve.get(path).status for path in assets} == {200}
             assert machine.statuses() == {}
 
     def test_health_lists_every_part(self, machine: Site) -> None:

@@ -339,7 +339,7 @@ def test_a_token_without_its_cookie_is_refused(bench: Bench) -> None:
     ],
 )
 def test_other_hosts_are_refused(bench: Bench, host: str, status: int) -> None:
-    for path in ("/api/stats", "/static/app.css", "/"):
+    for path in ("/api/stats", "/assets/app.css", "/"):
         assert bench.get(path, Host=host).status_code == status
 
 
@@ -351,7 +351,7 @@ def test_hosts_that_are_set_are_answered() -> None:
 
 
 def test_every_answer_is_hardened(bench: Bench) -> None:
-    for path in ("/", "/recordings", "/nope", "/api/stats", "/static/app.js"):
+    for path in ("/", "/recordings", "/nope", "/api/stats", "/assets/app.js"):
         headers = bench.get(path).headers
         policy = headers["Content-Security-Policy"]
         assert "default-src 'none'" in policy
