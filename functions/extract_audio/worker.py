@@ -41,7 +41,7 @@ class ExtractionWorker(Worker[ObjectWriter]):
         encoded, directory = audio.encoded, audio.context.directory
         picture = directory / "waveform.png"
         with audio.context.job(encoded.duration_s) as job:
-            with audio.stages.timed("waveform"):
+            with audio.stages.timed("verify"):
                 waveform.draw(audio.verified.levels, picture, job)
             with audio.stages.timed("chunks"):
                 limit = int(self.chunk_max_mb * 1_000_000)

@@ -16,9 +16,10 @@ class Stages:
 
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:
-        """Time a stage."""
+        """Time a stage; a stage that is timed twice adds up."""
         start = time.monotonic()
         try:
             yield
         finally:
-            self.seconds[name] = round(time.monotonic() - start, 3)
+            before = self.seconds.get(name, 0.0)
+            self.seconds[name] = round(before + time.monotonic() - start, 3)

@@ -163,6 +163,9 @@ def test_sound_becomes_small_in_its_own_directories(nights: Nights, wav: bytes) 
         "source": "sftp",
         "source_id": "a.wav",
         "revision": f"{len(wav)}-{LONG_AGO}",
+        "title": "a.wav",
+        "recorded_at": "2023-11-14T22:13:20Z",
+        "duration_s": "2.000",
     }
     (row,) = [row for row in nights.manifest["files"] if row["source"] == "a.wav"]
     assert row["source_mtime"] == "2023-11-14T22:13:20Z"
