@@ -15,7 +15,7 @@ from cli.ui.text import shown
 from shared.core.errors import ConfigurationError
 from shared.core.sftp_login import PersonalLogin
 
-#: The keys that ssh tries when it is told of none (IdentityFile of ssh_config(5)).
+#: The keys that ssh tries by default (IdentityFile of ssh_config(5)).
 _IDENTITIES = ("id_rsa", "id_ecdsa", "id_ed25519")
 
 

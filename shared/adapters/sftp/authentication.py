@@ -115,7 +115,9 @@ class Authenticator:
                 break
             ask = self.login.ask if isinstance(self.login, PersonalLogin) else None
             if ask is None:
-                self._tried.append(f"the key {path} (locked, and nobody to ask)")
+                self._tried.append(
+                    f"the key {path} (locked, and there is no terminal to ask for its passphrase)"
+                )
                 break
             passphrase = ask(f"Passphrase of the key {path}, to log in to {server}", True)
             if not passphrase:
