@@ -10,6 +10,8 @@ from typing import Any
 
 import click
 
+from shared.media.presets import PRESETS
+
 #: Which option sets which variable. Errors name the option when it was given.
 OPTION_OF = {
     "AUDIO_PRESET": "--preset",
@@ -91,7 +93,7 @@ def output_options(command: Callable[..., int]) -> Callable[..., int]:
         ),
         click.option(
             "--preset",
-            type=click.Choice(["mp3", "copy", "opus", "whisper"]),
+            type=click.Choice(list(PRESETS)),
             help="Output format (AUDIO_PRESET).",
         ),
     ):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import date
 from typing import Literal
@@ -16,13 +16,13 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from zoneinfo import ZoneInfo
 
 from shared.config.secret import Secret
+from shared.media.formats.mp3_rates import MP3_RATES
 
 MP3_MAX_BITRATE = 320_000
 
-_MP3_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 _RATES = {
-    "wav": _MP3_RATES,
-    "mp3": _MP3_RATES,
+    "wav": MP3_RATES,
+    "mp3": MP3_RATES,
     "opus": (8_000, 12_000, 16_000, 24_000, 48_000),
 }
 _LOOPBACK = re.compile(r"localhost|127(\.\d{1,3}){3}|::1")
@@ -357,6 +357,11 @@ def whole(least: int, most: int) -> Callable[[str], int]:
 
 def choice(*allowed: str) -> Callable[[str], str]:
     """Return a parser of one of the words ``allowed``."""
+    return choice_of(allowed)
+
+
+def choice_of(allowed: Collection[str]) -> Callable[[str], str]:
+    """Return a parser of one of the words in a collection, which may grow."""
 
     def read(text: str) -> str:
         if text not in allowed:

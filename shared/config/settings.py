@@ -17,6 +17,7 @@ from typing import Any
 from shared.config import parsers as var
 from shared.config.parsers import QueueUrl, SftpCredentials, StorageUrl, TrackerUrl
 from shared.core.errors import ConfigurationError
+from shared.media.presets import PRESETS
 
 __all__ = ["QueueUrl", "Settings", "SftpCredentials", "StorageUrl", "TrackerUrl"]
 
@@ -121,7 +122,10 @@ class Settings:
         var.number(above=0, most=168), 168.0, "hours, more than 0, at most 168", "168"
     )
     audio_preset: str = _variable(
-        var.choice("mp3", "copy", "opus", "whisper"), "mp3", "mp3, copy, opus or whisper", "mp3"
+        var.choice_of(PRESETS),
+        "mp3",
+        " or ".join([", ".join([*PRESETS][:-1]), [*PRESETS][-1]]),
+        "mp3",
     )
     audio_bitrate: int = _variable(
         var.bitrate, 128_000, "8k to 320k for mp3, to 510k for opus", "128k"

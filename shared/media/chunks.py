@@ -17,7 +17,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from shared.media import packets, presets
-from shared.media.encode import Encoded
+from shared.media.encoded import Encoded
 from shared.media.ffmpeg.process import Job
 from shared.media.formats import mp3_frames
 from shared.media.presets import Codec
@@ -79,14 +79,16 @@ def _quiet_unit(grid: _Grid, start: int, end: int, encoded: Encoded, job: Job) -
     until = grid.times[end]
     search_s = min(_SEARCH_S, _SEARCH_SHARE * (until - grid.times[start]))
     since = until - search_s
-    quiet_s = since + _quietest(_samples(encoded.path, since, search_s, job))
+    quiet_s = since + _quietest(_samples(encoded, since, search_s, job))
     return min(end, max(start + 1, bisect_right(grid.times, quiet_s)))
 
 
-def _samples(path: Path, start_s: float, length_s: float, job: Job) -> array[int]:
+def _samples(encoded: Encoded, start_s: float, length_s: float, job: Job) -> array[int]:
     window = ["-ss", f"{start_s:.3f}", "-t", f"{length_s:.3f}"]
     output = ["-map", "0:a:0", "-ac", "1", "-ar", str(_RATE), "-f", "s16le", "pipe:1"]
-    process = job.start([*window, *own_file(path), *output], stdout=True, ours=True)
+    process = job.start(
+        [*window, *own_file(encoded.path, encoded.recipe), *output], stdout=True, ours=True
+    )
     data = b"".join(process.blocks())
     process.wait()
     job.forget(process)
@@ -138,20 +140,21 @@ def _mp3_piece(data: mmap.mmap, starts: Sequence[int], begin: int, end: int, sam
 
 
 def _cut_packets(encoded: Encoded, limit: int, directory: Path, job: Job) -> list[Piece]:
-    grid = _packet_grid(encoded.path, job)
+    grid = _packet_grid(encoded, job)
     room = max(1, int((limit - _OVERHEAD_BYTES) / (1 + _OVERHEAD_SHARE)))
     times = [grid.times[edge] for edge in _plan(grid, room, encoded, job)]
     extension = encoded.recipe.extension
     paths = [directory / f"{index:03}.{extension}" for index in range(len(times) - 1)]
     lossless = encoded.recipe.codec in (Codec.FLAC, Codec.PCM)
     arguments = _by_samples if lossless else _by_packets
-    job.run([*own_file(encoded.path), *arguments(encoded, times, paths)])
+    job.run([*own_file(encoded.path, encoded.recipe), *arguments(encoded, times, paths)])
     spans = zip(paths, pairwise(times), strict=True)
     return [Piece(path=path, start_s=start, end_s=end) for path, (start, end) in spans]
 
 
-def _packet_grid(path: Path, job: Job) -> _Grid:
-    process = job.start([*own_file(path), *packets.arguments("a:0")], stdout=True, ours=True)
+def _packet_grid(encoded: Encoded, job: Job) -> _Grid:
+    source = own_file(encoded.path, encoded.recipe)
+    process = job.start([*source, *packets.arguments("a:0")], stdout=True, ours=True)
     times, offsets, end = [], [0], 0.0
     for start_s, duration_s, size in packets.rows(process.blocks()):
         times.append(max(0.0, start_s))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from shared.core.ports import OnProgress
 from shared.media.ffmpeg.process import Job
 from shared.media.presets import GATHERED
 
+_FLAGS = re.compile(rb"F=0x([0-9A-Fa-f]+)")
+_DISCARD = 0x4  # AV_PKT_FLAG_DISCARD of libavcodec/packet.h
 _COLUMNS = ("stream", "dts", "pts", "duration", "size")
 
 
@@ -27,25 +30,88 @@ def first_frame_arguments(stream_index: int, fd: int) -> list[str]:
     return ["-map", f"0:{stream_index}", "-frames:a", "1", "-f", "framecrc", f"pipe:{fd}"]
 
 
+#: Sets the times of a copied stream: it starts at zero or, by the encoder's delay, before, and
+#: a gap or a jump of the clock is closed. Live streams, joined files and broken muxers have
+#: jumps of hours, in both directions, which no container should repeat.
+WITHOUT_GAPS = (
+    "setts=ts='if(eq(N,0),min(if(eq(PTS,NOPTS),0,PTS),0),"
+    "PREV_OUTPTS+if(between(PTS-PREV_INPTS,0,4*DURATION+1/TB),PTS-PREV_INPTS,"
+    "max(DURATION,1)))'"
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Packets:
-    """The sum of a table. ``first_s`` is the first packet's time in seconds.
+    """The sum of a table. ``begin_s`` is the first packet's time in seconds, negative by the
+    encoder's delay, ``first_s`` the same but never negative.
 
-    ``duration_s`` adds up the packets' own durations, so that a gap does not count; what
-    lies before zero is the encoder's delay, which a decoder leaves out. ``span_s`` is from
-    the first packet's time, or zero, to the last one's end.
+    ``duration_s`` adds up the packets' own durations, so that a gap does not count, without
+    the encoder's delay, which a decoder leaves out. ``last_s`` is the last packet's duration,
+    ``discarded`` the number of packets outside an edit list, which are never played.
     """
 
     count: int
+    begin_s: float
     first_s: float
     duration_s: float
+    last_s: float
+    discarded: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outline:
+    """A file's packets at a glance: how many, of how many streams, and how long they last.
+
+    Codec and rate are those of the first stream, ``span_s`` is from its first packet's time,
+    or zero, to its last packet's end.
+    """
+
+    streams: int
+    codec: str
+    sample_rate: int
+    count: int
     span_s: float
 
 
-def rows(blocks: Iterator[bytes]) -> Iterator[tuple[float, float, int]]:
+def outline(blocks: Iterator[bytes], job: Job) -> Outline:
+    """Sum up the table of a file that this program made; packets are counted, not parsed."""
+    header: dict[bytes, bytes] = {}
+    count, first, last, rest, streams = 0, b"", b"", b"", 0
+    for block in blocks:
+        job.touch()
+        data = rest + block
+        while data.startswith(b"#") and b"\n" in data:
+            line, _, data = data.partition(b"\n")
+            name, _, value = line[1:].partition(b": ")
+            header[name] = value
+            streams += name.startswith(b"codec_id")
+        lines, _, rest = data.rpartition(b"\n")
+        if data.startswith(b"#") or not lines:
+            continue
+        first = first or lines.partition(b"\n")[0]
+        last = lines.rpartition(b"\n")[2]
+        count += lines.count(b"\n") + 1
+    base = Fraction(header.get(b"tb 0", b"1").strip().decode())
+    begin, end = 0, 0
+    if count:
+        begin = int(first.split(b",")[2])
+        _, _, pts, duration, *_ = last.split(b",")
+        end = int(pts) + int(duration)
+    return Outline(
+        streams=streams,
+        codec=header.get(b"codec_id 0", b"").decode(),
+        sample_rate=int(header.get(b"sample_rate 0", b"0")),
+        count=count,
+        span_s=float((end - max(0, begin)) * base),
+    )
+
+
+def rows(blocks: Iterator[bytes], job: Job | None = None) -> Iterator[tuple[float, float, int]]:
     """Yield time and duration in seconds, and size in bytes, of each packet of a table."""
     base, rest = Fraction(1), b""
     for block in blocks:
+        if job:
+            job.touch()
         *lines, rest = (rest + block).split(b"\n")
         for line in lines:
             if line.startswith(b"#"):
@@ -58,7 +124,7 @@ def rows(blocks: Iterator[bytes]) -> Iterator[tuple[float, float, int]]:
 def read(blocks: Iterator[bytes], job: Job, on_time: OnProgress) -> Packets:
     """Add up a table as it is printed; ``on_time`` is told how many seconds are done."""
     base, rest = Fraction(1), b""
-    table = _Table()
+    table, discarded = _Table(), 0
     for block in blocks:
         job.touch()
         *lines, rest = (rest + block).split(b"\n")
@@ -66,15 +132,20 @@ def read(blocks: Iterator[bytes], job: Job, on_time: OnProgress) -> Packets:
             if line.startswith(b"#"):
                 base = _time_base(line) or base
             else:
-                _, _, pts, duration, _ = line.split(b",", 4)
+                _, _, pts, duration, rest_of_line = line.split(b",", 4)
                 table.add(int(pts), int(duration))
+                # Flags are printed only where they are not those of a key frame.
+                if flags := _FLAGS.search(rest_of_line):
+                    discarded += bool(int(flags[1], 16) & _DISCARD)
         on_time(float(table.done * base))
     start = max(0, table.first)
     return Packets(
         count=table.count,
+        begin_s=float(table.first * base),
         first_s=float(start * base),
         duration_s=float(base * (table.duration() - table.delay())),
-        span_s=float((table.end - start) * base),
+        last_s=float(base * table.last),
+        discarded=discarded,
     )
 
 
@@ -133,6 +204,11 @@ class _Table:
         """Return how much lies before zero: the encoder's delay, unless it is absurd."""
         most = min(self.end, _DELAY_PACKETS * self._typical()) if self._steps else 0
         return -self.first if -most < self.first < 0 else 0
+
+    @property
+    def last(self) -> int:
+        """The duration of the last packet."""
+        return self._last[1]
 
     def _typical(self) -> int:
         """Return the median of the steps from packet to packet."""

@@ -1,27 +1,30 @@
-"""What is made of a recording: the presets, as data and as arguments to FFmpeg.
+"""The presets: what is made of a recording, as data and as arguments to FFmpeg.
 
-Pure functions, so that tests compare argument lists and nothing is started.
+Pure functions, so that tests compare argument lists and start nothing. A preset is one entry of
+``PRESETS``; settings, command line and tests take their list from there.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from shared.media.probe import AudioTrack, Probe
+from shared.media.formats.mp3_rates import MP3_RATES
 
-#: Sample rates that MP3 has, in Hz: MPEG-1, MPEG-2 and MPEG-2.5.
-MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
+if TYPE_CHECKING:  # settings need the names of the presets, and no media engine
+    from shared.media.probe import AudioTrack
 
 #: MP3 has mono and stereo; Opus could have more, but players of a meeting would not.
 MAX_CHANNELS = 2
 
-#: What libopus takes for one channel, in bits a second; more is an error to it.
+#: The most that libopus accepts for one channel, in bits a second.
 OPUS_MAX_CHANNEL_BITRATE = 256_000
 
-#: Without this, FFmpeg makes a write of each packet, a few hundred bytes: a tenth of the time.
+#: Without this, FFmpeg writes each packet by itself, a few hundred bytes: a tenth of the time.
 GATHERED = ("-flush_packets", "0")
 
 #: A filter that sets times by counting samples: gaps and late starts do not count.
@@ -44,11 +47,99 @@ class Codec(StrEnum):
     PCM = "pcm"
 
 
+class Container(NamedTuple):
+    """A file format: FFmpeg's name of its muxer, extension and content type."""
+
+    muxer: str
+    extension: str
+    content_type: str
+
+
+_MP3 = Container("mp3", "mp3", "audio/mpeg")
+_M4A = Container("ipod", "m4a", "audio/mp4")
+_OPUS = Container("opus", "opus", "audio/ogg")
+_OGG = Container("ogg", "ogg", "audio/ogg")
+_FLAC = Container("flac", "flac", "audio/flac")
+_WAV = Container("wav", "wav", "audio/wav")
+_MKA = Container("matroska", "mka", "audio/x-matroska")
+_ADTS = Container("adts", "aac", "audio/aac")
+_AMR = Container("amr", "amr", "audio/amr")
+_CAF = Container("caf", "caf", "audio/x-caf")
+_FLV = Container("flv", "flv", "video/x-flv")
+
+#: The demuxers of these, where FFmpeg's names differ from those of the muxers.
+_DEMUXERS = {"ipod": "mov", "opus": "ogg", "adts": "aac"}
+
+#: Where a stream is copied to. Whatever is not here goes into Matroska, which can contain most
+#: codecs; if it cannot, the copy fails as ``unsupported_codec``.
+_COPIES = {
+    "aac": _M4A,
+    "alac": _M4A,
+    "opus": _OPUS,
+    "mp3": _MP3,
+    "vorbis": _OGG,
+    "flac": _FLAC,
+    "amr_nb": _AMR,
+    "amr_wb": _AMR,
+    # Matroska writes these, but cannot restore their block structure.
+    "adpcm_ima_qt": _CAF,
+    "gsm": _CAF,
+    "ilbc": _CAF,
+    "nellymoser": _FLV,
+    "adpcm_swf": _FLV,
+}
+
+#: Raw samples that no container here stores as they are, and how WAV stores the same values.
+_REWRAPPED = {
+    "pcm_f32be": "pcm_f32le",
+    "pcm_f64be": "pcm_f64le",
+    "pcm_s64be": "pcm_s64le",
+    "pcm_s8": "pcm_u8",
+    "pcm_s8_planar": "pcm_u8",
+    "pcm_s16be_planar": "pcm_s16le",
+    "pcm_s16le_planar": "pcm_s16le",
+    "pcm_s24le_planar": "pcm_s24le",
+    "pcm_s32le_planar": "pcm_s32le",
+    "pcm_u16be": "pcm_s16le",
+    "pcm_u16le": "pcm_s16le",
+    "pcm_u24be": "pcm_s24le",
+    "pcm_u24le": "pcm_s24le",
+    "pcm_u32be": "pcm_s32le",
+    "pcm_u32le": "pcm_s32le",
+    "pcm_bluray": "pcm_s24le",
+    "pcm_dvd": "pcm_s24le",
+    "pcm_vidc": "pcm_s16le",
+}
+
+#: Decoders of a codec, where FFmpeg's name of the decoder differs from that of the codec.
+_DECODERS = {
+    "aac": "aac,aac_fixed",
+    "ac3": "ac3,ac3_fixed",
+    "adpcm_g722": "g722",
+    "adpcm_g726": "g726",
+    "adpcm_g726le": "g726le",
+    "amr_nb": "amrnb,libopencore_amrnb",
+    "amr_wb": "amrwb,libopencore_amrwb",
+    "dts": "dca",
+    "gsm": "gsm,libgsm",
+    "gsm_ms": "gsm_ms,libgsm_ms",
+    "mp1": "mp1,mp1float",
+    "mp2": "mp2,mp2float",
+    "mp3": "mp3,mp3float",
+    "mp4als": "als",
+    "musepack7": "mpc7",
+    "musepack8": "mpc8",
+    "opus": "opus,libopus",
+    "speex": "speex,libspeex",
+    "vorbis": "vorbis,libvorbis",
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """One way to write audio. Rates in Hz, ``bitrate`` in bits a second.
 
-    ``muxer`` is FFmpeg's name of the container, ``codec_name`` what documents call it.
+    ``codec_name`` is FFmpeg's name of the codec, which documents use as well.
     """
 
     preset: str
@@ -61,30 +152,62 @@ class Recipe:
     channels: int
     bitrate: int | None = None
 
+    @property
+    def demuxer(self) -> str:
+        """FFmpeg's name of the only demuxer that may read the result."""
+        return _DEMUXERS.get(self.muxer, self.muxer)
 
-#: Where a stream goes that is copied: codec → (muxer, extension, content type).
-_COPY = {
-    "aac": ("ipod", "m4a", "audio/mp4"),
-    "alac": ("ipod", "m4a", "audio/mp4"),
-    "opus": ("opus", "opus", "audio/ogg"),
-    "mp3": ("mp3", "mp3", "audio/mpeg"),
-    "vorbis": ("ogg", "ogg", "audio/ogg"),
-    "flac": ("flac", "flac", "audio/flac"),
-}
-_COPY_OTHER = ("matroska", "mka", "audio/x-matroska")
-_WAV = ("wav", "wav", "audio/wav")
+    @property
+    def decoders(self) -> str:
+        """FFmpeg's names of the decoders that may read the result, separated by commas."""
+        return _DECODERS.get(self.codec_name, self.codec_name)
+
+
+def mp3(track: AudioTrack, bitrate: int) -> Recipe:
+    """MP3 at the source's rate or the nearest that MP3 has."""
+    rate, channels = nearest_mp3_rate(track.sample_rate), min(track.channels, MAX_CHANNELS)
+    return _mp3("mp3", rate, channels, bitrate)
+
+
+def opus(track: AudioTrack, bitrate: int) -> Recipe:
+    """Opus in Ogg."""
+    return _opus("opus", min(track.channels, MAX_CHANNELS), bitrate)
+
+
+def whisper(_: AudioTrack, __: int) -> Recipe:
+    """The input of speech models: mono FLAC at 16 kHz."""
+    return _flac("whisper", 16000, 1)
+
+
+def copy(track: AudioTrack, _: int) -> Recipe:
+    """The source's own packets, or for some raw samples the same values in a WAV."""
+    codec, name = Codec.COPY, track.codec
+    if re.fullmatch(r"pcm_(?:[sf]\d+le|u8)", name):
+        container = _WAV
+    elif name in _REWRAPPED:
+        codec, name, container = Codec.PCM, _REWRAPPED[name], _WAV
+    else:
+        container = _COPIES.get(name, _MKA)
+    return Recipe(
+        preset="copy",
+        codec=codec,
+        codec_name=name,
+        **container._asdict(),
+        sample_rate=track.sample_rate,
+        channels=track.channels,
+    )
+
+
+#: Makes the recipe of one track; the bit rate is for those that have one.
+Preset: TypeAlias = Callable[["AudioTrack", int], Recipe]
+
+#: Every preset by its name in ``AUDIO_PRESET``, the default first.
+PRESETS: dict[str, Preset] = {"mp3": mp3, "copy": copy, "opus": opus, "whisper": whisper}
 
 
 def for_preset(preset: str, track: AudioTrack, bitrate: int) -> Recipe:
     """Return how ``AUDIO_PRESET`` writes this track; ``bitrate`` is for mp3 and opus."""
-    if preset == "copy":
-        return _copy(track)
-    if preset == "whisper":
-        return _flac("whisper", 16000, 1)
-    channels = min(track.channels, MAX_CHANNELS)
-    if preset == "opus":
-        return _opus("opus", channels, bitrate)
-    return _mp3("mp3", nearest_mp3_rate(track.sample_rate), channels, bitrate)
+    return PRESETS[preset](track, bitrate)
 
 
 def for_compression(output_format: str, sample_rate: int, channels: int, bitrate: int) -> Recipe:
@@ -95,11 +218,27 @@ def for_compression(output_format: str, sample_rate: int, channels: int, bitrate
     if output_format == "flac":
         return _flac(name, sample_rate, channels)
     if output_format == "pcm":
-        return _recipe(name, Codec.PCM, "pcm_s16le", _WAV, sample_rate, channels)
-    recipe = _mp3(name, nearest_mp3_rate(sample_rate), channels, bitrate)
-    if output_format == "mp3":
-        return recipe
-    return _recipe(name, Codec.MP3, "mp3", _WAV, recipe.sample_rate, channels, bitrate)
+        return Recipe(
+            preset=name,
+            codec=Codec.PCM,
+            codec_name="pcm_s16le",
+            **_WAV._asdict(),
+            sample_rate=sample_rate,
+            channels=channels,
+        )
+    container = _MP3 if output_format == "mp3" else _WAV
+    return _mp3(name, nearest_mp3_rate(sample_rate), channels, bitrate, container)
+
+
+def with_changing_parameters(recipe: Recipe) -> Recipe | None:
+    """Return a copy's recipe for a stream whose rate or channels change on the way.
+
+    An MP4 has one description for all packets; ADTS frames each have their own. ``None`` where
+    no container here can hold such a stream.
+    """
+    if recipe.codec_name == "aac":
+        return replace(recipe, **_ADTS._asdict())
+    return recipe if recipe.codec_name in ("mp3", "ac3", "eac3", "dts", "mp2") else None
 
 
 def nearest_mp3_rate(rate: int) -> int:
@@ -107,49 +246,42 @@ def nearest_mp3_rate(rate: int) -> int:
     return min(MP3_RATES, key=lambda one: (abs(one - rate), -one))
 
 
-def _recipe(
-    preset: str,
-    codec: Codec,
-    codec_name: str,
-    container: tuple[str, str, str],
-    sample_rate: int,
-    channels: int,
-    bitrate: int | None = None,
+def _mp3(
+    preset: str, rate: int, channels: int, bitrate: int, container: Container = _MP3
 ) -> Recipe:
-    muxer, extension, content_type = container
     return Recipe(
         preset=preset,
-        codec=codec,
-        codec_name=codec_name,
-        muxer=muxer,
-        extension=extension,
-        content_type=content_type,
-        sample_rate=sample_rate,
-        channels=channels,
+        codec=Codec.MP3,
+        codec_name="mp3",
+        **container._asdict(),
+        sample_rate=rate,
+        channels=min(channels, MAX_CHANNELS),
         bitrate=bitrate,
     )
 
 
-def _mp3(preset: str, rate: int, channels: int, bitrate: int) -> Recipe:
-    return _recipe(
-        preset, Codec.MP3, "mp3", _COPY["mp3"], rate, min(channels, MAX_CHANNELS), bitrate
+def _opus(preset: str, channels: int, bitrate: int) -> Recipe:
+    return Recipe(
+        preset=preset,
+        codec=Codec.OPUS,
+        codec_name="opus",
+        **_OPUS._asdict(),
+        # Opus has one rate; the decoder's is 48 kHz whatever went in (RFC 7845, section 4).
+        sample_rate=48000,
+        channels=channels,
+        bitrate=min(bitrate, OPUS_MAX_CHANNEL_BITRATE * channels),
     )
 
 
-def _opus(preset: str, channels: int, bitrate: int) -> Recipe:
-    # Opus has one rate; the decoder's is 48 kHz whatever went in (RFC 7845, section 4).
-    most = OPUS_MAX_CHANNEL_BITRATE * channels
-    return _recipe(preset, Codec.OPUS, "opus", _COPY["opus"], 48000, channels, min(bitrate, most))
-
-
 def _flac(preset: str, rate: int, channels: int) -> Recipe:
-    return _recipe(preset, Codec.FLAC, "flac", _COPY["flac"], rate, channels)
-
-
-def _copy(track: AudioTrack) -> Recipe:
-    plain_pcm = re.fullmatch(r"pcm_(?:[sf]\d+le|u8)", track.codec)
-    container = _WAV if plain_pcm else _COPY.get(track.codec, _COPY_OTHER)
-    return _recipe("copy", Codec.COPY, track.codec, container, track.sample_rate, track.channels)
+    return Recipe(
+        preset=preset,
+        codec=Codec.FLAC,
+        codec_name="flac",
+        **_FLAC._asdict(),
+        sample_rate=rate,
+        channels=channels,
+    )
 
 
 def output_arguments(recipe: Recipe, track: AudioTrack, path: Path) -> list[str]:
@@ -159,30 +291,51 @@ def output_arguments(recipe: Recipe, track: AudioTrack, path: Path) -> list[str]
 
 def codec_arguments(recipe: Recipe) -> list[str]:
     """Return the arguments that encode and mux, for any output."""
-    return [*_encoder(recipe), *_REPRODUCIBLE, *GATHERED, *_muxer(recipe)]
+    shape = ["-ar", str(recipe.sample_rate), "-ac", str(recipe.channels)]
+    encoder = {
+        Codec.COPY: ["-c:a", "copy"],
+        Codec.OPUS: [*shape, "-c:a", "libopus", "-b:a", str(recipe.bitrate)],
+        Codec.FLAC: [*shape, "-c:a", "flac", "-sample_fmt", "s16"],
+        Codec.PCM: [*shape, "-c:a", recipe.codec_name],
+    }
+    # The index goes first, so that a browser can start before it has the whole file.
+    options = {"ipod": ["-movflags", "+faststart"], "wav": ["-rf64", "auto"]}
+    muxer = [*options.get(recipe.muxer, []), "-f", recipe.muxer]
+    return [*encoder[recipe.codec], *_REPRODUCIBLE, *GATHERED, *muxer]
 
 
-def demuxer_arguments(found: Probe) -> list[str]:
-    """Return what makes reading a file cheaper; the samples are the same.
-
-    A WAV is cut into packets of a few kilobytes, which cost more to hand from thread to
-    thread than to decode: half of the reader's time. One of 64 KiB is read in one go.
-    """
-    return ["-max_size", str(1 << 16)] if found.in_order else []
-
-
-def pcm_arguments(recipe: Recipe, track: AudioTrack, sample_format: str) -> list[str]:
+def pcm_arguments(
+    recipe: Recipe, track: AudioTrack, sample_format: str, *, gathered: bool
+) -> list[str]:
     """Return the arguments that decode ``track`` to standard output as raw samples.
 
     At the recipe's rate and channels, converted in one go, so that the conversion has no
-    seams. Frames are gathered: small ones cost more to hand over than to decode.
+    seams. ``gathered`` collects small frames, which cost more to pass on than to decode;
+    whatever has been collected is lost when rate or channels change on the way.
     """
     return [
-        *("-map", f"0:{track.index}", "-af", "asetnsamples=n=16384:p=0"),
+        *("-map", f"0:{track.index}"),
+        *(("-af", "asetnsamples=n=16384:p=0") if gathered else ()),
         *("-ar", str(recipe.sample_rate), "-ac", str(recipe.channels)),
         *("-c:a", f"pcm_{sample_format}", "-f", sample_format),
         *("-blocksize", str(1 << 20), "pipe:1"),
     ]
+
+
+def raw_input_arguments(recipe: Recipe, sample_format: str) -> list[str]:
+    """Return the arguments that read raw samples of the recipe's shape from standard input."""
+    return [
+        # FFmpeg cuts raw samples into packets of a tenth of a second, whose way from thread
+        # to thread is an eighth of an encoder's time. With a rate that is 16 times too high
+        # they are longer; the filter corrects it, and the encoder's input is the same.
+        *("-f", sample_format, "-sample_rate", str(16 * recipe.sample_rate)),
+        *("-ch_layout", _layout(recipe.channels)),
+        *("-blocksize", str(1 << 20), "-i", "pipe:0", "-af", f"asetrate={recipe.sample_rate}"),
+    ]
+
+
+def _layout(channels: int) -> str:
+    return {1: "mono", 2: "stereo"}.get(channels, f"{channels}c")
 
 
 def mp3_encoder_arguments(recipe: Recipe, sample_format: str) -> list[str]:
@@ -191,36 +344,8 @@ def mp3_encoder_arguments(recipe: Recipe, sample_format: str) -> list[str]:
     The bit reservoir is off: frames then do not borrow bits of one another, and those of
     encoders side by side can be joined.
     """
-    rate = recipe.sample_rate
     return [
-        # FFmpeg cuts raw samples into packets of a tenth of a second, whose way from thread
-        # to thread is an eighth of an encoder's time. With a rate that is 16 times too high
-        # they are longer; the filter puts it right, and the frames are the same.
-        *("-f", sample_format, "-sample_rate", str(16 * rate)),
-        *("-ch_layout", "mono" if recipe.channels == 1 else "stereo"),
-        *("-blocksize", str(1 << 20), "-i", "pipe:0", "-af", f"asetrate={rate}"),
+        *raw_input_arguments(recipe, sample_format),
         *("-c:a", "libmp3lame", "-b:a", str(recipe.bitrate), "-reservoir", "0"),
         *("-write_xing", "0", "-id3v2_version", "0", *GATHERED, "-f", "mp3", "pipe:1"),
     ]
-
-
-def raw_sample_format(track: AudioTrack) -> str:
-    """Return the raw format that hands an encoder what it would get from the decoder itself."""
-    return {"u8": "s16le", "s16": "s16le", "s32": "s32le"}.get(track.sample_format, "f32le")
-
-
-def _encoder(recipe: Recipe) -> list[str]:
-    if recipe.codec is Codec.COPY:
-        return ["-c:a", "copy"]
-    shape = ["-ar", str(recipe.sample_rate), "-ac", str(recipe.channels)]
-    if recipe.codec is Codec.OPUS:
-        return [*shape, "-c:a", "libopus", "-b:a", str(recipe.bitrate)]
-    if recipe.codec is Codec.FLAC:
-        return [*shape, "-c:a", "flac", "-sample_fmt", "s16"]
-    return [*shape, "-c:a", "pcm_s16le"]
-
-
-def _muxer(recipe: Recipe) -> list[str]:
-    # The index goes first, so that a browser can start before it has the whole file.
-    options = {"ipod": ["-movflags", "+faststart"], "wav": ["-rf64", "auto"]}
-    return [*options.get(recipe.muxer, []), "-f", recipe.muxer]

@@ -1,35 +1,57 @@
-"""What is in a file: its container, its audio tracks, and the one to take.
+"""What is in a file: its container, its audio tracks, and the track to extract.
 
-Read from FFmpeg's own description of its input, since the bundle has no ffprobe.
+The bundle has no ffprobe, and FFmpeg's log cannot be parsed safely: a title or a language can
+contain a line break and pose as a stream. So FFmpeg describes the file in two outputs with a
+grammar. The graph of its work (``-print_graphs_format json``) names the demuxer, every stream
+and the source of each output stream; the header of the ``framehash`` muxer names codec, rate
+and layout of the audio. Only the length for the progress bar comes from the log.
 """
 
 from __future__ import annotations
 
+import json
+import os
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any
 
 from shared.core.errors import Code, PermanentError
-from shared.media.ffmpeg.log import OPENED, Log
+from shared.media.ffmpeg.log import Log
 from shared.media.ffmpeg.process import Job
-from shared.media.formats.declared import declared
+from shared.media.formats import completeness
 from shared.media.formats.sniff import refuse_non_recording
-from shared.media.source.inputs import Input
+from shared.media.source.inputs import CODECS, Input
 
 #: Bytes that are looked at to refuse what is no recording.
 HEAD_BYTES = 4096
 
-_INPUT = re.compile(r"^Input #0, (?P<container>.+?), from '")
+#: How far FFmpeg looks for streams and their parameters: first as it does by itself, then
+#: further, for audio that starts late. The second look is bounded in bytes and time.
+_DEEPER = ("-probesize", str(96 << 20), "-analyzeduration", "600000000")
+
+#: Endings of sound without a header: nothing in such a file names its rate or codec.
+_HEADERLESS = re.compile(
+    r"\.(sln\d*|g722|g723|g723_1|g726|g729|gsm|pcm|raw|ul|ulaw|al|alaw|vox|sw|uw|sb|ub|s16|s8|u8|f32"
+    r"|s16le|s16be|f32le|adpcm|dss)",
+    re.IGNORECASE,
+)
+
+#: Streams that FFmpeg understood and that are no audio. A transport stream describes what
+#: FFmpeg does not know as data without a codec; elsewhere such data is a timecode or the like.
+_NO_AUDIO_TYPES = frozenset({"video", "subtitle", "attachment", "data"})
+_NO_CODEC = frozenset({"none", "unknown", "unknown_codec", "Unknown", "binary data"})
+
 _DURATION = re.compile(
-    r"^  Duration: (?:N/A|(?P<h>\d+):(?P<m>\d\d):(?P<s>\d\d(?:\.\d+)?))"
-    r"(?:, start: (?P<start>-?[\d.]+))?"
+    r"^  Duration: (?:N/A|(?P<h>\d{1,6}):(?P<m>\d\d):(?P<s>\d\d\.\d\d))"
+    r"(?:, start: (?P<start>-?\d{1,12}\.\d{1,6}))?"
 )
-_STREAM = re.compile(
-    r"^  Stream #0:(?P<index>\d+)(?:\[0x[0-9a-f]+\])?(?:\((?P<language>[^)]*)\))?: "
-    r"(?P<kind>\w+): (?P<rest>.*)$"
-)
-_PARENTHESES = re.compile(r" ?\([^()]*\)")
+_HEADER_LINE = re.compile(r"#(codec_id|sample_rate|channel_layout_name) (\d+): (.*)")
+_HEADER_END = b"#stream#"
+
 _RAW = re.compile(r"pcm_(?:[suf]\d+(?:le|be)?|alaw|mulaw)")
-_FORMATS = ("u8", "s16", "s32", "s64", "flt", "dbl")
+_PARENTHESES = re.compile(r" ?\([^()]*\)")
 _LAYOUTS = {
     "mono": 1,
     "stereo": 2,
@@ -47,28 +69,24 @@ _LAYOUTS = {
 class AudioTrack:
     """One audio track. ``index`` counts all streams of the file, ``sample_rate`` is in Hz.
 
-    ``sample_format`` is the decoder's: ``s16``, ``s32``, ``flt`` …; ``codec`` is ``none``
-    for a track without a decoder, ``refused`` a decoder that is not on the white list.
+    ``codec`` is FFmpeg's name of the codec, ``none`` for one that it does not know.
     """
 
     index: int
     codec: str
     sample_rate: int
     channels: int
-    sample_format: str
-    bitrate_kbps: int | None
-    default: bool
-    refused: bool = False
+    default: bool = False
 
     @property
     def decodable(self) -> bool:
-        """Whether FFmpeg has a decoder for it and found out its rate and channels."""
+        """Whether FFmpeg may decode it and found out its rate and channels."""
         return self.has_decoder and bool(self.sample_rate and self.channels)
 
     @property
     def has_decoder(self) -> bool:
-        """Whether FFmpeg has a decoder for it that it may use."""
-        return not self.refused and self.codec not in ("none", "unknown")
+        """Whether its decoder is on the white list."""
+        return self.codec in CODECS
 
     @property
     def raw(self) -> bool:
@@ -78,147 +96,280 @@ class AudioTrack:
 
 @dataclass(frozen=True, kw_only=True)
 class Probe:
-    """What a file is. ``duration_s`` is the container's word, which may be seconds off.
+    """What a file is.
 
-    ``damaged`` says that the container's own structure is broken somewhere.
+    ``container`` is FFmpeg's name of the demuxer. ``duration_s`` and ``start_s`` are what the
+    container declares: good enough for progress, never for a decision.
+    ``deeper`` says that only the second, larger look found the audio, so that each further
+    process needs it as well.
     """
 
     container: str
     duration_s: float | None
     start_s: float
     tracks: tuple[AudioTrack, ...]
-    damaged: bool = False
+    deeper: bool = False
 
     @property
     def starts_at_zero(self) -> bool:
         """Whether its clock is played from zero: an MP4's, and a Matroska's that is no live one.
 
-        ``start_s`` does not tell: it leaves out pictures whose codec is not on the white list.
+        ``start_s`` does not show that: it leaves out pictures without a decoder.
         """
         return self.container.startswith("mov") or (
             self.container.startswith("matroska") and self.duration_s is not None
         )
 
+    def start_offset(self, first_s: float, log: Log) -> float:
+        """Return how much later than the recording its audio starts, in seconds.
+
+        ``first_s`` is the first frame's time in the output of the process with this ``log``:
+        since the recording's start, or (MPEG-TS) since that of the streams in use.
+        """
+        first_s += log.start_correction_s()
+        if self.starts_at_zero:
+            first_s += max(0.0, self.start_s)
+        return max(0.0, round(first_s, 3))
+
     @property
     def in_order(self) -> bool:
-        """Whether it is a header and raw samples, so that nothing in it is sought."""
+        """Whether it is a header and raw samples, so that reading it needs no seeking."""
         return self.container in ("wav", "w64") and self.track.raw
+
+    @property
+    def input_options(self) -> Sequence[str]:
+        """The options before the input of every process that reads this file."""
+        # A WAV is cut into packets of a few kilobytes, which cost more to pass from thread to
+        # thread than to decode: half of the reader's time. Packets of 64 KiB cost nothing.
+        large_packets = ("-max_size", str(1 << 16)) if self.in_order else ()
+        return (*(_DEEPER if self.deeper else ()), *large_packets)
 
     @property
     def track(self) -> AudioTrack:
         """The track to take: flagged default, else most channels, else first.
 
-        A track without a decoder is taken only when there is no other.
-        Raises ``PermanentError`` (``no_audio``, ``unsupported_codec``, ``corrupt``).
+        A track without a decoder is taken only when there is no other; ``probe`` has raised
+        for a file without a usable track.
         """
-        if not self.tracks:
-            raise self._without("there is no audio track in it")
-        track = max(
+        return max(
             self.tracks, key=lambda one: (one.decodable, one.default, one.channels, -one.index)
         )
-        if track.has_decoder and not track.decodable:
-            raise self._without("its audio track is empty")
-        if not track.decodable:
-            raise PermanentError(
-                Code.UNSUPPORTED_CODEC, "its audio is in a format that has no decoder here"
-            )
-        return track
 
-    def _without(self, what: str) -> PermanentError:
-        """Return the error of a file without audio; a damaged one may have lost it."""
-        if self.damaged:
-            return PermanentError(Code.CORRUPT, f"the file is damaged, and {what}")
-        return PermanentError(Code.NO_AUDIO, what)
+
+@dataclass(frozen=True, kw_only=True)
+class _Look:
+    """One description of a file: FFmpeg's log, its graph, and the framehash header."""
+
+    log: Log
+    graph: dict[str, Any]
+    header: dict[int, dict[str, str]]
+
+    @property
+    def opened(self) -> bool:
+        return bool(self.graph.get("inputfiles"))
+
+    @property
+    def demuxer(self) -> str:
+        return str(self.graph["inputfiles"][0]["demuxer_name"])
+
+    @property
+    def streams(self) -> list[dict[str, str]]:
+        return list(self.graph["inputfiles"][0].get("inputstreams", []))
+
+    @property
+    def audio(self) -> list[int]:
+        return [int(one["index"]) for one in self.streams if one["media_type"] == "audio"]
+
+    @property
+    def defaults(self) -> set[int]:
+        """Indexes of audio streams that were mapped twice: as audio and as default audio."""
+        links = self.graph.get("streamlinks", [])
+        sources = [int(one["source_stream_id"].rpartition("_")[2]) for one in links]
+        return {index for index in sources if sources.count(index) > 1}
 
 
 def probe(input_: Input, job: Job) -> Probe:
     """Describe a file.
 
-    Raises ``PermanentError`` (``not_a_recording``, ``corrupt``) for what is no recording.
+    Raises ``PermanentError``: ``not_a_recording`` and ``corrupt`` for what is no recording,
+    ``truncated`` for one that ends before its index, ``no_audio`` only when there are streams
+    and FFmpeg understood every one, ``unsupported_codec`` for audio without a decoder.
     """
     refuse_non_recording(input_.source.read(0, HEAD_BYTES))
-    with input_.blamed():
-        return parse(_described(input_, job))
-
-
-def _described(input_: Input, job: Job) -> Log:
-    process = input_.start(job, [], [])
-    try:
-        return process.wait(expected=OPENED)
-    except PermanentError:
-        job.check()
-        input_.check()
-        _refuse_cut(input_)
-        raise
-
-
-def _refuse_cut(input_: Input) -> None:
-    """Say why a file cannot be opened that is visibly shorter than its own structure."""
-    if declared(input_.source).ends_early:
+    with input_.translate_errors():
+        found, look = _probe(input_, job, deeper=False)
+        if found is None or not found.track.decodable:
+            second, look = _probe(input_, job, deeper=True)
+            found = second or found
+    if found is None:
+        raise _without_audio(look)
+    if not found.track.has_decoder:
         raise PermanentError(
+            Code.UNSUPPORTED_CODEC, "its audio is in a format that has no decoder here"
+        )
+    if not found.track.decodable:
+        raise _empty(look)
+    return found
+
+
+def _probe(input_: Input, job: Job, *, deeper: bool) -> tuple[Probe | None, _Look]:
+    look = _look(input_, job, "0:a", deeper=deeper)
+    if not look.opened:  # FFmpeg draws no graph where nothing could be mapped
+        look = _look(input_, job, "0", deeper=deeper)
+    if not look.opened:
+        raise _unreadable(input_, look.log)
+    headers = dict(zip(look.audio, look.header.values(), strict=False))
+    if look.audio and not look.header:
+        # One track without parameters hides those of all others: describe each by itself.
+        for index in look.audio if len(look.audio) > 1 else ():
+            alone = _look(input_, job, f"0:{index}", deeper=deeper)
+            headers[index] = alone.header.get(0, {})
+    duration_s, start_s = _times(look.log)
+    tracks = tuple(
+        _track(index, headers.get(index, {}), index in look.defaults) for index in look.audio
+    )
+    if not tracks:
+        return None, look
+    return Probe(
+        container=look.demuxer,
+        duration_s=duration_s,
+        start_s=start_s,
+        tracks=tracks,
+        deeper=deeper,
+    ), look
+
+
+def _look(input_: Input, job: Job, mapped: str, *, deeper: bool) -> _Look:
+    """Start to copy the audio into a table, and stop as soon as its header is there.
+
+    The streams' packets are not waited for: a second track may start after an hour.
+    """
+    readable, writable = os.pipe()
+    with os.fdopen(readable, "rb") as graph_pipe:
+        try:
+            process = input_.start(
+                job,
+                [
+                    *("-print_graphs_format", "json", "-print_graphs_file", f"pipe:{writable}"),
+                    *(_DEEPER if deeper else ()),
+                ],
+                [
+                    *("-map", mapped, "-map", "0:a:disp:default?", "-copy_unknown"),
+                    *("-c", "copy", "-t", "0"),
+                    *("-f", "framehash", "-hash", "adler32", "pipe:1"),
+                ],
+                fds=(writable,),
+                stdout=True,
+            )
+        finally:
+            os.close(writable)
+        text = b""
+        for block in process.blocks():
+            if _HEADER_END not in text:
+                text += block
+                if _HEADER_END in text:
+                    process.interrupt()
+        graph = graph_pipe.read()
+        log = process.end()
+    job.check()
+    return _Look(log=log, graph=_parsed(graph), header=_header(text.decode("utf-8", "replace")))
+
+
+def _parsed(graph: bytes) -> dict[str, Any]:
+    try:
+        parsed = json.loads(graph.decode("utf-8", "replace"), strict=False)
+    except ValueError:
+        return {}  # FFmpeg ended before it had opened the file
+    return parsed if isinstance(parsed, dict) else {}
+
+
+def _header(text: str) -> dict[int, dict[str, str]]:
+    """Return what a framehash header states of each output stream."""
+    streams: dict[int, dict[str, str]] = {}
+    for line in text.splitlines():
+        if match := _HEADER_LINE.fullmatch(line):
+            streams.setdefault(int(match[2]), {})[match[1]] = match[3]
+    return streams
+
+
+def _track(index: int, header: dict[str, str], default: bool) -> AudioTrack:
+    return AudioTrack(
+        index=index,
+        codec=header.get("codec_id", "none"),
+        sample_rate=int(header.get("sample_rate", 0)),
+        channels=_channels(header.get("channel_layout_name", "")),
+        default=default,
+    )
+
+
+def _channels(layout: str) -> int:
+    """Return how many channels a layout's name stands for, 0 for none."""
+    layout = _PARENTHESES.sub("", layout)
+    if match := re.fullmatch(r"(\d{1,3}) channels?", layout):
+        return int(match[1])
+    if match := re.match(r"ambisonic (\d{1,2})", layout):
+        return (int(match[1]) + 1) ** 2
+    if re.fullmatch(r"\d+(\.\d+)+", layout):
+        return sum(map(int, layout.split(".")))
+    return _LAYOUTS.get(layout, 2 if layout else 0)
+
+
+def _times(log: Log) -> tuple[float | None, float]:
+    """Return the container's length and start in seconds, for progress and wording only."""
+    match = next(filter(None, map(_DURATION.match, log.texts("info"))), None)
+    if match is None:
+        return None, 0.0
+    length = match["h"] and int(match["h"]) * 3600 + int(match["m"]) * 60 + float(match["s"])
+    return length or None, float(match["start"] or 0)
+
+
+def _unreadable(input_: Input, log: Log) -> PermanentError | Exception:
+    """Return why FFmpeg could not open a file."""
+    if completeness.examine(input_.source).ends_early:
+        return PermanentError(
             Code.TRUNCATED,
             "the file ends before the index that is needed to read it; it may not have been "
             "uploaded whole, or its recorder stopped early",
         )
+    suffix = PurePath(input_.name).suffix
+    if _HEADERLESS.fullmatch(suffix):
+        return PermanentError(
+            Code.UNSUPPORTED_CODEC,
+            f"{suffix} files have no header, so their sample rate and format are unknown; "
+            "convert it to WAV",
+        )
+    return log.error()
 
 
-def parse(log: Log) -> Probe:
-    """Read FFmpeg's description of its first input."""
-    container, duration, start, tracks = "", None, 0.0, []
-    refused = log.refused_codecs()
-    for text in log.texts("info"):
-        if match := _INPUT.match(text):
-            container = match["container"]
-        elif match := _DURATION.match(text):
-            duration = _seconds(match)
-            start = float(match["start"] or 0)
-        elif (match := _STREAM.match(text)) and match["kind"] == "Audio":
-            tracks.append(_track(int(match["index"]), match["rest"], refused))
-    return Probe(
-        container=container,
-        duration_s=duration,
-        start_s=start,
-        tracks=tuple(tracks),
-        damaged=log.container_is_damaged(),
-    )
+def _without_audio(look: _Look) -> PermanentError:
+    """Return the error of a file without an audio track."""
+    if look.log.container_is_damaged():
+        return PermanentError(
+            Code.CORRUPT, "the file is damaged, and there is no audio track in it"
+        )
+    if not look.streams:
+        return PermanentError(
+            Code.CORRUPT, "the file has no index of its tracks, so nothing in it can be read"
+        )
+    if not all(map(_understood, _with_demuxer(look))):
+        return PermanentError(
+            Code.UNSUPPORTED_CODEC, "it has tracks of a kind that is unknown here, and no audio"
+        )
+    return PermanentError(Code.NO_AUDIO, "there is no audio track in it")
 
 
-def _seconds(match: re.Match[str]) -> float | None:
-    if match["h"] is None:
-        return None
-    return int(match["h"]) * 3600 + int(match["m"]) * 60 + float(match["s"])
+def _with_demuxer(look: _Look) -> Iterable[tuple[str, str, str]]:
+    return ((look.demuxer, one["media_type"], one.get("name", "none")) for one in look.streams)
 
 
-def _track(index: int, rest: str, refused: set[str]) -> AudioTrack:
-    plain = re.sub(r"\s+", " ", _PARENTHESES.sub("", _PARENTHESES.sub("", rest)))
-    codec, *parts = [part.strip() for part in plain.split(",")]
-    return AudioTrack(
-        index=index,
-        codec=(name := codec.split(" ")[0]),
-        refused=name in refused,
-        sample_rate=_number(parts, r"(\d+) Hz") or 0,
-        channels=next((n for n in map(_channels, parts) if n), 0),
-        sample_format=next((p.removesuffix("p") for p in parts if _is_format(p)), "flt"),
-        bitrate_kbps=_number(parts, r"(\d+) kb/s"),
-        default="(default)" in rest,
-    )
+def _understood(stream: tuple[str, str, str]) -> bool:
+    demuxer, media_type, codec = stream
+    if demuxer in ("mpegts", "mpeg") and media_type != "video" and codec in _NO_CODEC:
+        return False
+    return media_type in _NO_AUDIO_TYPES
 
 
-def _number(parts: list[str], pattern: str) -> int | None:
-    matches = (re.fullmatch(pattern, part) for part in parts)
-    return next((int(match[1]) for match in matches if match), None)
-
-
-def _is_format(part: str) -> bool:
-    return part.removesuffix("p") in _FORMATS
-
-
-def _channels(layout: str) -> int:
-    """Return how many channels a layout's name stands for, 0 for what is none."""
-    if match := re.fullmatch(r"(\d+) channels", layout):
-        return int(match[1])
-    if match := re.fullmatch(r"ambisonic (\d+)", layout):
-        return (int(match[1]) + 1) ** 2
-    if re.fullmatch(r"\d+(\.\d+)+", layout):
-        return sum(map(int, layout.split(".")))
-    return _LAYOUTS.get(layout, 0)
+def _empty(look: _Look) -> PermanentError:
+    if look.log.container_is_damaged():
+        return PermanentError(Code.CORRUPT, "the file is damaged, and its audio track is empty")
+    return PermanentError(Code.NO_AUDIO, "its audio track is empty")

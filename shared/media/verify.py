@@ -2,7 +2,7 @@
 
 Every frame or packet in structure, the exact length, and windows decoded: the first and
 last ten seconds and ten in each ten minutes. Decoding all of it would cost a fifth of
-the encode.
+the encode. The file is opened with the one demuxer and the decoders of its recipe.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from shared.core.errors import Code, PermanentError
-from shared.media import presets, probe, waveform
-from shared.media.encode import Encoded, tolerance
+from shared.media import packets, presets, waveform
+from shared.media.encoded import Encoded, tolerance
 from shared.media.ffmpeg.log import Log
 from shared.media.ffmpeg.process import Job, Process
 from shared.media.formats import mp3_frames, mp3_in_wave
+from shared.media.packets import Outline
 from shared.media.presets import Codec
 from shared.media.source.inputs import own_file
 
@@ -27,6 +28,7 @@ _log = logging.getLogger(__name__)
 WINDOW_S = 10
 EVERY_S = 600
 _HEAD_BYTES = 64
+_MONO = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,24 +38,29 @@ class Verified:
     bytes: int
     duration_s: float
     bitrate_kbps: float
-    levels: tuple[waveform.Level, ...]
+    levels: tuple[waveform.LoudnessLevel, ...]
 
 
 def verify(encoded: Encoded, job: Job) -> Verified:
     """Check a file that was made, and measure its levels on the way.
 
-    Raises ``PermanentError(verify_failed)`` with what is wrong.
+    Raises ``PermanentError``: ``verify_failed`` with what is wrong, ``corrupt`` for a copy of
+    a source that was damaged, ``unsupported_codec`` for one that its container cannot hold.
     """
     size = encoded.path.stat().st_size
-    # Two processes: FFmpeg reads the inputs of one in step, which takes the time of both.
+    # One process each: FFmpeg reads the inputs of one in step, which takes the time of both.
     windows = _start(_windows(encoded), job)
-    picture = _start(waveform.arguments(encoded.path, encoded.duration_s), job, stdout=True)
-    if encoded.recipe.codec is Codec.MP3:
+    picture = _start(waveform.arguments(encoded.path, encoded.recipe, encoded.duration_s), job)
+    bare_mp3 = encoded.recipe.codec is Codec.MP3
+    table = None if bare_mp3 else _start(_table(encoded), job)
+    if table is None:
         _check_frames(encoded)  # while FFmpeg decodes
+    else:
+        outline = packets.outline(table.blocks(), job)
+        _check_outline(encoded, outline, table.wait())
     levels = waveform.measure(picture.blocks())
-    logs = windows.wait(), picture.wait()
-    _check_decoded(encoded, *logs)
-    _check_length(encoded, logs[0])
+    decoded_s = sum(seconds for _, seconds, _ in packets.rows(windows.blocks(), job))
+    _check_decoded(encoded, decoded_s, windows.wait(), picture.wait())
     return Verified(
         bytes=size,
         duration_s=encoded.duration_s,
@@ -62,24 +69,62 @@ def verify(encoded: Encoded, job: Job) -> Verified:
     )
 
 
-def _start(arguments: list[str], job: Job, *, stdout: bool = False) -> Process:
-    # How much may be broken is for us to judge.
-    return job.start(["-max_error_rate", "1", *arguments], stdout=stdout, ours=True, level="info")
+def _start(arguments: list[str], job: Job) -> Process:
+    # How much may be broken is judged here, not by FFmpeg.
+    return job.start(["-max_error_rate", "1", *arguments], stdout=True, ours=True, level="warning")
 
 
 def _windows(encoded: Encoded) -> list[str]:
-    """Return the arguments that decode the windows and throw the sound away.
+    """Return the arguments that decode the windows and print a table of their frames.
 
     Packets outside are dropped before the decoder, so that all are read, few decoded.
     """
-    last = max(0.0, encoded.duration_s + encoded.start_offset_s - WINDOW_S)
+    last = max(0.0, encoded.duration_s - WINDOW_S)
     outside = f"gt(mod(pts*tb,{EVERY_S}),{WINDOW_S})*lt(pts*tb,{last:.3f})"
     escaped = outside.replace(",", r"\,")
     return [
         *("-bsf:a", f"noise=drop={escaped}"),
-        *own_file(encoded.path),
-        *("-map", "0:a:0", "-af", presets.COUNTED_TIMES, "-f", "null", "-"),
+        *own_file(encoded.path, encoded.recipe),
+        *("-map", "0:a:0", "-af", presets.COUNTED_TIMES, "-f", "framecrc", "pipe:1"),
     ]
+
+
+def _table(encoded: Encoded) -> list[str]:
+    """Return the arguments that print every packet of every stream in the file."""
+    arguments = ["-map", "0", "-c", "copy", *presets.GATHERED, "-f", "framecrc", "pipe:1"]
+    return [*own_file(encoded.path, encoded.recipe), *arguments]
+
+
+def _check_outline(encoded: Encoded, found: Outline, log: Log) -> None:
+    """Compare what is in the file with its recipe and with what was written."""
+    recipe = encoded.recipe
+    shape = (found.streams, found.codec, found.sample_rate)
+    if shape != (1, recipe.codec_name, recipe.sample_rate):
+        if recipe.codec is Codec.COPY and encoded.source_plays:
+            raise _not_copyable()
+        raise _failed(
+            f"it is {found.codec} at {found.sample_rate} Hz where {recipe.codec_name} at "
+            f"{recipe.sample_rate} Hz was made"
+        )
+    is_copy = recipe.codec is Codec.COPY
+    fewest = encoded.frames - encoded.discarded
+    raw = recipe.codec_name.startswith("pcm_")  # in packets of any size
+    if is_copy and not raw and not fewest <= found.count <= encoded.frames:
+        raise _failed(f"it has {found.count} packets where {encoded.frames} were copied")
+    if not is_copy and (errors := log.errors()):
+        _log.warning("FFmpeg reports of audio that was made: %s", errors[-1])
+        raise _failed("it is damaged")
+    # A copy keeps the times of its source, which may differ from the decoder's.
+    by_times = encoded.span_s
+    if by_times is None or abs(found.span_s - by_times) > tolerance(encoded.duration_s):
+        _check_length(encoded, found.span_s)
+
+
+def _check_length(encoded: Encoded, length_s: float) -> None:
+    if abs(length_s - encoded.duration_s) > tolerance(encoded.duration_s):
+        raise _failed(
+            f"it lasts {length_s:.2f} s where the source lasts {encoded.duration_s:.2f} s"
+        )
 
 
 def _check_frames(encoded: Encoded) -> None:
@@ -91,9 +136,9 @@ def _check_frames(encoded: Encoded) -> None:
         raise _failed(f"it has {count} frames where {encoded.frames} were made")
     if first.sample_rate != encoded.recipe.sample_rate:
         raise _failed(f"its rate is {first.sample_rate} Hz, not {encoded.recipe.sample_rate}")
-    length = encoded.samples / first.sample_rate
-    if abs(length - encoded.duration_s) > tolerance(encoded.duration_s):
-        raise _failed(f"it lasts {length:.2f} s where the source lasts {encoded.duration_s:.2f} s")
+    if (first.mode == _MONO) != (encoded.recipe.channels == 1):
+        raise _failed(f"it does not have {encoded.recipe.channels} channels")
+    _check_length(encoded, encoded.samples / first.sample_rate)
 
 
 def _frames(encoded: Encoded) -> tuple[mp3_frames.Header, int]:
@@ -132,34 +177,38 @@ def _blocks(file: BinaryIO, size: int) -> Iterator[bytes]:
         yield block
 
 
-def _check_decoded(encoded: Encoded, windows: Log, picture: Log) -> None:
+def _check_decoded(encoded: Encoded, decoded_s: float, windows: Log, picture: Log) -> None:
     if encoded.recipe.codec is Codec.COPY:
-        _check_copy(encoded, windows, picture)
-    elif not windows.written_kib(0):
+        _check_copy(encoded, decoded_s, windows, picture)
+    elif not decoded_s:
         raise _failed("nothing of it can be decoded")
     elif words := windows.errors() or picture.errors():
-        _log.warning("FFmpeg says of audio that was made: %s", words[-1])
+        _log.warning("FFmpeg reports of audio that was made: %s", words[-1])
         raise _failed("it cannot be decoded without errors")
 
 
-def _check_copy(encoded: Encoded, windows: Log, picture: Log) -> None:
-    """Judge a copy as its source would be: what cannot be decoded was broken before."""
-    if not windows.written_kib(0):
-        raise PermanentError(Code.CORRUPT, "nothing of its audio can be decoded")
-    errors = windows.decode_errors + picture.decode_errors
+def _check_copy(encoded: Encoded, decoded_s: float, windows: Log, picture: Log) -> None:
+    """Judge a copy as its source would be: what cannot be decoded was damaged before."""
+    known = encoded.source_errors or 0
+    errors = max(0, windows.decode_errors - known) + max(0, picture.decode_errors - known)
     lost_s = errors * encoded.duration_s / max(1, encoded.frames)
-    if lost_s > tolerance(encoded.duration_s):
-        raise PermanentError(
-            Code.CORRUPT, f"the file is damaged: {lost_s:.1f} s of its audio cannot be decoded"
-        )
+    if decoded_s and lost_s <= tolerance(encoded.duration_s):
+        return
+    if encoded.source_plays:
+        raise _not_copyable()
+    if not decoded_s:
+        raise PermanentError(Code.CORRUPT, "nothing of its audio can be decoded")
+    raise PermanentError(
+        Code.CORRUPT, f"the file is damaged: {lost_s:.1f} s of its audio cannot be decoded"
+    )
 
 
-def _check_length(encoded: Encoded, log: Log) -> None:
-    length = probe.parse(log).duration_s or 0.0
-    # Containers with times keep the gaps of a copied stream, those without lose them.
-    expected = (encoded.duration_s, encoded.span_s or encoded.duration_s)
-    if min(abs(length - one) for one in expected) > tolerance(encoded.duration_s):
-        raise _failed(f"it lasts {length:.2f} s where the source lasts {encoded.duration_s:.2f} s")
+def _not_copyable() -> PermanentError:
+    return PermanentError(
+        Code.UNSUPPORTED_CODEC,
+        "no file format here can hold its audio as it is, so it cannot be copied: choose "
+        "another preset than copy",
+    )
 
 
 def _failed(reason: str) -> PermanentError:

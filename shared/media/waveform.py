@@ -15,6 +15,7 @@ from typing import NamedTuple
 from shared.media import presets
 from shared.media.ffmpeg.pipes import write_all
 from shared.media.ffmpeg.process import Job
+from shared.media.presets import Recipe
 from shared.media.source.inputs import own_file
 
 COLUMNS = 400
@@ -31,28 +32,28 @@ _BACKGROUND, _PEAK, _BODY = 0, 1, 2
 _PALETTE = (bytes([255, 255, 255, 0]), bytes([244, 190, 138, 255]), bytes([232, 115, 26, 255]))
 
 
-class Level(NamedTuple):
+class LoudnessLevel(NamedTuple):
     """Loudness of one column: the highest sample and the mean, 0 to 1."""
 
     peak: float
     mean: float
 
 
-def arguments(path: Path, duration_s: float) -> list[str]:
-    """Return FFmpeg's arguments that read ``path`` and print its samples."""
+def arguments(path: Path, recipe: Recipe, duration_s: float) -> list[str]:
+    """Return the arguments that read ``path`` and print its samples."""
     step = duration_s / COLUMNS
     at = f"mod(pts*tb,{step:.6f})"
     # A packet may be longer than the look (FLAC: 0.3 s): the one that a column begins in stays.
     drop = f"gt({at},{_LOOK_S})*lt({at}+duration*tb,{step:.6f})" if step > 4 * _LOOK_S else "0"
     return [
         *("-bsf:a", "noise=drop=" + drop.replace(",", r"\,")),
-        *own_file(path),
+        *own_file(path, recipe),
         *("-map", "0:a:0", "-af", presets.COUNTED_TIMES),
         *("-ac", "1", "-ar", str(_RATE), "-f", "s16le", "pipe:1"),
     ]
 
 
-def measure(blocks: Iterable[bytes]) -> tuple[Level, ...]:
+def measure(blocks: Iterable[bytes]) -> tuple[LoudnessLevel, ...]:
     """Return the level of each column of mono samples of 16 bits, few enough to be held."""
     data = b"".join(blocks)
     samples = array("h", data[: len(data) // 2 * 2])
@@ -60,15 +61,15 @@ def measure(blocks: Iterable[bytes]) -> tuple[Level, ...]:
     return tuple(_level(samples[start:end]) for start, end in pairwise(edges))
 
 
-def _level(samples: array[int]) -> Level:
+def _level(samples: array[int]) -> LoudnessLevel:
     if not samples:
-        return Level(0.0, 0.0)
+        return LoudnessLevel(0.0, 0.0)
     sampled = samples[:: max(1, len(samples) // 512)]
     mean = sum(map(abs, sampled)) / len(sampled)
-    return Level(max(max(samples), -min(samples)) / 32768, mean / 32768)
+    return LoudnessLevel(max(max(samples), -min(samples)) / 32768, mean / 32768)
 
 
-def draw(levels: Iterable[Level], path: Path, job: Job) -> None:
+def draw(levels: Iterable[LoudnessLevel], path: Path, job: Job) -> None:
     """Draw the picture as PNG: a bar a column, its peak light and its mean dark."""
     width = COLUMNS * (_BAR + _GAP)
     arguments_ = [
@@ -82,13 +83,13 @@ def draw(levels: Iterable[Level], path: Path, job: Job) -> None:
     process.wait()
 
 
-def _scaled(levels: tuple[Level, ...]) -> tuple[Level, ...]:
+def _scaled(levels: tuple[LoudnessLevel, ...]) -> tuple[LoudnessLevel, ...]:
     """Make the loudest column fill the picture, unless all of it is next to silent."""
     gain = min(_MOST_GAIN, _FULL / max(max(level.peak for level in levels), 1e-9))
-    return tuple(Level(level.peak * gain, level.mean * gain) for level in levels)
+    return tuple(LoudnessLevel(level.peak * gain, level.mean * gain) for level in levels)
 
 
-def _pixels(levels: tuple[Level, ...]) -> bytes:
+def _pixels(levels: tuple[LoudnessLevel, ...]) -> bytes:
     """Return a byte a pixel; the lower half mirrors the upper one."""
     peaks, means = (_heights(values) for values in zip(*levels, strict=True))
     upper = [_row(peaks, means, distance) for distance in reversed(range(HEIGHT // 2))]

@@ -35,9 +35,8 @@ _INPUT_STREAM = re.compile(
 )
 
 _DECODE_ERRORS = ("Error submitting packet to decoder", "Decoding error")
-_REFUSED_CODEC = re.compile(r"^Codec \((\w+)\) not on whitelist")
 _CORRECTED = re.compile(r"^Correcting start time of Input #0 by (-?\d+) us")
-_WRITTEN = re.compile(r"\[info\] video:\d+KiB audio:(\d+)KiB ")
+_GAVE_UP = "Error during demuxing: Not yet implemented"
 
 _MEANINGS: tuple[tuple[str, Code, str], ...] = (
     (
@@ -50,7 +49,7 @@ _MEANINGS: tuple[tuple[str, Code, str], ...] = (
         Code.NOT_A_RECORDING,
         "this file points at other files or addresses, which are never opened",
     ),
-    ("matches no streams", Code.NO_AUDIO, "there is no audio track in it"),
+    ("matches no streams", Code.CORRUPT, "the file has no index, so nothing in it can be found"),
     ("Decoder not found", Code.UNSUPPORTED_CODEC, "there is no decoder for its audio"),
     ("no decoder found", Code.UNSUPPORTED_CODEC, "there is no decoder for its audio"),
     (
@@ -122,28 +121,35 @@ class Log:
         """Return the last error, for people."""
         return self._errors[-1] if self._errors else "FFmpeg failed without a word"
 
-    def input_counts(self, file: int = 0) -> InputCounts | None:
-        """Return what was read of the audio stream in use of input ``file``."""
+    def input_counts(self) -> InputCounts | None:
+        """Return what was read of the audio stream of the first input.
+
+        FFmpeg prints this last, and nothing that comes from a file after it, so that the last
+        line of this form is genuine.
+        """
         best: InputCounts | None = None
         for text in self.texts("verbose"):
-            match = _INPUT_STREAM.match(text)
-            if match and int(match["file"]) == file:
+            if text.startswith("Input file #0 "):
+                best = None
+            elif match := _INPUT_STREAM.match(text):
                 counts = _counts(match)
                 best = counts if best is None or counts.packets > best.packets else best
         return best
 
-    def written_kib(self, output: int) -> int:
-        """Return how much audio went into an output, in KiB."""
-        mark = f"[out#{output}/"
-        for line in self._head + list(self._tail):
-            if line.startswith(mark) and (match := _WRITTEN.search(line)):
-                return int(match[1])
-        return 0
+    def demuxer_gave_up(self) -> bool:
+        """Tell whether the demuxer stopped at something that it does not support.
 
-    def refused_codecs(self) -> set[str]:
-        """Return the decoders that the white list keeps from being opened."""
-        matches = map(_REFUSED_CODEC.match, self.texts("error"))
-        return {match[1] for match in matches if match}
+        An Ogg whose second part has other channels ends there, and FFmpeg exits with success.
+        """
+        return any(_GAVE_UP in text for text in self._errors)
+
+    def no_packets(self) -> PermanentError:
+        """Return the error of a track of which nothing was read."""
+        if self.says("Skipped opening external track"):
+            return PermanentError(
+                Code.NOT_A_RECORDING, "its audio is in another file, and those are never opened"
+            )
+        return PermanentError(Code.NO_AUDIO, "its audio track is empty")
 
     def container_is_damaged(self) -> bool:
         """Tell whether the input's own structure, not its sound, was found to be broken."""

@@ -71,6 +71,7 @@ class Process:
         self._popen = popen
         self._job = job
         self._ours = ours
+        self._interrupted = False
         self.log = Log()
         assert popen.stderr is not None
         self._lines = io.BufferedReader(cast(io.RawIOBase, popen.stderr))
@@ -133,6 +134,27 @@ class Process:
             raise self._error(status)
         return self.log
 
+    def interrupt(self) -> None:
+        """Ask FFmpeg to end in good order; call ``end`` afterwards."""
+        self._interrupted = True
+        with contextlib.suppress(ProcessLookupError):
+            self._popen.terminate()
+
+    def end(self) -> Log:
+        """Wait for the end of a process whose failure is no error, and return its log.
+
+        Raises what stopped the job, and ``TransientError`` when a signal that is not ours
+        ended the process.
+        """
+        status = self._popen.wait()
+        self._close()
+        self._job.check()
+        if status < 0 and not self._interrupted:
+            raise _killed(-status)
+        if self.log.says(_SIGNALLED) and not self._interrupted:
+            raise TransientError("FFmpeg was asked to end")
+        return self.log
+
     def _error(self, status: int) -> Exception:
         if status < 0:
             return _killed(-status)
@@ -176,6 +198,7 @@ class Job:
 
     def __init__(self, limits: Limits, cancelled: Callable[[], bool] = lambda: False) -> None:
         self._limits = limits
+        self._wall_s = limits.wall_s
         self._cancelled = cancelled
         self._processes: list[Process] = []
         self._lock = threading.Lock()
@@ -267,6 +290,13 @@ class Job:
         """Say that something has moved."""
         self._moved = time.monotonic()
 
+    def expect(self, duration_s: float) -> None:
+        """Allow the time that audio of this length needs, of which so much is done.
+
+        The container's length, by which the limit was set, can be much too short.
+        """
+        self._wall_s = max(self._wall_s, 300 + 2 * duration_s)
+
     def check(self) -> None:
         """Raise what stopped the job: ``CancelledError`` or ``PermanentError(timeout)``."""
         if self.stopped:
@@ -295,10 +325,8 @@ class Job:
             return PermanentError(
                 Code.TIMEOUT, f"FFmpeg made no progress for {self._limits.stall_s:.0f} s"
             )
-        if now - self._started > self._limits.wall_s:
-            return PermanentError(
-                Code.TIMEOUT, f"the work took longer than {self._limits.wall_s:.0f} s"
-            )
+        if now - self._started > self._wall_s:
+            return PermanentError(Code.TIMEOUT, f"the work took longer than {self._wall_s:.0f} s")
         return None
 
 

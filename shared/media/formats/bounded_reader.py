@@ -1,8 +1,6 @@
-"""Reading of structures that nobody vouches for: so many bytes and steps, and no more."""
+"""A reader for untrusted structures, with limits on bytes and steps."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 from shared.core.ports import ByteSource
 
@@ -14,25 +12,6 @@ _WINDOW = 16 << 10
 
 class UnknownStructureError(Exception):
     """The structure is damaged, hostile, or more than the reader may look at."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Declared:
-    """What a file says of its own audio.
-
-    ``ends_early`` says that bytes are missing: the file is shorter than its own structure.
-    ``expected_bytes`` is then the size it should at least have. ``audio_duration_s`` is the
-    length of the audio track in seconds, a late start and (in an MP4) gaps not counted, or
-    ``None`` where nothing is declared. ``counted`` tells that this length is a count of the
-    samples themselves, which is trustworthy also when no bytes are missing; otherwise it
-    is a note that may be stale, and evidence only together with ``ends_early``.
-    """
-
-    container: str = ""
-    ends_early: bool = False
-    expected_bytes: int | None = None
-    audio_duration_s: float | None = None
-    counted: bool = False
 
 
 class BoundedReader:

@@ -12,7 +12,8 @@ from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-_RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}
+from shared.media.formats.mp3_rates import RATES_BY_VERSION
+
 _BITRATES_1 = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
 _BITRATES_2 = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
 
@@ -52,7 +53,13 @@ class Header:
         if version == 1 or layer != 1 or bitrate in (0, 15) or rate == 3:
             raise FrameError("not a Layer III frame of a fixed bit rate")
         rates = _BITRATES_1 if version == 3 else _BITRATES_2
-        return cls(version, rates[bitrate], _RATES[version][rate], bool(data[2] & 2), data[3] >> 6)
+        return cls(
+            version,
+            rates[bitrate],
+            RATES_BY_VERSION[version][rate],
+            bool(data[2] & 2),
+            data[3] >> 6,
+        )
 
     @property
     def samples(self) -> int:
@@ -183,7 +190,7 @@ def _info_header(first: Header) -> bytes:
             [
                 0xFF,
                 0xE0 | first.version << 3 | 1 << 1 | 1,
-                index << 4 | _RATES[first.version].index(first.sample_rate) << 2,
+                index << 4 | RATES_BY_VERSION[first.version].index(first.sample_rate) << 2,
                 first.mode << 6,
             ]
         )

@@ -1,4 +1,4 @@
-"""The chunks of WAV, RF64 and Sony's Wave64, in the order in which they stand."""
+"""The chunks of WAV, RF64 and Sony's Wave64, in their order in the file."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _HEAD_BYTES = 64
 _MAX_CHUNKS = 1000
 
 
-class Chunk(NamedTuple):
+class RiffChunk(NamedTuple):
     """One chunk: its name of four bytes, where it and its body begin, its body's size in bytes.
 
-    The size is what the file says; it may lie.
+    The size is the file's own claim and can be wrong.
     """
 
     name: bytes
@@ -39,17 +39,17 @@ def is_w64(head: bytes) -> bool:
     return head[:16] == _W64_RIFF and head[24:40] == _W64_WAVE
 
 
-def wav_chunks(reader: BoundedReader) -> Iterator[Chunk]:
+def wav_chunks(reader: BoundedReader) -> Iterator[RiffChunk]:
     """Yield the chunks of a WAV; raises ``UnknownStructureError`` where there is none."""
     at = 12
     for _ in range(_MAX_CHUNKS):
-        chunk = Chunk(reader.at(at, 4), at, at + 8, reader.uint_le(at + 4, 4))
+        chunk = RiffChunk(reader.at(at, 4), at, at + 8, reader.uint_le(at + 4, 4))
         yield chunk
         at = chunk.body + chunk.size + chunk.size % 2
     raise UnknownStructureError("too many chunks")
 
 
-def w64_chunks(reader: BoundedReader) -> Iterator[Chunk]:
+def w64_chunks(reader: BoundedReader) -> Iterator[RiffChunk]:
     """Yield the chunks of a Wave64; raises ``UnknownStructureError`` where there is none.
 
     A size counts the chunk's own head there; of one that is smaller, nothing is left.
@@ -59,7 +59,7 @@ def w64_chunks(reader: BoundedReader) -> Iterator[Chunk]:
         identifier, size = reader.at(at, 16), reader.uint_le(at + 16, 8)
         if not is_w64_chunk(identifier):
             raise UnknownStructureError("no chunk of Wave64")
-        yield Chunk(identifier[:4], at, at + 24, size - 24)
+        yield RiffChunk(identifier[:4], at, at + 24, size - 24)
         at += (max(size, 24) + 7) & ~7
     raise UnknownStructureError("too many chunks")
 
@@ -83,7 +83,7 @@ def is_one_run(source: ByteSource) -> bool:
     return names.count(b"data") == 1 and b"fmt " in names[: names.index(b"data")]
 
 
-def _names(chunks: Iterator[Chunk]) -> Iterator[bytes]:
+def _names(chunks: Iterator[RiffChunk]) -> Iterator[bytes]:
     # Ends where the file does, mostly, or at what no reader takes for a chunk.
     with suppress(UnknownStructureError):
         for chunk in chunks:

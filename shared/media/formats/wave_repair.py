@@ -14,7 +14,7 @@ from typing import TypeAlias
 from shared.core.ports import ByteSource
 from shared.media.formats.bounded_reader import BoundedReader, UnknownStructureError
 from shared.media.formats.wave_chunks import (
-    Chunk,
+    RiffChunk,
     is_w64,
     is_w64_chunk,
     is_wav,
@@ -122,7 +122,7 @@ def _wav(reader: BoundedReader, *, is_long: bool) -> Patches:
     return (*wide, (chunk.at + 4, _NO_SIZE_32.to_bytes(4, "little"))) if lies else wide
 
 
-def _whole_words(reader: BoundedReader, chunk: Chunk) -> Patches:
+def _whole_words(reader: BoundedReader, chunk: RiffChunk) -> Patches:
     """Let all bits of a word count: those that do not are its lowest, and zero."""
     if chunk.size < _EXTENSIBLE_BYTES or reader.uint_le(chunk.body, 2) != _EXTENSIBLE:
         return ()

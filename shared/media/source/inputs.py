@@ -1,8 +1,8 @@
-"""How FFmpeg is let at an untrusted file: one descriptor or one loopback address, no more.
+"""How an untrusted file is handed to FFmpeg: as one descriptor, one loopback address or a pipe.
 
 A local file is handed over as an open descriptor, so that FFmpeg needs no right to open
-anything by name, and no name, however odd, ever reaches its command line. Any other is read
-by range from a loopback address, or from a pipe where it is read in order.
+anything by name, and no name ever reaches its command line. Any other file is read by range
+from a loopback address, or through a pipe where it is read in order.
 """
 
 from __future__ import annotations
@@ -18,17 +18,18 @@ from shared.core.ports import ByteSource
 from shared.media.ffmpeg.process import Job, Process
 from shared.media.formats.wave_chunks import is_one_run
 from shared.media.formats.wave_repair import MendedSource, find_patches
+from shared.media.presets import Recipe
 from shared.media.source import range_server, stdin
 from shared.media.source.stdin import PIECE_BYTES, Feeders
 
-#: Containers that hold recordings or sound. No playlist, manifest, script, picture or
-#: device is among them: those are what can make FFmpeg read other files or addresses.
+#: Containers of recordings and audio. No playlist, manifest, script, picture or device is
+#: among them, because those can make FFmpeg read other files or addresses.
 DEMUXERS = (
-    "aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,dts,dv,eac3,flac,flv,matroska,webm,"
+    "aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,dts,dv,eac3,flac,flv,iamf,loas,matroska,webm,"
     "mov,mp4,m4a,3gp,3g2,mj2,mp3,mpc,mpc8,mpeg,mpegts,nut,ogg,opus,rm,tak,tta,voc,w64,wav,wv"
 )
 
-#: Decoders of sound; whatever else a file holds is never decoded.
+#: Decoders of audio; nothing else in a file is ever decoded.
 DECODERS = (
     "aac,aac_fixed,aac_latm,ac3,ac3_fixed,adpcm_ima_qt,adpcm_ima_wav,adpcm_ms,adpcm_swf,"
     "adpcm_yamaha,alac,als,amrnb,amrwb,ape,cook,dca,dolby_e,eac3,flac,g722,g723_1,g726,g726le,g729,gsm,gsm_ms,"
@@ -41,6 +42,13 @@ DECODERS = (
     "truehd,tta,vorbis,wavpack,wmalossless,wmapro,wmav1,wmav2,wmavoice"
 )
 
+#: The codecs of these decoders, by FFmpeg's names of the codecs, which differ for some
+#: (libavcodec/codec_desc.c).
+CODECS = frozenset(DECODERS.split(",")) | {
+    *("adpcm_g722", "adpcm_g726", "adpcm_g726le", "amr_nb", "amr_wb", "dts", "mp4als"),
+    *("musepack7", "musepack8"),
+}
+
 _WHITELISTS = ("-format_whitelist", DEMUXERS, "-codec_whitelist", DECODERS)
 _PIPE = ("-protocol_whitelist", "pipe", "-blocksize", str(PIECE_BYTES), "-i", "pipe:0")
 
@@ -52,6 +60,7 @@ class Input:
     source: ByteSource
     server: range_server.RangeServer | None = None
     feeders: Feeders | None = None
+    name: str = ""
 
     def start(
         self,
@@ -65,9 +74,9 @@ class Input:
         slot: int | None = None,
         pulse: bool = False,
     ) -> Process:
-        """Start FFmpeg on the source, with ``options`` before it and ``outputs`` behind.
+        """Start FFmpeg on the source, with ``options`` before it and ``outputs`` after it.
 
-        ``in_order`` says that its sound is read from front to back; the rest is as in
+        ``in_order`` promises that FFmpeg reads it from front to back; the rest is as in
         ``Job.start``.
         Raises ``PermanentError`` when the local file cannot be opened any more.
         """
@@ -82,7 +91,9 @@ class Input:
                 pulse=pulse,
             )
         if piped:
-            self._feed(process)
+            assert self.feeders
+            assert self.server
+            self.feeders.start(self.server.source, process)
         return process
 
     @contextmanager
@@ -101,23 +112,18 @@ class Input:
             finally:
                 os.close(fd)
 
-    def _feed(self, process: Process) -> None:
-        assert self.feeders
-        assert self.server
-        self.feeders.start(self.server.source, process)
-
     def check(self) -> None:
-        """Raise what the source itself met: it explains whatever FFmpeg then said."""
+        """Raise the source's own error, which explains whatever FFmpeg then reported."""
         for one in (self.server, self.feeders):
             if one and one.failure:
                 raise one.failure
 
     @contextmanager
-    def blamed(self) -> Iterator[None]:
-        """Raise the source's own failure instead of what came of it.
+    def translate_errors(self) -> Iterator[None]:
+        """Raise the source's own error instead of the FFmpeg error that it caused.
 
-        A standstill while FFmpeg waits for bytes of the source is the source's, too:
-        it may pass by itself, while one of FFmpeg's own would come back.
+        A stall while FFmpeg waits for bytes is the source's fault too: retrying may help,
+        while a stall of FFmpeg itself would happen again.
         """
         try:
             yield
@@ -137,20 +143,26 @@ class Input:
 def reachable(source: ByteSource, name: str = "") -> Iterator[Input]:
     """Make ``source`` reachable for FFmpeg: a local file directly, others by range requests.
 
-    A WAV whose header is wrong about its length is served with that put right.
-    The ending of ``name`` helps to tell bare sound formats apart.
+    A WAV whose header has a wrong length is served with the header corrected.
+    The ending of ``name`` helps FFmpeg to recognise audio formats without a signature.
     """
     if source.local_path and not find_patches(source):
-        yield Input(source)
+        yield Input(source, name=name)
         return
     with stdin.feeders() as feeders, range_server.serve(MendedSource(source), name=name) as server:
-        # What looks at the bytes itself goes through the same cache as FFmpeg.
-        yield Input(server.source, server, feeders)
+        # Our own readers go through the same cache as FFmpeg.
+        yield Input(server.source, server, feeders, name)
 
 
-def own_file(path: Path) -> list[str]:
-    """Return the arguments that open a file which this program has made."""
-    return ["-protocol_whitelist", "file", "-i", f"file:{path}"]
+def own_file(path: Path, recipe: Recipe) -> list[str]:
+    """Return the arguments that open a file made by ``recipe``, and as nothing else.
+
+    A copied stream is as untrusted as its source, and could pose as another format.
+    """
+    return [
+        *("-f", recipe.demuxer, "-codec_whitelist", recipe.decoders),
+        *("-protocol_whitelist", "file", "-i", f"file:{path}"),
+    ]
 
 
 def _open(source: ByteSource) -> int:

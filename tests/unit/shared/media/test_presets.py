@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.media import presets
+from shared.media.formats.mp3_rates import MP3_RATES
 from shared.media.probe import AudioTrack, Probe
 
 
@@ -16,8 +17,6 @@ def track(**changes: object) -> AudioTrack:
         "codec": "aac",
         "sample_rate": 48000,
         "channels": 2,
-        "sample_format": "flt",
-        "bitrate_kbps": 128,
         "default": True,
     }
     return AudioTrack(**{**values, **changes})  # type: ignore[arg-type]
@@ -95,7 +94,7 @@ def probed(container: str, codec: str) -> Probe:
 @pytest.mark.parametrize("codec", ["s16le", "s24le", "s24be", "f32le", "u8", "mulaw"])
 @pytest.mark.parametrize("container", ["wav", "w64"])
 def test_raw_samples_take_the_size_of_their_packets(container: str, codec: str) -> None:
-    assert presets.demuxer_arguments(probed(container, f"pcm_{codec}")) == ["-max_size", "65536"]
+    assert probed(container, f"pcm_{codec}").input_options == ("-max_size", "65536")
 
 
 @pytest.mark.parametrize(
@@ -103,7 +102,7 @@ def test_raw_samples_take_the_size_of_their_packets(container: str, codec: str) 
     [("wav", "adpcm_ms"), ("wav", "mp3"), ("mov,mp4,m4a,3gp,3g2,mj2", "pcm_s16le")],
 )
 def test_nothing_else_does(container: str, codec: str) -> None:
-    assert presets.demuxer_arguments(probed(container, codec)) == []
+    assert probed(container, codec).input_options == ()
 
 
 @pytest.mark.parametrize(
@@ -112,7 +111,8 @@ def test_nothing_else_does(container: str, codec: str) -> None:
         *[("aac", "m4a"), ("alac", "m4a"), ("opus", "opus"), ("mp3", "mp3"), ("vorbis", "ogg")],
         *[("flac", "flac"), ("pcm_s16le", "wav"), ("pcm_s24le", "wav"), ("pcm_f32le", "wav")],
         *[("pcm_u8", "wav"), ("pcm_s16be", "mka"), ("pcm_mulaw", "mka"), ("ac3", "mka")],
-        *[("pcm_s24le_planar", "mka"), ("truehd", "mka"), ("wmav2", "mka")],
+        *[("pcm_s24le_planar", "wav"), ("truehd", "mka"), ("wmav2", "mka")],
+        *[("pcm_f32be", "wav"), ("pcm_s8", "wav"), ("adpcm_ima_qt", "caf"), ("amr_nb", "amr")],
     ],
 )
 def test_where_a_copy_goes(codec: str, extension: str) -> None:
@@ -140,8 +140,8 @@ def test_the_nightly_formats(output: str, muxer: str, extension: str, codec: str
 def test_the_rate_of_an_mp3_is_the_nearest(rate: int) -> None:
     chosen = presets.nearest_mp3_rate(rate)
 
-    assert chosen in presets.MP3_RATES
-    assert all(abs(chosen - rate) <= abs(one - rate) for one in presets.MP3_RATES)
+    assert chosen in MP3_RATES
+    assert all(abs(chosen - rate) <= abs(one - rate) for one in MP3_RATES)
 
 
 @given(st.integers(8_000, 510_000), st.integers(1, 8))

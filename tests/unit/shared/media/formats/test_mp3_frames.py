@@ -8,11 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.media.formats import mp3_frames
+from shared.media.formats.mp3_rates import RATES_BY_VERSION
 from tests.media import clips
 
 KINDS = [
     (version, bitrate, rate, mode)
-    for version, rates in mp3_frames._RATES.items()
+    for version, rates in RATES_BY_VERSION.items()
     for rate in range(len(rates))
     for bitrate in range(1, 15)
     for mode in range(4)

@@ -1,0 +1,241 @@
+"""The source's own packets become a file, without encoding them again.
+
+The packets are read once. One FFmpeg writes the file, prints a table of the packets, and decodes
+the first of them. Where every packet decodes to the same number of samples, their count is the
+length. Where it does not, or the table contradicts the decoder, the track is decoded as a whole.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from dataclasses import dataclass
+from io import BufferedReader
+from statistics import median
+
+from shared.core.errors import Code, PermanentError
+from shared.media import packets, presets
+from shared.media.damage import refuse_damaged
+from shared.media.encoded import EncodeContext, Encoded, tolerance
+from shared.media.ffmpeg.log import Log
+from shared.media.packets import Packets
+from shared.media.presets import Recipe
+from shared.media.probe import Probe
+from shared.media.source.inputs import Input, own_file
+
+#: Frames that are decoded to learn how many samples a packet has.
+_LOOKED_AT = 256
+#: The encoder's delay is no more packets, and no more seconds, than this (Opus: 80 ms; HE-AAC:
+#: 3 packets). What else starts before zero was trimmed by an edit list.
+_DELAY_PACKETS, _DELAY_S = 4, 0.09
+#: How far the table's length may be from the count of packets times their samples.
+_AGREES = 0.002
+
+#: Containers whose stream can change its rate and channels, since each frame describes itself.
+_CAN_CHANGE = frozenset({"aac", "ac3", "eac3", "loas", "mp3", "mpeg", "mpegts"})
+#: Codecs whose packets decode to different numbers of samples.
+_VARIABLE = frozenset({"vorbis", "eac3", "wmav1", "wmav2", "wmapro", "wmavoice", "mp4als"})
+
+#: Codecs whose containers keep every packet and its time.
+_PROVEN = frozenset({"aac", "alac", "flac", "mp3", "opus", "ac3"})
+
+
+@dataclass(frozen=True)
+class _Frames:
+    """What decoding gave: the samples of each frame in seconds, and whether it ended by itself."""
+
+    seconds: list[float]
+    whole: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Copied:
+    table: Packets
+    frames: _Frames
+    log: Log
+
+
+def copy(input_: Input, found: Probe, recipe: Recipe, work: EncodeContext) -> Encoded:
+    """Copy the chosen track into a container of its own.
+
+    Raises ``PermanentError`` (``unsupported_codec``) for a track that plays, but that no
+    container here can hold; else as ``shared.media.encode.encode``.
+    """
+    everything = found.container in _CAN_CHANGE or found.track.codec in _VARIABLE
+    try:
+        copied = _run(input_, found, recipe, work, decode_all=everything, constant=True)
+        if not everything and _length(copied) is None:
+            everything = True
+            copied = _run(input_, found, recipe, work, decode_all=True, constant=True)
+    except PermanentError as error:
+        if error.code is not Code.CORRUPT:
+            raise
+        recipe, copied = _with_changes(input_, found, recipe, work, error)
+    table, log = copied.table, copied.log
+    duration_s = _length(copied) or 0.0
+    if copied.frames.whole or log.demuxer_gave_up():
+        refuse_damaged(input_, found, log, duration_s)
+    elif not table.count:
+        raise log.no_packets()
+    encoded = Encoded(
+        path=work.directory / f"audio.{recipe.extension}",
+        recipe=recipe,
+        duration_s=duration_s,
+        start_offset_s=found.start_offset(table.first_s, log),
+        frames=table.count,
+        discarded=table.discarded,
+        span_s=table.duration_s,
+        source_errors=log.decode_errors,
+    )
+    if copied.frames.whole or recipe.codec_name not in _PROVEN:
+        _refuse_other_packets(encoded, work)
+    return encoded
+
+
+def _refuse_other_packets(encoded: Encoded, work: EncodeContext) -> None:
+    """Raise ``unsupported_codec`` when the container has lost packets or their times."""
+    with work.job(encoded.duration_s) as job:
+        source = own_file(encoded.path, encoded.recipe)
+        process = job.start([*source, *packets.arguments("a:0")], stdout=True)
+        made = packets.outline(process.blocks(), job)
+        process.end()
+    fewest, by_times = encoded.frames - encoded.discarded, encoded.span_s or encoded.duration_s
+    length = min(abs(made.span_s - one) for one in (by_times, encoded.duration_s))
+    raw = encoded.recipe.codec_name.startswith("pcm_")  # in packets of any size
+    if not (raw or fewest <= made.count <= encoded.frames) or length > tolerance(
+        encoded.duration_s
+    ):
+        raise _not_copyable("no file format here can hold its audio as it is")
+
+
+def _with_changes(
+    input_: Input, found: Probe, recipe: Recipe, work: EncodeContext, error: PermanentError
+) -> tuple[Recipe, _Copied]:
+    """Copy a track after a failure, into a container that can hold changing parameters.
+
+    Raises ``unsupported_codec`` where there is none and the track plays, else ``error``.
+    """
+    changing = presets.with_changing_parameters(recipe)
+    if changing:
+        try:
+            return changing, _run(input_, found, changing, work, decode_all=True, constant=False)
+        except PermanentError as second:
+            if second.code is not Code.CORRUPT:
+                raise
+    if _plays(input_, found, work):
+        raise _not_copyable("no file format here can hold its audio as it is") from error
+    raise error
+
+
+def _not_copyable(why: str) -> PermanentError:
+    return PermanentError(
+        Code.UNSUPPORTED_CODEC, f"{why}, so it cannot be copied: choose another preset than copy"
+    )
+
+
+def _plays(input_: Input, found: Probe, work: EncodeContext) -> bool:
+    """Tell whether the track decodes, with no more losses than the tolerance."""
+    with work.job(found.duration_s) as job:
+        output = ["-map", f"0:{found.track.index}", "-f", "framecrc", "pipe:1"]
+        process = input_.start(job, found.input_options, output, stdout=True)
+        decoded = [duration_s for _, duration_s, _ in packets.rows(process.blocks(), job)]
+        try:
+            log = process.wait()
+        except PermanentError:
+            return False
+    length = sum(decoded)
+    return bool(length) and log.decode_errors * length / len(decoded) <= tolerance(length)
+
+
+def _run(
+    input_: Input,
+    found: Probe,
+    recipe: Recipe,
+    work: EncodeContext,
+    *,
+    decode_all: bool,
+    constant: bool,
+) -> _Copied:
+    """Copy, and decode the first frames or all.
+
+    With ``constant`` FFmpeg fails where rate or channels change.
+    """
+    path = work.directory / f"audio.{recipe.extension}"
+    with work.job(found.duration_s) as job:
+
+        def on_time(done_s: float) -> None:
+            job.expect(done_s)
+            work.report(done_s, found.duration_s)
+
+        readable, writable = os.pipe()
+        with os.fdopen(readable, "rb") as pipe:
+            try:
+                process = input_.start(
+                    job,
+                    [*found.input_options, *(("-reinit_filter", "0") if constant else ())],
+                    [
+                        *("-bsf:a", packets.WITHOUT_GAPS),
+                        *presets.output_arguments(recipe, found.track, path),
+                        *packets.arguments(found.track.index),
+                        *("-map", f"0:{found.track.index}"),
+                        *(() if decode_all else ("-frames:a", str(_LOOKED_AT))),
+                        *(*presets.GATHERED, "-f", "framecrc", f"pipe:{writable}"),
+                    ],
+                    in_order=found.in_order,
+                    fds=(writable,),
+                    stdout=True,
+                    # On one processor: handing packets from thread to thread is all the work.
+                    slot=None if decode_all else 0,
+                    pulse=True,
+                )
+            finally:
+                os.close(writable)
+            decoded = _FrameReader(pipe)
+            table = packets.read(process.blocks(), job, on_time)
+            seconds = decoded.result()
+            log = process.wait()
+    whole = decode_all or len(seconds) < _LOOKED_AT
+    if whole:
+        work.refuse_long(sum(seconds))
+    return _Copied(table=table, frames=_Frames(seconds, whole), log=log)
+
+
+class _FrameReader:
+    """Reads the table of decoded frames beside that of packets, so that neither pipe fills up."""
+
+    def __init__(self, pipe: BufferedReader) -> None:
+        self._seconds: list[float] = []
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._read, args=(pipe,), daemon=True)
+        self._thread.start()
+
+    def _read(self, pipe: BufferedReader) -> None:
+        try:
+            blocks = iter(lambda: pipe.read1(1 << 16), b"")
+            self._seconds = [seconds for _, seconds, _ in packets.rows(blocks)]
+        except BaseException as error:  # it is raised again by result()
+            self._error = error
+
+    def result(self) -> list[float]:
+        self._thread.join()
+        if self._error:
+            raise self._error
+        return self._seconds
+
+
+def _length(copied: _Copied) -> float | None:
+    """Return the length by the count of packets, ``None`` where that is no proof."""
+    table, seconds = copied.table, copied.frames.seconds
+    if copied.frames.whole:
+        return sum(seconds)
+    inner = seconds[2:-1]
+    frame_s = median(inner)
+    if max(inner) - min(inner) > 0.1 * frame_s or not table.count:
+        return None
+    delay_s = max(0.0, -table.begin_s)
+    if delay_s > max(_DELAY_S, _DELAY_PACKETS * frame_s):
+        return None
+    short_s = max(0.0, frame_s - table.last_s) if table.last_s else 0.0
+    length = table.count * frame_s - delay_s - short_s
+    agrees = abs(length - table.duration_s) <= max(2 * frame_s, _AGREES * length)
+    return length if agrees else None

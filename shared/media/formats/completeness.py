@@ -1,0 +1,300 @@
+"""Whether a file ends before the bytes or samples that it declares: the only kind of truncation.
+
+A declared length alone is no evidence: good recordings exist whose container is seconds or
+hours off. So each format is asked one question, whether its own structure ends behind the end
+of the file, and only then does a declared length show how much is missing. Formats that
+declare nothing (Ogg, MPEG-TS, a fragmented MP4, a live Matroska) are always whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
+
+from shared.core.ports import ByteSource
+from shared.media.formats import mp3_frames
+from shared.media.formats.bounded_reader import BoundedReader, UnknownStructureError
+from shared.media.formats.wave_chunks import RiffChunk, is_w64, is_wav, w64_chunks, wav_chunks
+
+_HEAD_BYTES = 64
+
+#: Boxes that an MP4 or MOV has at its top level (ISO/IEC 14496-12 and Apple's QTFF).
+_TOP_LEVEL = frozenset(
+    {b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"uuid", b"styp", b"sidx"}
+    | {b"moof", b"mfra", b"meta", b"udta", b"PICT", b"pdin", b"emsg", b"prft", b"ssix", b"junk"}
+)
+_EBML_HEADER, _SEGMENT = 0x1A45DFA3, 0x18538067
+_MATROSKA = _EBML_HEADER.to_bytes(4, "big")
+
+#: Formats of a WAV of which each block is one sample of each channel: PCM, float, A-law,
+#: mu-law, and the extensible header, which contains one of them in practice.
+_SAMPLED = frozenset({1, 3, 6, 7, 0xFFFE})
+
+#: How far before the end of a FLAC its last frame is looked for: one of 65,535 samples in 8
+#: channels of 32 bits would be larger, but no encoder writes blocks of more than 4,608.
+_LAST_FRAME_BYTES = 256 << 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Completeness:
+    """What a file's own structure shows.
+
+    ``ends_early`` is true when bytes or samples are missing at the end. ``declared_share`` is
+    then the declared size by the real one, 1 where no size is declared; ``duration_s`` is the
+    declared length of the audio in seconds, where the format counts it.
+    """
+
+    ends_early: bool = False
+    declared_share: float = 1.0
+    duration_s: float | None = None
+
+
+WHOLE = Completeness()
+
+_Examine: TypeAlias = Callable[[BoundedReader], Completeness]
+
+
+def examine(source: ByteSource) -> Completeness:
+    """Return whether ``source`` ends early.
+
+    Only its own structure is read, some kilobytes of it. Damaged or unknown structures prove
+    nothing, so they give ``WHOLE``. An error of the source passes through.
+    """
+    reader = BoundedReader(source)
+    try:
+        head = reader.at(0, min(_HEAD_BYTES, reader.size))
+        for is_format, examine_format in _FORMATS:
+            if is_format(head):
+                return examine_format(reader)
+        return _mp3(reader, _after_id3(head))
+    except (UnknownStructureError, mp3_frames.FrameError):
+        return WHOLE
+
+
+def _sized(reader: BoundedReader, end: int, duration_s: float | None = None) -> Completeness:
+    """Judge a file whose structure ends at byte ``end``."""
+    if end <= reader.size:
+        return WHOLE
+    return Completeness(
+        ends_early=True, declared_share=end / max(1, reader.size), duration_s=duration_s
+    )
+
+
+def _mp4(reader: BoundedReader) -> Completeness:
+    end, last, has_index = 0, b"", False
+    for box in _boxes(reader, 0, None):
+        if box.kind not in _TOP_LEVEL:
+            break
+        end, last = box.end, box.kind
+        if box.kind == b"moof":
+            return WHOLE  # fragmented: the length of its audio is nowhere declared
+        if box.kind == b"moov" and box.end <= reader.size:
+            has_index = True
+            if _has(reader, box, b"mvex"):
+                return WHOLE
+    if not has_index and last == b"mdat" and end >= reader.size:
+        # The index is written last, so a file that ends with its data has lost it.
+        return Completeness(ends_early=True, declared_share=max(1.0, end / max(1, reader.size)))
+    return _sized(reader, end)
+
+
+class _Box(NamedTuple):
+    kind: bytes
+    body: int
+    end: int
+
+
+def _boxes(reader: BoundedReader, start: int, stop: int | None) -> Iterator[_Box]:
+    """Yield the boxes in a range; with ``stop=None`` those of the file, which may run past it."""
+    limit = reader.size if stop is None else stop
+    while start + 8 <= limit:
+        size, kind, head = reader.uint(start, 4), reader.at(start + 4, 4), 8
+        if size == 1:
+            size, head = reader.uint(start + 8, 8), 16
+        elif size == 0:
+            size = limit - start
+        if size < head or (stop is not None and start + size > stop):
+            raise UnknownStructureError(f"a box of {size} bytes at {start}")
+        yield _Box(kind, start + head, start + size)
+        start += size
+
+
+def _has(reader: BoundedReader, parent: _Box, kind: bytes) -> bool:
+    try:
+        return any(box.kind == kind for box in _boxes(reader, parent.body, parent.end))
+    except UnknownStructureError:
+        return False
+
+
+def _matroska(reader: BoundedReader) -> Completeness:
+    """Compare the size of the Segment (RFC 9559); an unknown one is that of a live recording."""
+    kind, _, end = _element(reader, 0)
+    if kind != _EBML_HEADER or end is None:
+        raise UnknownStructureError("no EBML header")
+    kind, _, end = _element(reader, end)
+    if kind != _SEGMENT:
+        raise UnknownStructureError("no Segment")
+    return WHOLE if end is None else _sized(reader, end)
+
+
+def _element(reader: BoundedReader, offset: int) -> tuple[int, int, int | None]:
+    """Return an element's id, where its body begins, and where it ends (``None``: unknown)."""
+    width = 9 - reader.uint(offset, 1).bit_length()
+    if width > 4:
+        raise UnknownStructureError(f"no element at {offset}")
+    kind = reader.uint(offset, width)
+    offset += width
+    width = 9 - reader.uint(offset, 1).bit_length()
+    if width > 8:
+        raise UnknownStructureError(f"a size of {width} bytes")
+    mask = (1 << 7 * width) - 1
+    size, body = reader.uint(offset, width) & mask, offset + width
+    return kind, body, None if size == mask else body + size
+
+
+def _wav(reader: BoundedReader) -> Completeness:
+    long_size, rate, block = 0, 0, 0
+    for chunk in wav_chunks(reader):
+        if chunk.name == b"ds64":
+            long_size = reader.uint_le(chunk.body + 8, 8)
+        elif chunk.name == b"fmt ":
+            rate, block = _rate_and_block(reader, chunk)
+        elif chunk.name == b"data":
+            size = long_size if chunk.size == 0xFFFFFFFF and long_size else chunk.size
+            if size == chunk.size and _is_no_size(size):
+                return WHOLE
+            return _sized(reader, chunk.body + size, _samples(size, rate, block))
+    raise UnknownStructureError("no data")
+
+
+def _w64(reader: BoundedReader) -> Completeness:
+    rate, block = 0, 0
+    for chunk in w64_chunks(reader):
+        if chunk.name == b"fmt ":
+            rate, block = _rate_and_block(reader, chunk)
+        elif chunk.name == b"data":
+            if chunk.size >= (1 << 62) - 24:
+                return WHOLE
+            return _sized(reader, chunk.body + chunk.size, _samples(chunk.size, rate, block))
+    raise UnknownStructureError("no data")
+
+
+def _rate_and_block(reader: BoundedReader, chunk: RiffChunk) -> tuple[int, int]:
+    """Return rate and bytes of a block from a ``fmt`` chunk; no block where it is no sample."""
+    block = reader.uint_le(chunk.body + 12, 2)
+    sampled = reader.uint_le(chunk.body, 2) in _SAMPLED
+    return reader.uint_le(chunk.body + 4, 4), block if sampled else 0
+
+
+def _samples(size: int, rate: int, block: int) -> float | None:
+    return size // block / rate if block and rate else None
+
+
+def _is_no_size(size: int) -> bool:
+    """Tell whether a size is the placeholder of a writer that could not come back.
+
+    Such writers put the greatest number they know, less the header or a page.
+    """
+    return size >= 0xFFFFF000 or 0x7FFFF000 <= size <= 0x80001000
+
+
+def _avi(reader: BoundedReader) -> Completeness:
+    """Add up all RIFF chunks: large files have several (OpenDML)."""
+    offset = end = 0
+    while offset + 12 <= reader.size and reader.at(offset, 4) == b"RIFF":
+        size = reader.uint_le(offset + 4, 4)
+        if not size or _is_no_size(size):
+            return WHOLE
+        end = offset + 8 + size
+        offset = end + size % 2
+    return _sized(reader, end)
+
+
+def _flac(reader: BoundedReader) -> Completeness:
+    """Compare the count of samples in STREAMINFO (RFC 9639, 8.2), if it counts these frames.
+
+    A stream copy of a part keeps the count of the whole, but is no truncation: its first
+    frame is not the first one, or its last frame is whole.
+    """
+    if reader.uint(4, 1) & 0x7F:
+        raise UnknownStructureError("STREAMINFO is not first")
+    packed = reader.uint(18, 8)
+    rate, samples = packed >> 44, packed & ((1 << 36) - 1)
+    if not rate or not samples:
+        return WHOLE
+    at, is_last = 4, False
+    while not is_last:
+        is_last, size = bool(reader.uint(at, 1) & 0x80), reader.uint(at + 1, 3)
+        at += 4 + size
+    # Sync code, then block size, rate, channels; the coded number of the first frame is 0.
+    if reader.uint(at, 2) & 0xFFFE != 0xFFF8 or reader.uint(at + 4, 1):
+        return WHOLE
+    tail = reader.at(
+        max(at, reader.size - _LAST_FRAME_BYTES), min(_LAST_FRAME_BYTES, reader.size - at)
+    )
+    if _ends_with_whole_frame(tail, reader.at(at, 2)):
+        return WHOLE
+    return Completeness(ends_early=True, duration_s=samples / rate)
+
+
+def _ends_with_whole_frame(tail: bytes, sync: bytes) -> bool:
+    """Tell whether the last FLAC frame ends where the file does.
+
+    A frame ends with a CRC-16 (polynomial 0x8005) of itself, so that the CRC-16 of a whole
+    frame, this included, is 0.
+    """
+    crcs = [0] * 256
+    for byte in range(256):
+        crc = byte << 8
+        for _ in range(8):
+            crc = (crc << 1 ^ 0x8005 if crc & 0x8000 else crc << 1) & 0xFFFF
+        crcs[byte] = crc
+    start = len(tail)
+    for _ in range(32):
+        start = tail.rfind(sync, 0, start)
+        if start < 0:
+            return False
+        crc = 0
+        for byte in tail[start:]:
+            crc = (crc << 8 & 0xFFFF) ^ crcs[crc >> 8 ^ byte]
+        if crc == 0:
+            return True
+    return False
+
+
+def _after_id3(head: bytes) -> int:
+    if head[:3] != b"ID3" or len(head) < 10:
+        return 0
+    size = 0
+    for byte in head[6:10]:
+        size = size << 7 | byte & 0x7F
+    return 10 + size + (10 if head[5] & 0x10 else 0)
+
+
+def _mp3(reader: BoundedReader, start: int) -> Completeness:
+    """Read the Xing, Info or VBRI header in the first frame."""
+    first = mp3_frames.Header.parse(reader.at(start, 4))
+    xing, vbri = start + 4 + first.side_bytes, start + 4 + 32
+    if reader.at(xing, 4) in (b"Xing", b"Info"):
+        flags, at, frames, size = reader.uint(xing + 4, 4), xing + 8, 0, 0
+        if flags & 1:
+            frames, at = reader.uint(at, 4), at + 4
+        if flags & 2:
+            size = reader.uint(at, 4)
+    elif reader.at(vbri, 4) == b"VBRI":
+        size, frames = reader.uint(vbri + 10, 4), reader.uint(vbri + 14, 4)
+    else:
+        return WHOLE
+    length = frames * first.samples / first.sample_rate if frames else None
+    return _sized(reader, start + size, length)
+
+
+_FORMATS: tuple[tuple[Callable[[bytes], bool], _Examine], ...] = (
+    (lambda head: head[:4] == _MATROSKA, _matroska),
+    (is_wav, _wav),
+    (is_w64, _w64),
+    (lambda head: head[:4] == b"RIFF" and head[8:12] == b"AVI ", _avi),
+    (lambda head: head[:4] == b"fLaC", _flac),
+    (lambda head: head[4:8] in _TOP_LEVEL, _mp4),
+)
