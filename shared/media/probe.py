@@ -38,10 +38,16 @@ _HEADERLESS = re.compile(
     re.IGNORECASE,
 )
 
+#: The codec of a track whose rate or channels FFmpeg did not find out.
+_UNDESCRIBED = "undescribed"
+
 #: Streams that FFmpeg understood and that are no audio. A transport stream describes what
 #: FFmpeg does not know as data without a codec; elsewhere such data is a timecode or the like.
 _NO_AUDIO_TYPES = frozenset({"video", "subtitle", "attachment", "data"})
 _NO_CODEC = frozenset({"none", "unknown", "unknown_codec", "Unknown", "binary data"})
+
+#: What FFmpeg reports when a file has no stream at all.
+_NO_STREAMS = "matches no streams"
 
 _DURATION = re.compile(
     r"^  Duration: (?:N/A|(?P<h>\d{1,6}):(?P<m>\d\d):(?P<s>\d\d\.\d\d))"
@@ -85,8 +91,8 @@ class AudioTrack:
 
     @property
     def has_decoder(self) -> bool:
-        """Whether its decoder is on the white list."""
-        return self.codec in CODECS
+        """Whether its decoder is on the white list, or may be."""
+        return self.codec in CODECS or self.codec == _UNDESCRIBED
 
     @property
     def raw(self) -> bool:
@@ -178,7 +184,9 @@ class _Look:
 
     @property
     def audio(self) -> list[int]:
-        return [int(one["index"]) for one in self.streams if one["media_type"] == "audio"]
+        return [
+            int(one["index"]) for one in self.streams if one.get("media_type", "unknown") == "audio"
+        ]
 
     @property
     def defaults(self) -> set[int]:
@@ -208,7 +216,7 @@ def probe(input_: Input, job: Job) -> Probe:
             Code.UNSUPPORTED_CODEC, "its audio is in a format that has no decoder here"
         )
     if not found.track.decodable:
-        raise _empty(look)
+        raise _undescribed(input_, job, found, look)
     return found
 
 
@@ -226,7 +234,9 @@ def _probe(input_: Input, job: Job, *, deeper: bool) -> tuple[Probe | None, _Loo
             headers[index] = alone.header.get(0, {})
     duration_s, start_s = _times(look.log)
     tracks = tuple(
-        _track(index, headers.get(index, {}), index in look.defaults) for index in look.audio
+        _track(stream, headers.get(int(stream["index"]), {}), look.defaults)
+        for stream in look.streams
+        if stream.get("media_type", "unknown") == "audio"
     )
     if not tracks:
         return None, look
@@ -292,13 +302,14 @@ def _header(text: str) -> dict[int, dict[str, str]]:
     return streams
 
 
-def _track(index: int, header: dict[str, str], default: bool) -> AudioTrack:
+def _track(stream: dict[str, str], header: dict[str, str], defaults: set[int]) -> AudioTrack:
+    known = stream.get("name", "none") not in _NO_CODEC
     return AudioTrack(
-        index=index,
-        codec=header.get("codec_id", "none"),
+        index=int(stream["index"]),
+        codec=header.get("codec_id", _UNDESCRIBED if known else "none"),
         sample_rate=int(header.get("sample_rate", 0)),
         channels=_channels(header.get("channel_layout_name", "")),
-        default=default,
+        default=int(stream["index"]) in defaults,
     )
 
 
@@ -338,6 +349,8 @@ def _unreadable(input_: Input, log: Log) -> PermanentError | Exception:
             f"{suffix} files have no header, so their sample rate and format are unknown; "
             "convert it to WAV",
         )
+    if log.says(_NO_STREAMS) and completeness.has_mp4_index(input_.source):
+        return PermanentError(Code.NO_AUDIO, "there is no audio track in it")
     return log.error()
 
 
@@ -359,7 +372,10 @@ def _without_audio(look: _Look) -> PermanentError:
 
 
 def _with_demuxer(look: _Look) -> Iterable[tuple[str, str, str]]:
-    return ((look.demuxer, one["media_type"], one.get("name", "none")) for one in look.streams)
+    return (
+        (look.demuxer, one.get("media_type", "unknown"), one.get("name", "none"))
+        for one in look.streams
+    )
 
 
 def _understood(stream: tuple[str, str, str]) -> bool:
@@ -369,7 +385,15 @@ def _understood(stream: tuple[str, str, str]) -> bool:
     return media_type in _NO_AUDIO_TYPES
 
 
-def _empty(look: _Look) -> PermanentError:
+def _undescribed(input_: Input, job: Job, found: Probe, look: _Look) -> Exception:
+    """Return the error of a track without rate or channels: no decoder, or no packets."""
     if look.log.container_is_damaged():
         return PermanentError(Code.CORRUPT, "the file is damaged, and its audio track is empty")
+    one_frame = ["-map", f"0:{found.track.index}", "-frames:a", "1", "-f", "framecrc", "pipe:1"]
+    process = input_.start(job, found.input_options, one_frame, stdout=True)
+    for _ in process.blocks():
+        pass
+    error = process.end().error()
+    if isinstance(error, PermanentError) and error.code is Code.UNSUPPORTED_CODEC:
+        return error
     return PermanentError(Code.NO_AUDIO, "its audio track is empty")

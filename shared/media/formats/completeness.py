@@ -99,6 +99,16 @@ def _mp4(reader: BoundedReader) -> Completeness:
     return _sized(reader, end)
 
 
+def has_mp4_index(source: ByteSource) -> bool:
+    """Tell whether an MP4 has an index with a header, even if it lists no track."""
+    reader = BoundedReader(source)
+    try:
+        index = next(box for box in _boxes(reader, 0, None) if box.kind == b"moov")
+        return index.end <= reader.size and _has(reader, index, b"mvhd")
+    except (UnknownStructureError, StopIteration):
+        return False
+
+
 class _Box(NamedTuple):
     kind: bytes
     body: int
