@@ -393,7 +393,12 @@ def _undescribed(input_: Input, job: Job, found: Probe, look: _Look) -> Exceptio
     process = input_.start(job, found.input_options, one_frame, stdout=True)
     for _ in process.blocks():
         pass
-    error = process.end().error()
+    log = process.end()
+    error, counts = log.error(), log.input_counts()
     if isinstance(error, PermanentError) and error.code is Code.UNSUPPORTED_CODEC:
         return error
+    if counts and counts.packets:
+        return PermanentError(
+            Code.UNSUPPORTED_CODEC, "its audio is in a format that is not recognised"
+        )
     return PermanentError(Code.NO_AUDIO, "its audio track is empty")

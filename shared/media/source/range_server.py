@@ -130,7 +130,7 @@ class _Listener(socketserver.TCPServer):
         self.requests = 0
         self._connections: dict[socket.socket, threading.Thread] = {}
         self._lock = threading.Lock()
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(("127.0.0.1", 0), _RangeHandler)
 
     def verify_request(self, request: Any, client_address: Any) -> bool:  # noqa: ARG002
         """Return whether the client is ours: others can read the address in its command line."""
@@ -181,7 +181,7 @@ class _Listener(socketserver.TCPServer):
             thread.join()
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _RangeHandler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version = "audio-pipeline"
     sys_version = ""
