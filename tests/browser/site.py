@@ -315,9 +315,9 @@ def make_clip(folder: Path, seconds: int = 40) -> tuple[Path, Path]:
     return audio, picture
 
 
-def _levels(seconds: int) -> Iterator[waveform.Level]:
+def _levels(seconds: int) -> Iterator[waveform.LoudnessLevel]:
     """Yield levels as speech has them: words, and pauses between them."""
     for column in range(waveform.COLUMNS):
         at = seconds * column / waveform.COLUMNS
         loud = abs(math.sin(at * 1.7)) * abs(math.sin(at * 0.31)) ** 0.5
-        yield waveform.Level(0.08 + 0.8 * loud, 0.03 + 0.35 * loud)
+        yield waveform.LoudnessLevel(0.08 + 0.8 * loud, 0.03 + 0.35 * loud)

@@ -107,7 +107,7 @@ def _high_granule(path: Path) -> None:
         if count >= 2 and granule > 0:
             page[6:14] = struct.pack("<q", granule + 48000 * 86400 * 10)
         page[22:26] = bytes(4)
-        page[22:26] = struct.pack("<I", _ogg_crc(page))
+        page[22:26] = struct.pack("<I", _ogg_crc(bytes(page)))
         out += page
         at, count = end, count + 1
     path.write_bytes(out)
@@ -275,7 +275,7 @@ def _unknown_in_ts(path: Path) -> None:
             start = 5 + packet[4]
             length = (packet[start + 1] & 0x0F) << 8 | packet[start + 2]
             end = start + 3 + length - 4
-            packet[end : end + 4] = struct.pack(">I", _mpeg_crc(packet[start:end]))
+            packet[end : end + 4] = struct.pack(">I", _mpeg_crc(bytes(packet[start:end])))
             data[at : at + 188] = packet
     path.write_bytes(data)
 
