@@ -325,12 +325,8 @@ def pcm_arguments(
 def raw_input_arguments(recipe: Recipe, sample_format: str) -> list[str]:
     """Return the arguments that read raw samples of the recipe's shape from standard input."""
     return [
-        # FFmpeg cuts raw samples into packets of a tenth of a second, whose way from thread
-        # to thread is an eighth of an encoder's time. With a rate that is 16 times too high
-        # they are longer; the filter corrects it, and the encoder's input is the same.
-        *("-f", sample_format, "-sample_rate", str(16 * recipe.sample_rate)),
-        *("-ch_layout", _layout(recipe.channels)),
-        *("-blocksize", str(1 << 20), "-i", "pipe:0", "-af", f"asetrate={recipe.sample_rate}"),
+        *("-f", sample_format, "-sample_rate", str(recipe.sample_rate)),
+        *("-ch_layout", _layout(recipe.channels), "-blocksize", str(1 << 20), "-i", "pipe:0"),
     ]
 
 
@@ -344,8 +340,14 @@ def mp3_encoder_arguments(recipe: Recipe, sample_format: str) -> list[str]:
     The bit reservoir is off: frames then do not borrow bits of one another, and those of
     encoders side by side can be joined.
     """
+    rate = recipe.sample_rate
     return [
-        *raw_input_arguments(recipe, sample_format),
+        # FFmpeg cuts raw samples into packets of a tenth of a second, whose way from thread
+        # to thread is an eighth of an encoder's time. With a rate that is 16 times too high
+        # they are longer; the filter corrects it, and the frames are the same.
+        *("-f", sample_format, "-sample_rate", str(16 * rate)),
+        *("-ch_layout", _layout(recipe.channels)),
+        *("-blocksize", str(1 << 20), "-i", "pipe:0", "-af", f"asetrate={rate}"),
         *("-c:a", "libmp3lame", "-b:a", str(recipe.bitrate), "-reservoir", "0"),
         *("-write_xing", "0", "-id3v2_version", "0", *GATHERED, "-f", "mp3", "pipe:1"),
     ]

@@ -24,7 +24,11 @@ _FrameAt: TypeAlias = Callable[[bytes, int], int]
 
 
 def damaged_share(source: ByteSource, demuxer: str) -> float:
-    """Return which share of the audio is damaged, 0 to 1; 1 for formats that have a container."""
+    """Return which share of a stream with junk in it is damaged audio, 0 to 1.
+
+    Returns 1, so that every packet which the decoder refused counts, for formats that have a
+    container and where there is no junk.
+    """
     if demuxer not in _FORMATS:
         return 1.0
     sync, frame_at = _FORMATS[demuxer]
@@ -32,6 +36,10 @@ def damaged_share(source: ByteSource, demuxer: str) -> float:
     if not sizes:
         return 1.0
     mean = sum(sizes.values()) / len(sizes)
+    first, last = min(sizes), max(sizes)
+    around = (first, source.size - last - sizes[last])
+    if max(*gaps, *around) <= _JUNK_FRAMES * mean:
+        return 1.0
     lost = sum(max(1, round(gap / mean)) for gap in gaps if gap <= _JUNK_FRAMES * mean)
     return lost / (lost + len(sizes))
 
