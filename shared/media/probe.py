@@ -38,6 +38,17 @@ _HEADERLESS = re.compile(
     re.IGNORECASE,
 )
 
+#: Demuxers of bare frames by the ending of a name.
+_BARE = {
+    ".mp3": "mp3",
+    ".mp2": "mp3",
+    ".aac": "aac",
+    ".ac3": "ac3",
+    ".eac3": "eac3",
+    ".latm": "loas",
+    ".loas": "loas",
+}
+
 #: The codec of a track whose rate or channels FFmpeg did not find out.
 _UNDESCRIBED = "undescribed"
 
@@ -106,15 +117,15 @@ class Probe:
 
     ``container`` is FFmpeg's name of the demuxer. ``duration_s`` and ``start_s`` are what the
     container declares: good enough for progress, never for a decision.
-    ``deeper`` says that only the second, larger look found the audio, so that each further
-    process needs it as well.
+    ``opened_with`` are the options that it took to find the audio, which each further process
+    needs as well.
     """
 
     container: str
     duration_s: float | None
     start_s: float
     tracks: tuple[AudioTrack, ...]
-    deeper: bool = False
+    opened_with: tuple[str, ...] = ()
 
     @property
     def starts_at_zero(self) -> bool:
@@ -148,7 +159,7 @@ class Probe:
         # A WAV is cut into packets of a few kilobytes, which cost more to pass from thread to
         # thread than to decode: half of the reader's time. Packets of 64 KiB cost nothing.
         large_packets = ("-max_size", str(1 << 16)) if self.in_order else ()
-        return (*(_DEEPER if self.deeper else ()), *large_packets)
+        return (*self.opened_with, *large_packets)
 
     @property
     def track(self) -> AudioTrack:
@@ -205,9 +216,9 @@ def probe(input_: Input, job: Job) -> Probe:
     """
     refuse_non_recording(input_.source.read(0, HEAD_BYTES))
     with input_.translate_errors():
-        found, look = _probe(input_, job, deeper=False)
+        found, look = _probe(input_, job, ())
         if found is None or not found.track.decodable:
-            second, look = _probe(input_, job, deeper=True)
+            second, look = _probe(input_, job, _DEEPER)
             found = second or found
     if found is None:
         raise _without_audio(look)
@@ -220,17 +231,21 @@ def probe(input_: Input, job: Job) -> Probe:
     return found
 
 
-def _probe(input_: Input, job: Job, *, deeper: bool) -> tuple[Probe | None, _Look]:
-    look = _look(input_, job, "0:a", deeper=deeper)
+def _probe(input_: Input, job: Job, options: tuple[str, ...]) -> tuple[Probe | None, _Look]:
+    look = _look(input_, job, "0:a", options)
+    if not look.opened and (bare := _BARE.get(PurePath(input_.name).suffix.lower())):
+        # Junk hides the frames from FFmpeg, which sees no name of a local file.
+        options = (*options, "-f", bare)
+        look = _look(input_, job, "0:a", options)
     if not look.opened:  # FFmpeg draws no graph where nothing could be mapped
-        look = _look(input_, job, "0", deeper=deeper)
+        look = _look(input_, job, "0", options)
     if not look.opened:
         raise _unreadable(input_, look.log)
     headers = dict(zip(look.audio, look.header.values(), strict=False))
     if look.audio and not look.header:
         # One track without parameters hides those of all others: describe each by itself.
         for index in look.audio if len(look.audio) > 1 else ():
-            alone = _look(input_, job, f"0:{index}", deeper=deeper)
+            alone = _look(input_, job, f"0:{index}", options)
             headers[index] = alone.header.get(0, {})
     duration_s, start_s = _times(look.log)
     tracks = tuple(
@@ -245,11 +260,11 @@ def _probe(input_: Input, job: Job, *, deeper: bool) -> tuple[Probe | None, _Loo
         duration_s=duration_s,
         start_s=start_s,
         tracks=tracks,
-        deeper=deeper,
+        opened_with=options,
     ), look
 
 
-def _look(input_: Input, job: Job, mapped: str, *, deeper: bool) -> _Look:
+def _look(input_: Input, job: Job, mapped: str, options: tuple[str, ...]) -> _Look:
     """Start to copy the audio into a table, and stop as soon as its header is there.
 
     The streams' packets are not waited for: a second track may start after an hour.
@@ -261,7 +276,7 @@ def _look(input_: Input, job: Job, mapped: str, *, deeper: bool) -> _Look:
                 job,
                 [
                     *("-print_graphs_format", "json", "-print_graphs_file", f"pipe:{writable}"),
-                    *(_DEEPER if deeper else ()),
+                    *options,
                 ],
                 [
                     *("-map", mapped, "-map", "0:a:disp:default?", "-copy_unknown"),
