@@ -161,7 +161,7 @@ def test_compress_drops_poison_and_keeps_the_rest(compress: Deployed) -> None:
     assert compress.post(envelope(FILE.encode())).status == 503
     lines = [json.loads(line) for line in compress.log.splitlines() if line.startswith("{")]
     assert "SFTP_HOST is not set" in next(
-        line["stack_trace"] for line in lines if line["message"] == "not done"
+        line["stack_trace"] for line in lines if line["message"] == "request failed"
     )
 
 

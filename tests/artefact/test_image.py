@@ -185,7 +185,7 @@ def test_the_job_says_what_it_was_not_told(image: Image) -> None:
     done = archives.run(command, image.directory, {**image.env, "CLOUD_RUN_JOB": "extract-audio"})
 
     assert done.returncode == 2
-    assert "no recording of the key that RECORDING_KEY names" in done.stderr
+    assert "RECORDING_KEY names no recording" in done.stderr
 
 
 def test_the_job_says_what_is_wrong_with_its_environment(image: Image) -> None:
