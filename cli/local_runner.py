@@ -138,10 +138,13 @@ def planned(runner: LocalRunner, item: SourceFile, *, force: bool = False) -> st
         return "wait: another process is working on it"
     if not known.status.is_final:
         return "process: it is queued"
-    if force or runner.is_due_again(known):
-        other = runner.remake and made_otherwise(runner.app, known)
-        return f"process again: it is {f'done as {other}' if other else known.status.lower()}"
-    return f"skip: it is {known.status.lower()}"
+    words = {Status.DONE: "is done", Status.FAILED: "failed", Status.SKIPPED: "was skipped"}
+    if not force and not runner.is_due_again(known):
+        return f"skip: it {words[known.status]}"
+    other = made_otherwise(runner.app, known) if runner.remake else ""
+    if known.status is Status.DONE and not other and not force:
+        return "process again: its audio is gone"
+    return f"process again: it {words[known.status]}{f' as {other}' if other else ''}"
 
 
 def is_intact(app: App, recording: Recording) -> bool:

@@ -99,4 +99,6 @@ class _TimeLeft(TimeRemainingColumn):
     """The time left, labelled as such."""
 
     def render(self, task: Task) -> Text:
-        return super().render(task) + Text("" if task.finished else " left", "progress.remaining")
+        if task.finished or task.time_remaining is None:
+            return Text()
+        return super().render(task) + Text(" left", "progress.remaining")
