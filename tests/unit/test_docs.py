@@ -71,6 +71,6 @@ def test_the_runbook_names_only_outputs_and_variables_that_there_are() -> None:
     terraform = "".join(path.read_text() for path in (ROOT / "infra/terraform").rglob("*.tf"))
     known = set(re.findall(r'^(?:variable|output) "(\w+)"', terraform, re.MULTILINE))
     codes = {"known_hosts", "private_key", "host_key", "missing_directory", "empty_directory"}
-    codes |= {"verify_failed", "gave_up", "dead_letter"}
+    codes |= {"verify_failed", "gave_up", "dead_letter", "listing_limit"}
 
     assert set(re.findall(r"`([a-z]+(?:_[a-z]+)+)`", text)) <= known | codes
