@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from shared.media.ffmpeg.process import Job
+from shared.media.presets import Recipe
 from shared.media.source.inputs import own_file
-from shared.media.waveform import Level
+from shared.media.waveform import LoudnessLevel
 
 #: The loudest sample of silent audio, in dB below full scale, and as a fraction of it.
 THRESHOLD_DB = -60.0
@@ -18,7 +19,7 @@ _THRESHOLD = 10 ** (THRESHOLD_DB / 20)
 _MAX_VOLUME = re.compile(r"max_volume: (-?[\d.]+|-inf) dB")
 
 
-def is_silent(path: Path, levels: Iterable[Level], job: Job) -> bool:
+def is_silent(path: Path, recipe: Recipe, levels: Iterable[LoudnessLevel], job: Job) -> bool:
     """Return whether no sample of our audio file is above -60 dBFS.
 
     ``levels`` come from samples of the audio; only if all of them are quiet is the whole
@@ -27,7 +28,7 @@ def is_silent(path: Path, levels: Iterable[Level], job: Job) -> bool:
     if any(level.peak > _THRESHOLD for level in levels):
         return False
     process = job.start(
-        [*own_file(path), "-map", "0:a:0", "-af", "volumedetect", "-f", "null", "-"],
+        [*own_file(path, recipe), "-map", "0:a:0", "-af", "volumedetect", "-f", "null", "-"],
         ours=True,
         level="info",
     )

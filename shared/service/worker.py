@@ -111,7 +111,7 @@ class Worker(ABC, Generic[W]):
                     encoded = encode.encode(input_, found, recipe, context)
             with stages.timed("verify"), context.job(encoded.duration_s) as job:
                 verified = verify.verify(encoded, job)
-                silent = silence.is_silent(encoded.path, verified.levels, job)
+                silent = silence.is_silent(encoded.path, encoded.recipe, verified.levels, job)
             source.check_unchanged()
             audio = VerifiedAudio(
                 item=item, encoded=encoded, verified=verified, context=context, stages=stages
