@@ -358,7 +358,7 @@ def test_a_lease_that_another_took_stops_the_work(
 @pytest.mark.parametrize(
     "error", [None, PermanentError(Code.CORRUPT, "x"), TransientError("x"), ValueError("x")]
 )
-def test_who_lost_the_lease_unawares_writes_nothing(
+def test_a_worker_that_lost_its_lease_unnoticed_writes_nothing(
     tracker: Tracker, clock: SettableClock, error: Exception | None
 ) -> None:
     others: list[Claim] = []

@@ -35,7 +35,7 @@ def test_there_is_nothing_to_hold_before_there_is_a_document(documents: Document
 
 
 @on_every_database
-def test_who_creates_first_wins(documents: Documents) -> None:
+def test_the_first_create_wins(documents: Documents) -> None:
     state = leased(documents)
     assert state.create({"page_token": "1"})["page_token"] == "1"
     assert state.create({"page_token": "2"})["page_token"] == "1"

@@ -319,7 +319,7 @@ def test_the_lease_is_renewed_before_every_write(
 
 
 @pytest.mark.parametrize("number", range(1, 7))
-def test_who_lost_the_lease_puts_nothing_more(
+def test_a_worker_that_lost_its_lease_puts_nothing_more(
     tracker: Tracker, content: Content, clock: SettableClock, number: int
 ) -> None:
     storage = MemoryStorage()

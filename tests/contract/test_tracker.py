@@ -348,7 +348,7 @@ def test_expiry_alone_takes_nothing_away(
 
 @on_every_database
 @pytest.mark.parametrize("write", WRITES)
-def test_who_lost_the_lease_writes_nothing(
+def test_a_worker_that_lost_its_lease_writes_nothing(
     tracker: Tracker, clock: SettableClock, write: str
 ) -> None:
     claim = claimed(tracker.claim(ITEM))
@@ -361,7 +361,7 @@ def test_who_lost_the_lease_writes_nothing(
 
 
 @pytest.mark.parametrize("write", WRITES)
-def test_who_lost_the_lease_to_the_requeue_writes_nothing(
+def test_a_worker_that_lost_its_lease_to_the_requeue_writes_nothing(
     tracker: Tracker, clock: SettableClock, write: str
 ) -> None:
     claim = claimed(tracker.claim(ITEM))

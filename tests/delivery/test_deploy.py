@@ -154,7 +154,7 @@ def test_the_first_deployment_has_nothing_to_go_back_to_and_says_so(
         ("HIGH,True,projects/goog-vulnz/notes/CVE-2026-1", False),
     ],
 )
-def test_a_critical_hole_that_can_be_mended_stops_before_the_plan(
+def test_a_critical_hole_with_a_fix_stops_before_the_plan(
     rig: Rig, found: str, stops: bool
 ) -> None:
     rig.change(vulnerabilities=f"LOW,True,projects/goog-vulnz/notes/CVE-1\n{found}")

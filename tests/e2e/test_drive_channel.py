@@ -312,8 +312,7 @@ class TestCrashes:
         assert all(record.address != "https://example.com/" for record in records(rig))
 
 
-def test_who_reads_for_whom(rig: Rig) -> None:
-    """Each subject has a channel of its own."""
+def test_each_subject_has_its_own_channel(rig: Rig) -> None:
     rig.world.identity.delegations = {READER: {"https://www.googleapis.com/auth/drive.readonly"}}
     rig.configure(DRIVE_SUBJECTS=f"{OWNER},bob@example.com")
     summary = rig.maintain()

@@ -275,14 +275,14 @@ class TestAccounts:
         rig.maintain()
         assert rig.last.has_failed
 
-    def test_two_who_see_one_file_make_one_recording(self, rig: Rig) -> None:
+    def test_a_file_that_two_users_see_is_one_recording(self, rig: Rig) -> None:
         as_subjects(rig, OWNER, BOB)
         rig.maintain()
         rig.world.share(rig.video("a.mp4", owner=OWNER), BOB)
         rig.maintain()
         assert rig.names() == ["a.mp4"]
 
-    def test_who_can_still_read_it_takes_it_over(self, rig: Rig) -> None:
+    def test_a_user_that_can_still_read_it_takes_it_over(self, rig: Rig) -> None:
         as_subjects(rig, OWNER, BOB)
         rig.maintain()
         file_id = rig.video("a.mp4", owner=OWNER)

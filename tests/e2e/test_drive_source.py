@@ -196,7 +196,7 @@ class TestGivingUp:
     @pytest.mark.parametrize(
         "reason", ["accessNotConfigured", "insufficientPermissions", "downloadQuotaExceeded"]
     )
-    def test_what_somebody_must_mend_first_is_not_tried_again_at_once(
+    def test_an_error_that_needs_a_person_is_not_retried_at_once(
         self, sources: DriveSources, world: World, reason: str
     ) -> None:
         wanted = recording(world)

@@ -110,7 +110,7 @@ class TestFilesGet:
             }
         }
 
-    def test_a_parent_is_told_to_those_who_see_it(self, drive: StandIn, world: World) -> None:
+    def test_a_parent_is_listed_for_users_that_see_it(self, drive: StandIn, world: World) -> None:
         file = world.create_file("a.mp4", parent=world.create_folder("Mine", owner=OWNER))
         world.share(file, READER)
         assert "parents" not in drive.ask(f"files/{file}", fields="*").json

@@ -298,7 +298,7 @@ class TestPageToken:
         assert rig.drain() == 1
         assert rig.state()["page_token"] > before
 
-    def test_who_finds_it_taken_leaves_at_once(self, rig: Rig) -> None:
+    def test_a_drain_that_finds_the_lease_taken_leaves_at_once(self, rig: Rig) -> None:
         hold = rig.watch.state(rig.feed).acquire()
         assert hold
         rig.video("a.mp4")

@@ -151,7 +151,7 @@ def test_what_is_right_is_left_alone(
 
 
 @pytest.mark.parametrize("kind", ["RIFF", "RF64", "W64"])
-def test_a_file_that_was_cut_is_not_mended(opened: object, sound: bytes, kind: str) -> None:
+def test_a_file_that_was_cut_is_not_repaired(opened: object, sound: bytes, kind: str) -> None:
     source = opened(TRUTHS[kind](sound)[: N // 2])  # type: ignore[operator]
     assert find_patches(source) == ()
     source.close()

@@ -197,7 +197,7 @@ def test_audio_grows_older_and_none_is_lost() -> None:
     assert kept[1] == pytest.approx(made * 60 / plan.DAYS)
 
 
-def test_the_mirror_and_the_address_cost_only_who_has_them() -> None:
+def test_the_mirror_and_the_address_cost_only_where_they_are_on() -> None:
     plain = {use.section for use in uses(Plan(hours=1, sftp_hours=1), 1)}
     both = {use.name for use in uses(Plan(hours=1, sftp_hours=1, mirror=True, static_ip=True), 1)}
 

@@ -224,7 +224,7 @@ def test_what_may_pass_by_itself_is_transient(error: BaseException) -> None:
 
 
 @pytest.mark.parametrize("error", LASTING, ids=label)
-def test_what_no_retry_mends_is_not_transient(error: BaseException) -> None:
+def test_an_error_that_no_retry_fixes_is_not_transient(error: BaseException) -> None:
     assert not is_transient(error)
 
 

@@ -211,9 +211,7 @@ def test_a_key_says_its_source(source_id: str, revision: str) -> None:
 
 
 @given(items, valid_text, st.booleans())
-def test_who_asks_and_how_often_makes_no_other_recording(
-    item: SourceFile, account: str, force: bool
-) -> None:
+def test_account_and_force_make_no_other_key(item: SourceFile, account: str, force: bool) -> None:
     assert dataclasses.replace(item, account=account, force=force, name="other").key == item.key
 
 

@@ -151,7 +151,7 @@ def test_an_answer_of_the_wrong_length_is_an_error(answer: bytes) -> None:
     ahead.close()
 
 
-def test_closing_wakes_who_waits_and_leaves_no_thread() -> None:
+def test_closing_wakes_waiting_readers_and_leaves_no_thread() -> None:
     source = Source()
     source.gate.clear()
     before = set(threading.enumerate())
