@@ -44,10 +44,10 @@ def test_it_publishes_what_is_missing_once(rig: Rig, tmp_path: Path) -> None:
     done = backfill(rig, tmp_path, "--since", "2025-01-01")
     assert done.returncode == 0, done.stderr
     assert "new.mp4" in done.stdout
-    assert "1 recordings published" in done.stdout
+    assert "1 recordings queued" in done.stdout
     assert rig.names() == ["new.mp4"]
-    assert "0 recordings published" in backfill(rig, tmp_path, "--since", "2025-01-01").stdout
-    assert "1 recordings published" in backfill(rig, tmp_path).stdout
+    assert "0 recordings queued" in backfill(rig, tmp_path, "--since", "2025-01-01").stdout
+    assert "1 recordings queued" in backfill(rig, tmp_path).stdout
     assert len(rig.messages(2)) == 2
 
 
