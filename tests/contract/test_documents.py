@@ -427,6 +427,17 @@ def test_a_cursor_works_though_its_document_is_gone(documents: Documents) -> Non
     assert ids(documents.find(C, order_by="n", after=(0.5, "x"))) == ["2"]
 
 
+@pytest.mark.parametrize("descending", [False, True])
+def test_a_page_continues_after_a_whole_second(documents: Documents, descending: bool) -> None:
+    start = T0.replace(microsecond=0)
+    for second in range(3):
+        moment = start + timedelta(seconds=second)
+        documents.create(C, str(second), {"updated_at": moment})
+    after = (start + timedelta(seconds=1), "1")
+    found = documents.find(C, order_by="updated_at", descending=descending, after=after)
+    assert ids(found) == ["0" if descending else "2"]
+
+
 # ── counting ──
 
 

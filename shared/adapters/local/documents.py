@@ -208,7 +208,7 @@ def _all_of(collection: str, conditions: Sequence[_Condition]) -> _Condition:
 def _behind(value: str, after: Cursor, descending: bool) -> _Condition:
     # The first comparison can use an index, a row value of an expression and a column cannot.
     last, doc_id = after
-    last = format_time(last) if isinstance(last, datetime) else last
+    last = format_time(last, "microseconds") if isinstance(last, datetime) else last
     compare = "<" if descending else ">"
     return f"{value} {compare}= ? AND ({value} <> ? OR id {compare} ?)", [last, last, doc_id]
 
