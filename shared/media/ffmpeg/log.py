@@ -119,7 +119,7 @@ class Log:
 
     def last_words(self) -> str:
         """Return the last error, for people."""
-        return self._errors[-1] if self._errors else "FFmpeg failed without a word"
+        return self._errors[-1] if self._errors else "FFmpeg failed and printed no error"
 
     def input_counts(self) -> InputCounts | None:
         """Return what was read of the audio stream of the first input.

@@ -1,4 +1,4 @@
-"""Tells from its first bytes that a file is no recording, before FFmpeg is let at it."""
+"""Rejects files that are obviously no recordings by their first bytes, before FFmpeg opens them."""
 
 from __future__ import annotations
 
