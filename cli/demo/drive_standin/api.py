@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cli.demo.drive_standin import query, resources
-from cli.demo.drive_standin.changes import Entry
+from cli.demo.drive_standin.changes import ChangeEntry
 from cli.demo.drive_standin.channels import open_channel
 from cli.demo.drive_standin.errors import ApiError, invalid, not_found
 from cli.demo.drive_standin.request import Request
@@ -169,7 +169,7 @@ class Api:
             self._member(request, drive_id)
         return drive_id
 
-    def _change(self, entry: Entry, request: Request) -> dict[str, Any] | None:
+    def _change(self, entry: ChangeEntry, request: Request) -> dict[str, Any] | None:
         if not self._listed(entry, request):
             return None
         change = {
@@ -188,7 +188,7 @@ class Api:
             return change if request["includeRemoved"] else None
         return change | {entry.kind: now}
 
-    def _listed(self, entry: Entry, request: Request) -> bool:
+    def _listed(self, entry: ChangeEntry, request: Request) -> bool:
         world = self.world
         if entry.id in world.hidden or not world.log.is_latest(entry):
             return False
@@ -200,11 +200,11 @@ class Api:
             return bool(request["includeItemsFromAllDrives"] and request["supportsAllDrives"])
         return world.inherited_in_changes or self._own(entry, request.account)
 
-    def _own(self, entry: Entry, account: str) -> bool:
+    def _own(self, entry: ChangeEntry, account: str) -> bool:
         file = self.world.state.files.get(entry.id)
         return file is None or account in {file.owner, *file.grants}
 
-    def _present(self, entry: Entry, account: str) -> dict[str, Any] | None:
+    def _present(self, entry: ChangeEntry, account: str) -> dict[str, Any] | None:
         state = self.world.state
         if entry.kind == "drive":
             drive = state.drives.get(entry.id)

@@ -12,7 +12,7 @@ _CORPORA = 1000
 
 
 @dataclass(frozen=True)
-class Entry:
+class ChangeEntry:
     """One change: who could see the thing before or after it, and what changed."""
 
     sequence: int
@@ -27,7 +27,7 @@ class ChangeLog:
     """Every change in order, and the page tokens of each corpus."""
 
     def __init__(self) -> None:
-        self.entries: list[Entry] = []
+        self.entries: list[ChangeEntry] = []
         self._first = 1
         self._latest: dict[str, int] = {}
         self._corpora: dict[tuple[str, str], int] = {}
@@ -41,14 +41,14 @@ class ChangeLog:
 
     def append(
         self, kind: str, thing: str, drive_id: str, audience: frozenset[str], now: datetime
-    ) -> Entry:
+    ) -> ChangeEntry:
         """Log a change."""
-        entry = Entry(self.next, now, kind, thing, drive_id, audience)
+        entry = ChangeEntry(self.next, now, kind, thing, drive_id, audience)
         self.entries.append(entry)
         self._latest[thing] = entry.sequence
         return entry
 
-    def is_latest(self, entry: Entry) -> bool:
+    def is_latest(self, entry: ChangeEntry) -> bool:
         """Tell whether nothing newer is known of the same thing."""
         return self._latest[entry.id] == entry.sequence
 
@@ -68,7 +68,7 @@ class ChangeLog:
             raise self._expired()
         return sequence
 
-    def page(self, sequence: int, size: int) -> list[Entry]:
+    def page(self, sequence: int, size: int) -> list[ChangeEntry]:
         """Return the next ``size`` raw entries; most of them may not be for the caller."""
         start = max(0, sequence - self._first)
         return self.entries[start : start + size]

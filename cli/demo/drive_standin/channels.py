@@ -6,14 +6,14 @@ import time
 from urllib.parse import urlsplit
 
 from cli.demo.drive_standin.errors import ApiError
-from cli.demo.drive_standin.notify import Channel
+from cli.demo.drive_standin.notify import PushChannel
 from cli.demo.drive_standin.request import Request
 
 DEFAULT_CHANNEL_S = 3600
 MAX_CHANNEL_S = 7 * 24 * 3600
 
 
-def open_channel(request: Request, drive_id: str) -> Channel:
+def open_channel(request: Request, drive_id: str) -> PushChannel:
     """Return the channel that the request asks for; raises ``ApiError`` 400."""
     body = request.body
     if body.get("type") not in ("web_hook", "webhook"):
@@ -21,7 +21,7 @@ def open_channel(request: Request, drive_id: str) -> Channel:
     if not body.get("id") or len(str(body["id"])) > 64 or len(str(body.get("token", ""))) > 256:
         raise _refused("Invalid channel id or token")
     _check_address(body.get("address", ""))
-    return Channel(
+    return PushChannel(
         id=body["id"],
         token=body.get("token", ""),
         address=body["address"],

@@ -19,7 +19,7 @@ RETRIED = {500, 502, 503, 504}
 
 
 @dataclass(kw_only=True)
-class Channel:
+class PushChannel:
     """A channel as its owner asked for it; ``expiration`` is in milliseconds since 1970."""
 
     id: str
@@ -83,7 +83,7 @@ class Notifier:
         self._idle = threading.Condition()
         self._pending = 0
 
-    def send(self, channel: Channel, state: str) -> None:
+    def send(self, channel: PushChannel, state: str) -> None:
         """Queue a notification."""
         with self._idle:
             channel.messages += 1
@@ -103,7 +103,7 @@ class Notifier:
         self._stopping.set()
         self._pool.shutdown(cancel_futures=True)
 
-    def _deliver(self, channel: Channel, state: str, number: int) -> None:
+    def _deliver(self, channel: PushChannel, state: str, number: int) -> None:
         try:
             for attempt in range(self.retries + 1):
                 self.on_send(state)
@@ -117,7 +117,7 @@ class Notifier:
                 self._idle.notify_all()
 
 
-def headers(channel: Channel, state: str, number: int) -> dict[str, str]:
+def headers(channel: PushChannel, state: str, number: int) -> dict[str, str]:
     """Return the headers of a notification, as the push guide lists them."""
     expires = datetime.fromtimestamp(channel.expiration / 1000, UTC)
     token = {"X-Goog-Channel-Token": channel.token} if channel.token else {}
@@ -134,7 +134,7 @@ def headers(channel: Channel, state: str, number: int) -> dict[str, str]:
     }
 
 
-def _post(channel: Channel, state: str, number: int) -> int:
+def _post(channel: PushChannel, state: str, number: int) -> int:
     body = b"" if state == "sync" else b'{"kind": "drive#changes"}'
     request = urllib.request.Request(  # noqa: S310
         channel.address, data=body, headers=headers(channel, state, number), method="POST"

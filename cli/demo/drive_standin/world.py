@@ -13,7 +13,7 @@ from typing import Any
 from cli.demo.drive_standin.changes import ChangeLog
 from cli.demo.drive_standin.faults import Faults
 from cli.demo.drive_standin.identity import Identity
-from cli.demo.drive_standin.notify import Channel, Notifier
+from cli.demo.drive_standin.notify import Notifier, PushChannel
 from cli.demo.drive_standin.state import FOLDER, SHORTCUT, Content, Drive, File, State
 from cli.demo.drive_standin.times import parse_time
 
@@ -42,7 +42,7 @@ class World:
         self.faults = Faults()
         self.notifier = Notifier()
         self.identity = Identity()
-        self.channels: dict[str, Channel] = {}
+        self.channels: dict[str, PushChannel] = {}
         self.hidden: set[str] = set()
         self.requests: Counter[str] = Counter()
 
@@ -270,7 +270,7 @@ class World:
                 self.notifier.send(channel, "change")
 
 
-def _concerns(channel: Channel, drive_id: str, audience: frozenset[str]) -> bool:
+def _concerns(channel: PushChannel, drive_id: str, audience: frozenset[str]) -> bool:
     if channel.account not in audience:
         return False
     if channel.drive_id:
