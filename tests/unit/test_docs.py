@@ -74,3 +74,10 @@ def test_the_runbook_names_only_outputs_and_variables_that_there_are() -> None:
     codes |= {"verify_failed", "gave_up", "dead_letter", "listing_limit"}
 
     assert set(re.findall(r"`([a-z]+(?:_[a-z]+)+)`", text)) <= known | codes
+
+
+def test_every_decision_has_a_number_of_its_own() -> None:
+    numbers = [path.name[:4] for path in (ROOT / "docs" / "adr").glob("*.md")]
+
+    assert len(numbers) >= 10
+    assert sorted(numbers) == sorted(set(numbers))
