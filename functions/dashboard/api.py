@@ -110,7 +110,7 @@ def events() -> Response:
     Polled rather than streamed: a stream would occupy one of few server threads for each
     open page, and Cloud Run and proxies cut long answers anyway.
     """
-    since = _since(request.args.get("since", ""))
+    since = _since(request.args["since"]) if "since" in request.args else None
     changed = (
         context().documents.find(
             COLLECTION,
@@ -147,9 +147,7 @@ def events() -> Response:
     return answer
 
 
-def _since(text: str) -> datetime | None:
-    if not text:
-        return None
+def _since(text: str) -> datetime:
     try:
         since = datetime.fromisoformat(text)
         if since.tzinfo is None or not 1970 < since.year < 9999:

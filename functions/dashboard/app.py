@@ -57,6 +57,7 @@ def _add_template_helpers(app: Flask) -> None:
         title_of=pages.title_of,
         STATUS=texts.STATUS,
         SOURCE=texts.SOURCE,
+        COMPONENT=texts.COMPONENT,
     )
     app.jinja_env.filters.update(
         duration=texts.duration,

@@ -92,7 +92,8 @@ class Monitor:
         if ends <= now:
             accounts = {one["account"] or "the service account" for one in channels}
             raise RuntimeError(f"a channel has expired ({', '.join(sorted(accounts))[:100]})")
-        return f"{len(channels)} channel(s), the first ends in {duration(ends - now)}"
+        count = f"{len(channels)} channel{'' if len(channels) == 1 else 's'}"
+        return f"{count}, the first ends in {duration(ends - now)}"
 
     def _check_sftp(self) -> str:
         nights = self.nights()

@@ -31,7 +31,7 @@ def filters(args: Mapping[str, str]) -> Filters:
         raise ProblemError(400, "day must be like 2025-04-07 or 2025-04")
     return Filters(
         q=query,
-        status=_one_of("status", args.get("status", "").upper(), [one.value for one in Status]),
+        status=_one_of("status", args.get("status", ""), [one.value for one in Status]),
         source=_one_of("source", args.get("source", ""), [one.value for one in Source]),
         code=code,
         day=day,

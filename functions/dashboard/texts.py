@@ -15,6 +15,17 @@ STATUS = {
     Status.SKIPPED: "Skipped",
 }
 
+#: Components as people call them.
+COMPONENT = {
+    "ffmpeg": "FFmpeg",
+    "storage": "Storage",
+    "tracker": "Tracker",
+    "queue": "Queue",
+    "temporary space": "Temporary space",
+    "drive": "Google Drive",
+    "sftp": "SFTP",
+}
+
 SOURCE = {"drive": "Google Drive", "sftp": "SFTP", "local": "This machine"}
 
 #: What a code means, and what to do about it.

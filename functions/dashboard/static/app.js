@@ -134,7 +134,8 @@ document.addEventListener("visibilitychange", () => {
   if (document.hidden) clearTimeout(timer);
   else live();
 });
-timer = setTimeout(live, 1000);
+say("Connecting");
+timer = setTimeout(live, 300);
 
 // ── forms ──
 

@@ -1,0 +1,137 @@
+"""Identity-Aware Proxy's signed header, with a real key pair and a server of public keys."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from flask import Flask
+from google.auth import crypt, jwt
+
+from functions.dashboard import security
+from functions.dashboard.problems import ProblemError
+from functions.dashboard.security import IAP_ISSUER, IapVerifier
+from tests.browser.site import served
+from tests.unit.functions.dashboard.conftest import make_bench
+
+AUDIENCE = "/projects/1/locations/europe-west1/services/dashboard"
+
+
+class Keys:
+    """Key pairs, and the page on which their public halves are."""
+
+    def __init__(self) -> None:
+        self.public: dict[str, str] = {}
+        self.asked = 0
+
+    def add(self, key_id: str) -> crypt.Signer:
+        private = ec.generate_private_key(ec.SECP256R1())
+        self.public[key_id] = (
+            private.public_key()
+            .public_bytes(
+                serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+            )
+            .decode()
+        )
+        pem = private.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        return crypt.EsSigner.from_string(pem.decode(), key_id)
+
+
+@pytest.fixture
+def keys() -> Keys:
+    return Keys()
+
+
+@pytest.fixture
+def address(keys: Keys) -> Iterator[str]:
+    app = Flask("keys")
+
+    @app.get("/public_key")
+    def public_key() -> Any:
+        keys.asked += 1
+        return keys.public
+
+    with served(app) as url:
+        yield f"{url}/public_key"
+
+
+def token(signer: crypt.Signer, **changes: Any) -> str:
+    now = int(time.time())
+    claims = {
+        "iss": IAP_ISSUER,
+        "aud": AUDIENCE,
+        "iat": now - 5,
+        "exp": now + 600,
+        "email": "anna@example.com",
+        **changes,
+    }
+    return bytes(jwt.encode(signer, claims)).decode()  # type: ignore[no-untyped-call]
+
+
+def test_a_signed_header_is_accepted(keys: Keys, address: str) -> None:
+    signer = keys.add("one")
+    verifier = IapVerifier(AUDIENCE, address)
+    assert verifier.check(token(signer)) == "anna@example.com"
+    assert verifier.check(token(signer)) == "anna@example.com"
+    assert keys.asked == 1
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"aud": "/projects/2/locations/europe-west1/services/dashboard"},
+        {"iss": "https://accounts.google.com"},
+        {"exp": 1_700_000_000},
+        {"iat": 4_000_000_000, "exp": 4_000_000_600},
+    ],
+)
+def test_other_claims_are_refused(keys: Keys, address: str, changes: dict[str, Any]) -> None:
+    signer = keys.add("one")
+    with pytest.raises(ProblemError) as refused:
+        IapVerifier(AUDIENCE, address).check(token(signer, **changes))
+    assert refused.value.status == 401
+
+
+def test_a_forged_signature_is_refused(keys: Keys, address: str) -> None:
+    keys.add("one")
+    forger = Keys().add("one")
+    verifier = IapVerifier(AUDIENCE, address)
+    for forged in (token(forger), "", "a.b.c", "x" * 50, token(forger)[:-3]):
+        with pytest.raises(ProblemError) as refused:
+            verifier.check(forged)
+        assert refused.value.status == 401
+
+
+def test_new_keys_are_fetched_but_not_for_every_forgery(
+    keys: Keys, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verifier = IapVerifier(AUDIENCE, address)
+    verifier.check(token(keys.add("one")))
+    newer = keys.add("two")
+    with pytest.raises(ProblemError):  # unknown, and the keys were read just now
+        verifier.check(token(newer))
+    monkeypatch.setattr(security, "_KEYS_AGAIN_S", 0.0)
+    assert verifier.check(token(newer)) == "anna@example.com"
+    assert keys.asked == 2
+
+
+def test_keys_that_cannot_be_read_are_no_reason_to_let_anyone_in(keys: Keys) -> None:
+    with pytest.raises(ProblemError) as refused:
+        IapVerifier(AUDIENCE, "http://127.0.0.1:9/public_key").check(token(keys.add("one")))
+    assert refused.value.status == 503
+
+
+def test_nothing_is_shown_without_the_header() -> None:
+    bench = make_bench(iap_audience=AUDIENCE)
+    for path in ("/", "/api/stats", "/static/app.css", "/metrics", "/audio/x"):
+        answer = bench.get(path, Host="dashboard.run.app")
+        assert answer.status_code == 401
+        assert "pages" not in answer.text
