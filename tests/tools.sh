@@ -28,6 +28,19 @@ if [ -n "$packages" ]; then
             $packages >/dev/null; } || missing "could not install$packages with apt-get"
 fi
 
+# What the browser's tests use: they drive the system's own Chromium.
+playwright="playwright-core@1.65.1"
+axe="axe-core@4.14.1"
+browser=$bin/../browser
+if ! [ -d "$browser/node_modules/axe-core" ]; then
+    if has npm; then
+        npm install --silent --no-fund --no-audit --prefix "$browser" "$playwright" "$axe" ||
+            missing "could not install $playwright and $axe with npm"
+    else
+        missing "Node.js is not installed, which the browser's tests need: https://nodejs.org/"
+    fi
+fi
+
 if ! [ -x "$bin/fake-gcs-server" ]; then
     if has go; then
         GOBIN=$bin go install "$fake_gcs" || missing "could not build fake-gcs-server"

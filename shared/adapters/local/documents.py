@@ -22,6 +22,10 @@ from shared.runtime.per_process import PerProcess
 _FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*", re.ASCII)
 _RANGES = frozenset({Op.LT, Op.LE, Op.GT, Op.GE})
 
+#: A word that so many entries have is found faster among the latest documents than by
+#: sorting all that have it.
+_COMMON = 2000
+
 _Condition: TypeAlias = tuple[str, list[Any]]
 
 
@@ -109,7 +113,15 @@ class SQLiteDocuments:
         self, collection: str, prefix: str, *, limit: int, after: Cursor | None = None
     ) -> Iterator[Versioned]:
         """Yield the documents with a word that starts with ``prefix``, latest first."""
-        conditions = [("word >= ? AND word < ?", [prefix, prefix + chr(sys.maxunicode)])]
+        within = [prefix, prefix + chr(sys.maxunicode)]
+        common = self._scalar(
+            "SELECT count(*) FROM (SELECT 1 FROM document_words"
+            " WHERE collection = ? AND word >= ? AND word < ? LIMIT ?)",
+            [collection, *within, _COMMON],
+        )
+        if common == _COMMON:
+            return self._walk(collection, within, limit, after)
+        conditions = [("word >= ? AND word < ?", within)]
         if after is not None:
             conditions.append(_behind("updated_at", after, descending=True))
         matching, values = _all_of(collection, conditions)
@@ -120,6 +132,27 @@ class SQLiteDocuments:
             " ORDER BY updated_at DESC, id DESC LIMIT ?) AS page USING (id)"
             " WHERE collection = ? ORDER BY page.updated_at DESC, id DESC",
             [*values, limit, collection],
+        )
+        return iter(rows)
+
+    def _walk(
+        self, collection: str, within: list[str], limit: int, after: Cursor | None
+    ) -> Iterator[Versioned]:
+        """Go through the latest documents until enough have the word: it is a common one."""
+        changed = _value("updated_at")
+        has_word = (
+            "EXISTS (SELECT 1 FROM json_each(body, '$.words')"
+            " WHERE type = 'text' AND value >= ? AND value < ?)"
+        )
+        conditions: list[_Condition] = [(has_word, within)]
+        if after is not None:
+            conditions.append(_behind(changed, after, descending=True))
+        matching, values = _all_of(collection, conditions)
+        rows = self._read(
+            f"SELECT documents.id, version, body FROM documents WHERE {matching}"  # noqa: S608
+            f" AND {_kind('updated_at')} IS NOT NULL"
+            f" ORDER BY {changed} DESC, documents.id DESC LIMIT ?",
+            [*values, limit],
         )
         return iter(rows)
 
@@ -136,11 +169,11 @@ class SQLiteDocuments:
 
     def _aggregate(self, function: str, collection: str, where: Sequence[Where]) -> Any:
         matching, values = _all_of(collection, [_condition(*one) for one in where])
+        return self._scalar(f"SELECT {function} FROM documents WHERE {matching}", values)  # noqa: S608
+
+    def _scalar(self, sql: str, values: Sequence[Any]) -> Any:
         with self._connection().use() as connection:
-            return connection.execute(
-                f"SELECT {function} FROM documents WHERE {matching}",  # noqa: S608
-                values,
-            ).fetchone()[0]
+            return connection.execute(sql, values).fetchone()[0]
 
     def check(self) -> None:
         """Raise unless the file can be written."""

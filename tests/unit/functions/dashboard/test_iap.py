@@ -131,7 +131,7 @@ def test_keys_that_cannot_be_read_are_no_reason_to_let_anyone_in(keys: Keys) -> 
 
 def test_nothing_is_shown_without_the_header() -> None:
     bench = make_bench(iap_audience=AUDIENCE)
-    for path in ("/", "/api/stats", "/static/app.css", "/metrics", "/audio/x"):
+    for path in ("/", "/api/stats", "/assets/app.css", "/metrics", "/audio/x"):
         answer = bench.get(path, Host="dashboard.run.app")
         assert answer.status_code == 401
         assert "pages" not in answer.text

@@ -382,3 +382,23 @@ def test_the_queries_of_the_tracker_use_an_index(
         connection.set_trace_callback(None)
         plan = connection.execute(f"EXPLAIN QUERY PLAN {asked[-1]}").fetchall()
     assert index in str(plan)
+
+
+@pytest.mark.parametrize("common", [1, 4, 100])
+def test_common_and_rare_words_are_found_alike(
+    tmp_path: Path, common: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.adapters.local.documents._COMMON", common)
+    documents = SQLiteDocuments(tmp_path / "tracker.db")
+    for number in range(6):
+        when = datetime(2026, 1, 1 + number // 2, tzinfo=UTC)
+        words = [["weekly", "weeks"], ["other"]][number % 3 == 2]
+        documents.create("recordings", str(number), {"words": words, "updated_at": when})
+    documents.create("recordings", "without a time", {"words": ["weekly"]})
+    documents.create("elsewhere", "9", {"words": ["weekly"], "updated_at": datetime.now(UTC)})
+    seen: list[str] = []
+    after = None
+    while page := list(documents.search("recordings", "week", limit=2, after=after)):
+        seen += [read.id for read in page]
+        after = datetime.fromisoformat(page[-1].document["updated_at"]), page[-1].id
+    assert seen == ["4", "3", "1", "0"]
