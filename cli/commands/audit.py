@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import click
@@ -41,6 +41,7 @@ from shared.core.errors import (
 )
 from shared.core.message import Source, SourceFile
 from shared.core.naming import decode_path, manifest_object
+from shared.core.ports import Documents
 from shared.core.records import Recording, Status
 from shared.core.times import document_time
 
@@ -131,9 +132,7 @@ class AuditRun:
             self.problems += wrong_manifest(self.known.values(), rows)
         if not settings.sftp_host or not settings.sftp_credentials:
             return
-        runs = services.documents.find("nightly_runs", order_by="started_at", descending=True,
-                                       limit=1)  # fmt: skip
-        last = next((document_time(run.document["started_at"]) for run in runs), None)
+        last = last_nightly_run(services.documents)
         since = last - timedelta(minutes=settings.sftp_settle_minutes) if last else None
         try:
             found = waiting(services.sftp_sources.list(), self.known, since)
@@ -235,3 +234,9 @@ class AuditRun:
         keys = [one.recording.key for one in self.problems if one.kind is kind and one.recording]
         more = " …" if len(keys) > 1 else ""
         return f"audio-pipeline retry {keys[0]}{more}"
+
+
+def last_nightly_run(documents: Documents) -> datetime | None:
+    """Return when the last nightly run began, or ``None``."""
+    runs = documents.find("nightly_runs", order_by="started_at", descending=True, limit=1)
+    return next((document_time(run.document["started_at"]) for run in runs), None)

@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import pytest
 
+from cli.commands.audit import last_nightly_run
 from functions.dashboard.app import create_app
 from functions.dashboard.backend import Backend
 from functions.drive_watch.channel import Channels
@@ -45,6 +46,7 @@ def run_all_queries(documents: Documents) -> None:
     list(tracker.with_status(Status.FAILED, 10))
     list(tracker.with_revision("local", "1-a"))
     tracker.counts()
+    last_nightly_run(documents)
     Requeue(tracker, {"drive": MemoryQueue()}).run()
     Publisher(tracker, MemoryQueue()).publish([RECORDING], "")
     Channels(documents, "", timedelta(days=7), tracker.clock).all()
