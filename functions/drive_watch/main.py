@@ -39,7 +39,7 @@ def notify(request: Request) -> Answer:
         return "", receive(_watch(), request.headers), {}
     except CancelledError:
         log.info("drain stopped on request")
-        return "", 503, {}  # Drive notifies again
+        return "", 500, {}  # Drive notifies again
     except Exception:
         # Drive retries after 500, 502, 503 and 504; don't leak the error to the caller.
         log.exception("not drained")
