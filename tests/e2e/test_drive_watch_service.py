@@ -80,6 +80,7 @@ class TestNotify:
     def test_forged_requests_are_refused_before_anything_is_written(
         self, rig: Rig, url: str
     ) -> None:
+        assert rig.world.notifier.settle()  # the sync of the new channel is recorded
         rig.world.set_notifications(drop=True)
         rig.video("a.mp4")
         good = good_headers(rig)
