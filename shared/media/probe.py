@@ -14,6 +14,7 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import PurePath
 from typing import Any
 
@@ -60,6 +61,7 @@ _NO_CODEC = frozenset({"none", "unknown", "unknown_codec", "Unknown", "binary da
 #: What FFmpeg reports when a file has no stream at all.
 _NO_STREAMS = "matches no streams"
 
+_CREATION_TIME = re.compile(r"^ +creation_time +: (\d{4}-\d\d-\d\dT[\d:.]+Z)$")
 _DURATION = re.compile(
     r"^  Duration: (?:N/A|(?P<h>\d{1,6}):(?P<m>\d\d):(?P<s>\d\d\.\d\d))"
     r"(?:, start: (?P<start>-?\d{1,12}\.\d{1,6}))?"
@@ -116,7 +118,8 @@ class Probe:
     """What a file is.
 
     ``container`` is FFmpeg's name of the demuxer. ``duration_s`` and ``start_s`` are what the
-    container declares: good enough for progress, never for a decision.
+    container declares: good enough for progress, never for a decision. ``created_at`` is its
+    creation time in UTC, as unreliable, for names.
     ``opened_with`` are the options that it took to find the audio, which each further process
     needs as well.
     """
@@ -126,6 +129,7 @@ class Probe:
     start_s: float
     tracks: tuple[AudioTrack, ...]
     opened_with: tuple[str, ...] = ()
+    created_at: datetime | None = None
 
     @property
     def starts_at_zero(self) -> bool:
@@ -261,6 +265,7 @@ def _probe(input_: Input, job: Job, options: tuple[str, ...]) -> tuple[Probe | N
         start_s=start_s,
         tracks=tracks,
         opened_with=options,
+        created_at=_created_at(look.log),
     ), look
 
 
@@ -347,6 +352,15 @@ def _times(log: Log) -> tuple[float | None, float]:
         return None, 0.0
     length = match["h"] and int(match["h"]) * 3600 + int(match["m"]) * 60 + float(match["s"])
     return length or None, float(match["start"] or 0)
+
+
+def _created_at(log: Log) -> datetime | None:
+    """Return the first creation time that FFmpeg prints, an ISO 8601 time in UTC, if any."""
+    match = next(filter(None, map(_CREATION_TIME.match, log.texts("info"))), None)
+    try:
+        return datetime.fromisoformat(match[1]).astimezone(UTC) if match else None
+    except (ValueError, OverflowError):
+        return None
 
 
 def _unreadable(input_: Input, log: Log) -> PermanentError | Exception:

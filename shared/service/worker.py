@@ -10,10 +10,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, TypeVar
 
 from shared.core.errors import MessageError, PermanentError
-from shared.core.message import SourceFile
+from shared.core.message import Source, SourceFile
 from shared.core.ports import Sources, Storage, StoredObject
 from shared.media import encode, probe, silence, verify
 from shared.media.encode import EncodeContext, Encoded
@@ -32,6 +33,9 @@ from shared.tracking.tracker import Tracker
 W = TypeVar("W", bound=ObjectWriter)
 
 _DEFAULTS = RunOptions()
+
+#: Creation times of containers before this are those of a clock that was never set.
+_FIRST_CREATED = datetime(1990, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +109,9 @@ class Worker(ABC, Generic[W]):
             with inputs.reachable(source, item.name) as input_:
                 with stages.timed("probe"), context.job(None) as job:
                     found = probe.probe(input_, job)
+                if item.source == Source.LOCAL and self._is_plausible(found.created_at):
+                    # A copied or synced file has the time of the copy.
+                    claim.update(created_at=found.created_at)
                 recipe = self.recipe(found)
                 self.check_space(_estimated_bytes(source.size, found, recipe))
                 with stages.timed("encode"):
@@ -122,6 +129,12 @@ class Worker(ABC, Generic[W]):
             fields = writer.done(encoded, verified, stored, now) | more | {"silent": silent}
             writer.log(now, fields, encoded.recipe, stages.seconds)
             return fields
+
+    def _is_plausible(self, created_at: datetime | None) -> bool:
+        # Recorders without a clock write the epoch of their container, or no year at all.
+        return created_at is not None and (
+            _FIRST_CREATED <= created_at <= self.tracker.clock() + timedelta(days=1)
+        )
 
     @abstractmethod
     def recipe(self, found: Probe) -> Recipe:

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -300,6 +301,29 @@ def test_another_bit_rate_makes_it_again(cli: Cli, meeting: Path, preset: str) -
     cli.environ |= {"AUDIO_PRESET": preset, "AUDIO_BITRATE": "64k"}
     again = f"done as {preset} at 32k; --force makes it again as {preset} at 64k"
     assert again in cli("extract", meeting).out
+
+
+# names
+
+
+@pytest.mark.parametrize("container", ["mp4", "mkv"])
+@pytest.mark.parametrize(
+    ("created", "day"),
+    [("2023-05-06T07:08:09Z", "2023-05-06_07-08"), ("1970-01-01T00:00:00Z", "2024-02-03_04-05")],
+)
+def test_the_container_s_creation_time_comes_before_the_file_s(
+    cli: Cli, container: str, created: str, day: str
+) -> None:
+    clip = cli.folder / f"talk.{container}"
+    sine = ("-f", "lavfi", "-i", "sine=d=1")
+    run(*sine, "-metadata", f"creation_time={created}", "-c:a", "aac", clip)
+    modified = datetime(2024, 2, 3, 4, 5, tzinfo=UTC).timestamp()
+    os.utime(clip, (modified, modified))
+
+    cli("extract", clip)
+
+    [document] = cli.documents()
+    assert document["gcs_path"].endswith(f"/talk_{day}_audio.mp3")
 
 
 # silence
