@@ -4,10 +4,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
+RUN_STAMP := $(VENV)/.set-up-to-run
 PYTEST := $(BIN)/python -m pytest
 WORKERS ?= logical
 # A file runs in one process, since its tests share fixtures; tests/conftest.py sets the order.
 PARALLEL := --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder
+RUN_EXTRAS := cloud,dashboard
 EXTRAS := drive-watch,extract-audio,sftp-compress,dashboard,cloud,dev
 CHECKOV := checkov==3.3.30
 FAKE_GCS := github.com/fsouza/fake-gcs-server@v1.56.1
@@ -22,19 +24,22 @@ help: ## Explain every target
 
 setup: $(STAMP) ## Make .venv with the project and its tools (PYTHON=python3.12 to choose one)
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): INSTALLED := $(EXTRAS)
+$(RUN_STAMP): INSTALLED := $(RUN_EXTRAS)
+$(STAMP) $(RUN_STAMP): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "No $(PYTHON) here: $(OLD_PYTHON)" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' || \
 	  { echo "$$($(PYTHON) --version) is the wrong one: $(OLD_PYTHON)" >&2; exit 1; }
 	@$(BIN)/python -c '' 2>/dev/null || { echo "Making $(VENV)"; $(PYTHON) -m venv --clear $(VENV); } || \
 	  { echo "Python has no venv here; on Debian or Ubuntu: apt install python3-venv" >&2; exit 1; }
 	@echo "Installing into $(VENV): about a minute at first"
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check --editable '.[$(EXTRAS)]' --constraint constraints.txt
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --editable '.[$(INSTALLED)]' --constraint constraints.txt
 	@touch $@
 
 # The name as it was given: make would take a $ in it for one of its variables.
 run: export RUN_FILE := $(value FILE)
-run: setup ## Run the whole system with stand-ins for Drive and SFTP, or extract FILE=meeting.mp4
+# Installs no developers' tools, so that the first run starts sooner.
+run: $(if $(wildcard $(STAMP)),setup,$(RUN_STAMP)) ## Run the whole system with stand-ins for Drive and SFTP, or extract FILE=meeting.mp4
 	@if [ -n "$$RUN_FILE" ]; then $(BIN)/audio-pipeline extract -- "$$RUN_FILE"; \
 	else $(BIN)/audio-pipeline serve --demo; fi
 
