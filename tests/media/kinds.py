@@ -249,9 +249,6 @@ PLAYS: dict[str, Callable[[Path], None]] = {
     "a.latm": _encode(*_AAC, "-f", "latm"),
 }
 
-#: What plays, but what no container here can hold as it is.
-NOT_COPYABLE = frozenset({"chain.ogg"})
-
 
 def _zeroed_index(path: Path, *, keep_head: bool) -> None:
     data = bytearray(_video(path.with_name(f"plain-{path.name}")).read_bytes())
