@@ -16,8 +16,9 @@ from typing import Any
 
 from functions.dashboard.problems import ProblemError
 from shared.core.errors import SKIP_CODES
-from shared.core.ports import Cursor, Documents, Op, Versioned, Where
+from shared.core.ports import Cursor, Document, Documents, Op, Versioned, Where
 from shared.core.records import COLLECTION, Recording, Status
+from shared.core.times import document_time
 from shared.core.words import split_words
 
 #: Rows on a page by default, and at most.
@@ -59,14 +60,14 @@ class Filters:
         wanted = replace(self, **changes)
         return {name: value for name, value in vars(wanted).items() if value}
 
-    def matches(self, recording: Recording, words: tuple[str, ...]) -> bool:
-        """Tell whether a recording with these words passes all filters."""
+    def matches(self, document: Document) -> bool:
+        """Tell whether a recording's document passes all filters."""
+        words = document.get("words") or ()
+        error = document.get("error") or {}
         return (
-            (not self.status or recording.status == self.status)
-            and (not self.source or recording.source == self.source)
-            and (
-                not self.code or (recording.error is not None and recording.error.code == self.code)
-            )
+            (not self.status or document["status"] == self.status)
+            and (not self.source or document["source"] == self.source)
+            and (not self.code or error.get("code") == self.code)
             and all(any(word.startswith(term) for word in words) for term in self.terms)
         )
 
@@ -88,17 +89,16 @@ def page(documents: Documents, filters: Filters, cursor: str = "", limit: int = 
     reads = 0
     while reads < MAX_READS:
         # What is compared here is read in large steps: each step is a query.
-        step = limit + 1 - len(found) if filters.is_indexed else MAX_READS // 2
+        step = limit + 1 - len(found) if filters.is_indexed else MAX_READS // 4
         size = min(step, MAX_READS - reads)
         batch = list(_read(documents, filters, size, after))
         reads += len(batch)
         for read in batch:
-            recording = Recording.from_document(read.document)
-            if filters.matches(recording, tuple(read.document.get("words") or ())):
+            if filters.matches(read.document):
                 if len(found) == limit:
                     return Page(tuple(found), encode_cursor(after))
-                found.append(recording)
-            after = recording.updated_at, read.id
+                found.append(Recording.from_document(read.document))
+            after = document_time(read.document["updated_at"]), read.id
         if len(batch) < size:
             return Page(tuple(found), None)
     return Page(tuple(found), encode_cursor(after))
