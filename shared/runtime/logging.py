@@ -68,17 +68,18 @@ def setup(
 ) -> logging.Handler:
     """Send the logs of the whole process to ``stream``, else to standard error.
 
-    Called again, it replaces what it set up before, and leaves other handlers alone.
+    Replaces all handlers of the root logger: one that a framework added would write each line
+    again, without severity and without redaction.
     """
     credentials = settings.sftp_credentials
     redact = _Redactor(credentials.secrets if credentials else ())
-    handler = _Handler(stream or sys.stderr)
+    handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(
         JsonFormatter(redact) if settings.log_format == "json" else ConsoleFormatter(redact)
     )
     root = logging.getLogger()
-    for old in [h for h in root.handlers if isinstance(h, _Handler)]:
-        root.removeHandler(old)
+    for other in root.handlers[:]:
+        root.removeHandler(other)
     root.addHandler(handler)
     root.setLevel(level)
     for name in _NOISY:
@@ -87,10 +88,6 @@ def setup(
         client.setLevel(max(level, logging.WARNING, client.level))
         client.propagate = True  # google.api_core cuts "google" off where it comes first
     return handler
-
-
-class _Handler(logging.StreamHandler[TextIO]):
-    """Marks the handler that ``setup`` made."""
 
 
 class _Redactor:

@@ -327,19 +327,17 @@ def test_letters_of_any_script_stay_letters(console: Lines) -> None:
 # Set-up
 
 
-def test_setup_again_replaces_what_it_set_up_and_nothing_else() -> None:
+def test_setup_replaces_every_handler_so_that_each_line_is_written_once() -> None:
     root = logging.getLogger()
-    other = logging.NullHandler()
-    root.addHandler(other)
-    before = len(root.handlers)
-    first, second = Lines(), Lines()
+    framework, first, second = Lines(), Lines(), Lines()
+    root.addHandler(logging.StreamHandler(framework))
 
     logs.setup(Settings(log_format="json"), stream=first)
     logs.setup(Settings(log_format="json"), stream=second)
-    log.info("x")
+    log.warning("x")
 
-    assert other in root.handlers
-    assert len(root.handlers) == before + 1
+    assert len(root.handlers) == 1
+    assert framework.getvalue() == ""
     assert first.getvalue() == ""
     assert second.one()["message"] == "x"
 
