@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import Self
 
 from shared.bootstrap import Services
@@ -55,7 +56,8 @@ class Backend:
             storage=services.storage,
             queues={source.value: queue for source, queue in queues.items()},
             checks={
-                "ffmpeg": check_executable,
+                # Not in the cloud, where the dashboard's image has no FFmpeg.
+                **({"ffmpeg": check_executable} if find_spec("imageio_ffmpeg") else {}),
                 "storage": _late(lambda: services.storage),
                 "tracker": _late(lambda: services.documents),
                 "queue": _late(lambda: services.recordings_queue),

@@ -1,29 +1,17 @@
 locals {
+  # infra/deploy/bootstrap.sh enables apis.json before Terraform runs, since an API answers only some
+  # time after it is enabled.
   apis = toset(concat(
-    [
-      "artifactregistry.googleapis.com",
-      "cloudbuild.googleapis.com",
-      "cloudfunctions.googleapis.com",
-      "cloudscheduler.googleapis.com",
-      "drive.googleapis.com",
-      "firestore.googleapis.com",
-      "iam.googleapis.com",
-      "iamcredentials.googleapis.com",
-      "logging.googleapis.com",
-      "monitoring.googleapis.com",
-      "pubsub.googleapis.com",
-      "run.googleapis.com",
-      "secretmanager.googleapis.com",
-      "storage.googleapis.com",
-    ],
+    jsondecode(file("${path.module}/apis.json")),
     var.billing_account == "" ? [] : ["billingbudgets.googleapis.com"],
+    length(var.dashboard_members) == 0 ? [] : ["iap.googleapis.com"],
     local.uses_vpc ? ["compute.googleapis.com"] : [],
     var.kms_key_name == "" ? [] : ["cloudkms.googleapis.com"],
   ))
 }
 
-# Every resource waits for its API: without that the first apply of a project gets 403, and
-# the second hides why.
+# Every resource depends on its API. Otherwise the first apply of a project gets 403, and the second
+# hides why.
 resource "google_project_service" "api" {
   for_each = local.apis
 

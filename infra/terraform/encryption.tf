@@ -1,4 +1,4 @@
-# With a key of yours, each service encrypts as its own agent, which must be allowed to.
+# With your own key, each service encrypts as its own agent, which needs a grant on the key.
 
 locals {
   key_agents = var.kms_key_name == "" ? {} : {

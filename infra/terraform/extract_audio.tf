@@ -1,18 +1,20 @@
-# The service that Pub/Sub pushes to, and the job for what outlasts a push: one image, by digest.
-# Without an image there is neither, since its registry is made by this very configuration.
+# The service that Pub/Sub pushes to, and the job for recordings that outlast a push. Both run one
+# image, by digest.
 
 locals {
-  extract_count = var.image == "" ? 0 : 1
+  # The mount belongs to root unless gcsfuse is told otherwise, and the image runs as this user.
+  # Source: "Mount options", cloud.google.com/run/docs/configuring/services/cloud-storage-volume-mounts
+  mount_options = ["uid=10001", "gid=10001", "file-mode=640", "dir-mode=750", "implicit-dirs"]
 }
 
 resource "google_cloud_run_v2_service" "extract_audio" {
-  count = local.extract_count
+  count = local.present
 
   name                = "extract-audio"
   location            = var.region
   description         = "Extracts the audio of recordings"
-  ingress             = "INGRESS_TRAFFIC_ALL" # who may call it is said by IAM
-  deletion_protection = false                 # guard.tf protects, and fails before anything is gone
+  ingress             = "INGRESS_TRAFFIC_ALL" # IAM decides who may call it
+  deletion_protection = false                 # guard.tf protects, and fails before anything is deleted
 
   template {
     service_account                  = google_service_account.component["extract"].email
@@ -30,7 +32,7 @@ resource "google_cloud_run_v2_service" "extract_audio" {
 
       resources {
         limits = {
-          cpu    = "4"
+          cpu    = "2"
           memory = var.extract_memory
         }
         cpu_idle          = true
@@ -53,7 +55,7 @@ resource "google_cloud_run_v2_service" "extract_audio" {
         }
       }
 
-      # /live depends on nothing: a grant that is not effective yet must not stop a first deploy.
+      # /live has no dependencies, so a grant that is not effective yet does not fail a first deploy.
       startup_probe {
         period_seconds    = 2
         timeout_seconds   = 2
@@ -91,8 +93,9 @@ resource "google_cloud_run_v2_service" "extract_audio" {
         name = volumes.value
 
         gcs {
-          bucket    = google_storage_bucket.audio.name
-          read_only = false
+          bucket        = google_storage_bucket.audio.name
+          read_only     = false
+          mount_options = local.mount_options
         }
       }
     }
@@ -107,7 +110,7 @@ resource "google_cloud_run_v2_service" "extract_audio" {
 }
 
 resource "google_cloud_run_v2_job" "extract_audio" {
-  count = local.extract_count
+  count = local.present
 
   name                = "extract-audio"
   location            = var.region
@@ -129,7 +132,7 @@ resource "google_cloud_run_v2_job" "extract_audio" {
 
         resources {
           limits = {
-            cpu    = "4"
+            cpu    = "2"
             memory = var.extract_memory
           }
         }
@@ -160,8 +163,9 @@ resource "google_cloud_run_v2_job" "extract_audio" {
           name = volumes.value
 
           gcs {
-            bucket    = google_storage_bucket.audio.name
-            read_only = false
+            bucket        = google_storage_bucket.audio.name
+            read_only     = false
+            mount_options = local.mount_options
           }
         }
       }
@@ -176,9 +180,9 @@ resource "google_cloud_run_v2_job" "extract_audio" {
   ]
 }
 
-# With overrides, since each execution is told which recording it is for.
+# With overrides, since each execution gets the key of its recording.
 resource "google_cloud_run_v2_job_iam_member" "extract" {
-  count = local.extract_count
+  count = local.present
 
   location = var.region
   name     = google_cloud_run_v2_job.extract_audio[0].name

@@ -1,12 +1,12 @@
 resource "google_firestore_database" "tracker" {
-  name        = "audio-pipeline"
+  name        = var.firestore_database
   location_id = var.firestore_location == "" ? var.region : var.firestore_location
   type        = "FIRESTORE_NATIVE"
 
   point_in_time_recovery_enablement = local.protected ? "POINT_IN_TIME_RECOVERY_ENABLED" : "POINT_IN_TIME_RECOVERY_DISABLED"
   delete_protection_state           = local.protected ? "DELETE_PROTECTION_ENABLED" : "DELETE_PROTECTION_DISABLED"
 
-  # The default would leave the database behind, and the next apply could not create it.
+  # By default the database would stay, and the next apply could not create it.
   deletion_policy = "DELETE"
 
   dynamic "cmek_config" {
@@ -23,7 +23,7 @@ resource "google_firestore_database" "tracker" {
   ]
 }
 
-# Those that the code's queries need; a test compares them.
+# The indexes that the code's queries need; a test compares them.
 resource "google_firestore_index" "recordings" {
   for_each = {
     for index in jsondecode(file("${path.module}/indexes.json")) :
@@ -45,7 +45,7 @@ resource "google_firestore_index" "recordings" {
   }
 }
 
-# Channels that ended. Recordings stay for good: the audit needs every one.
+# Expired channels are deleted. Recordings stay forever, since the audit needs every one.
 resource "google_firestore_field" "channel_expiry" {
   database   = google_firestore_database.tracker.name
   collection = "drive_channels"

@@ -1,50 +1,21 @@
-# Names without underscores: the Cloud Run service of a function has its name, but with hyphens.
+# The functions that Cloud Scheduler and Pub/Sub call, built by Google from an archive. Their names
+# have no underscores: a function's Cloud Run service would have hyphens in their place.
 
 locals {
   runtime = "python313"
-}
 
-# The webhook that Drive calls: the one public service. A burst must not meet 429, which Drive
-# does not send again, so that one instance takes 80 at a time, for which it needs a whole vCPU.
-resource "google_cloudfunctions2_function" "notify" {
-  # checkov:skip=CKV_GCP_124: Drive calls from outside, without an identity; each channel's token is what it is known by
-  name         = "notify"
-  location     = var.region
-  description  = "Receives Drive's notifications and publishes new recordings"
-  kms_key_name = var.kms_key_name == "" ? null : var.kms_key_name
-
-  build_config {
-    runtime           = local.runtime
-    entry_point       = "notify"
-    docker_repository = google_artifact_registry_repository.functions.id
-    service_account   = google_service_account.component["build"].id
-
-    source {
-      storage_source {
-        bucket = google_storage_bucket.functions_source.name
-        object = google_storage_bucket_object.function["drive_watch"].name
-      }
-    }
-  }
-
-  service_config {
-    service_account_email            = google_service_account.component["notify"].email
-    available_cpu                    = "1"
-    available_memory                 = "512Mi"
-    max_instance_request_concurrency = 80
-    max_instance_count               = 10
-    timeout_seconds                  = 120
-    ingress_settings                 = "ALLOW_ALL"
-    environment_variables            = local.env_notify
-  }
-
-  depends_on = [terraform_data.functions_ready]
+  # The first apply has no image yet, since it creates the registry. What runs code comes with the
+  # second apply, minutes after the grants that its builds need.
+  deployed = var.image != "" && var.web_image != ""
+  present  = local.deployed ? 1 : 0
 }
 
 resource "google_cloudfunctions2_function" "maintain" {
+  count = local.present
+
   name         = "maintain"
   location     = var.region
-  description  = "Renews Drive's channels, sweeps, and requeues what was interrupted"
+  description  = "Renews Drive's channels, sweeps, and requeues interrupted work"
   kms_key_name = var.kms_key_name == "" ? null : var.kms_key_name
 
   build_config {
@@ -66,12 +37,12 @@ resource "google_cloudfunctions2_function" "maintain" {
     available_cpu                    = "1"
     available_memory                 = "512Mi"
     max_instance_request_concurrency = 1
-    max_instance_count               = 3 # a long sweep must not hold up the requeue of each minute
+    max_instance_count               = 3 # a long sweep must not delay the requeue of each minute
     timeout_seconds                  = 1800
     ingress_settings                 = "ALLOW_INTERNAL_ONLY"
 
-    environment_variables = merge(local.env_maintain, {
-      WEBHOOK_URL = google_cloudfunctions2_function.notify.service_config[0].uri
+    environment_variables = merge(local.env_function, local.env_maintain, {
+      WEBHOOK_URL = google_cloud_run_v2_service.notify[0].uri
     })
   }
 
@@ -79,6 +50,8 @@ resource "google_cloudfunctions2_function" "maintain" {
 }
 
 resource "google_cloudfunctions2_function" "nightly" {
+  count = local.present
+
   name         = "nightly"
   location     = var.region
   description  = "Lists the SFTP server and publishes what is new"
@@ -106,7 +79,7 @@ resource "google_cloudfunctions2_function" "nightly" {
     max_instance_count               = 1
     timeout_seconds                  = 1800
     ingress_settings                 = "ALLOW_INTERNAL_ONLY"
-    environment_variables            = local.env_compress
+    environment_variables            = merge(local.env_function, local.env_compress)
     direct_vpc_egress                = local.uses_vpc ? "VPC_EGRESS_ALL_TRAFFIC" : null
 
     dynamic "direct_vpc_network_interface" {
@@ -134,6 +107,8 @@ resource "google_cloudfunctions2_function" "nightly" {
 }
 
 resource "google_cloudfunctions2_function" "compress" {
+  count = local.present
+
   name         = "compress"
   location     = var.region
   description  = "Compresses one file of the SFTP server into the bucket"
@@ -161,7 +136,7 @@ resource "google_cloudfunctions2_function" "compress" {
     max_instance_count               = var.compress_max_instances
     timeout_seconds                  = 600 # as long as Pub/Sub waits
     ingress_settings                 = "ALLOW_INTERNAL_ONLY"
-    environment_variables            = local.env_compress
+    environment_variables            = merge(local.env_function, local.env_compress)
     direct_vpc_egress                = local.uses_vpc ? "VPC_EGRESS_ALL_TRAFFIC" : null
 
     dynamic "direct_vpc_network_interface" {
@@ -188,7 +163,7 @@ resource "google_cloudfunctions2_function" "compress" {
   ]
 }
 
-# What every build of a function needs before it begins.
+# What every build of a function needs before it starts.
 resource "terraform_data" "functions_ready" {
   depends_on = [
     google_artifact_registry_repository_iam_member.build_push,
@@ -199,19 +174,11 @@ resource "terraform_data" "functions_ready" {
   ]
 }
 
-# Drive calls without any identity: the channel's token is what it is known by.
-resource "google_cloud_run_v2_service_iam_member" "public" {
-  location = var.region
-  name     = google_cloudfunctions2_function.notify.name
-  role     = "roles/run.invoker"
-  member   = "allUsers"
-}
-
 resource "google_cloud_run_v2_service_iam_member" "scheduler" {
-  for_each = {
-    maintain = google_cloudfunctions2_function.maintain.name
-    nightly  = google_cloudfunctions2_function.nightly.name
-  }
+  for_each = merge(
+    { for function in google_cloudfunctions2_function.maintain : "maintain" => function.name },
+    { for function in google_cloudfunctions2_function.nightly : "nightly" => function.name },
+  )
 
   location = var.region
   name     = each.value
@@ -221,7 +188,7 @@ resource "google_cloud_run_v2_service_iam_member" "scheduler" {
 
 resource "google_cloud_run_v2_service_iam_member" "push" {
   for_each = merge(
-    { compress = google_cloudfunctions2_function.compress.name },
+    { for function in google_cloudfunctions2_function.compress : "compress" => function.name },
     { for service in google_cloud_run_v2_service.extract_audio : "extract" => service.name },
   )
 

@@ -2,8 +2,8 @@ locals {
   protected = coalesce(var.protected, var.environment == "prod")
 }
 
-# Fails `terraform destroy` while it plans, before anything is deleted. A deletion policy of a
-# resource fails when half of the others are gone.
+# Fails `terraform destroy` in the plan, before anything is deleted. A deletion policy of a resource
+# fails when half of the others are already deleted.
 resource "terraform_data" "guard" {
   count = local.protected ? 1 : 0
 

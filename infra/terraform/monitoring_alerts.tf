@@ -1,11 +1,9 @@
 # What a person is woken for, and what the mail says. The rules are in monitoring_queries.tf.
 
 locals {
-  monitored_webhook = google_cloudfunctions2_function.notify.name
-  monitored_subscriptions = concat(
-    [for one in google_pubsub_subscription.push : one.name],
-    google_pubsub_subscription.dead_letters[*].name,
-  )
+  monitored_webhook = "notify" # the name in notify.tf, which the first apply does not have yet
+  # By their names in pubsub.tf, which the first apply does not have yet.
+  monitored_subscriptions = concat([for queue in local.queues : "${queue}-push"], ["dead-letters-push"])
   all_notification_channels = concat(
     var.notification_channels,
     [for channel in google_monitoring_notification_channel.email : channel.name],

@@ -1,18 +1,18 @@
-# What only alerts, dashboard and budget use.
+# Variables that only alerts, dashboard and budget use.
 
 variable "backlog_minutes" {
-  description = "Age of the oldest message of a queue, in minutes, that is worth an alert."
+  description = "Alert when the oldest message of a queue is older than this, in minutes."
   type        = number
   default     = 60
 
   validation {
     condition     = var.backlog_minutes >= 10 && var.backlog_minutes <= 1440
-    error_message = "backlog_minutes is 10 to 1440: one message may work for 10 minutes by itself."
+    error_message = "backlog_minutes is 10 to 1440: one message may take 10 minutes by itself."
   }
 }
 
 variable "budget_amount" {
-  description = "What a month may cost, in the billing account's currency, before the budget alerts."
+  description = "Budget of a month, in the billing account's currency."
   type        = number
   default     = 50
 
@@ -23,7 +23,7 @@ variable "budget_amount" {
 }
 
 variable "failure_rate_percent" {
-  description = "Share of recordings that failed within 6 hours, in percent, that is worth an alert."
+  description = "Alert when more than this share of recordings failed within 6 hours, in percent."
   type        = number
   default     = 10
 
@@ -34,7 +34,7 @@ variable "failure_rate_percent" {
 }
 
 variable "notification_channels" {
-  description = "Notification channels that exist and get every alert, projects/P/notificationChannels/N."
+  description = "Existing notification channels that get every alert, projects/P/notificationChannels/N."
   type        = list(string)
   default     = []
 
@@ -45,7 +45,7 @@ variable "notification_channels" {
 }
 
 variable "notification_emails" {
-  description = "Addresses that get every alert by e-mail; a notification channel is made for each."
+  description = "Addresses that get every alert by e-mail; each gets its own notification channel."
   type        = set(string)
   default     = []
 
@@ -56,7 +56,7 @@ variable "notification_emails" {
 }
 
 variable "runbook_url" {
-  description = "Where people read docs/operations.md; alerts link to its sections."
+  description = "Address of docs/operations.md; alerts link to its sections."
   type        = string
   default     = "docs/operations.md"
 
@@ -84,6 +84,6 @@ variable "working_day" {
     condition = alltrue([
       for hour in [var.working_day.start_hour_utc, var.working_day.end_hour_utc] : contains(range(24), hour)
     ]) && var.working_day.start_hour_utc != var.working_day.end_hour_utc
-    error_message = "working_day begins and ends at different hours, 0 to 23 in UTC."
+    error_message = "working_day starts and ends at different hours, 0 to 23 in UTC."
   }
 }

@@ -1,5 +1,5 @@
 output "bucket" {
-  description = "The bucket of the audio."
+  description = "The bucket with the audio."
   value       = google_storage_bucket.audio.name
 }
 
@@ -8,37 +8,47 @@ output "bucket_console_url" {
   value       = "https://console.cloud.google.com/storage/browser/${google_storage_bucket.audio.name}/${var.environment}?project=${var.project_id}"
 }
 
+output "dashboard_url" {
+  description = "The dashboard; empty without dashboard_members."
+  value       = one(google_cloud_run_v2_service.dashboard[*].uri)
+}
+
 output "drive_reader_client_id" {
-  description = "What the administrator of the domain delegates drive.readonly to."
+  description = "Client id to delegate drive.readonly to in the Admin console."
   value       = google_service_account.component["drive-reader"].unique_id
 }
 
 output "drive_reader_email" {
-  description = "Whom folders of Drive are shared with."
+  description = "Address to share Drive folders with."
   value       = google_service_account.component["drive-reader"].email
 }
 
+output "environment" {
+  description = "dev, staging or prod. A deployment refuses a project that contains another one."
+  value       = var.environment
+}
+
 output "extract_audio_url" {
-  description = "The extraction service; empty while there is no image."
+  description = "The extraction service; empty before its image is pushed."
   value       = one(google_cloud_run_v2_service.extract_audio[*].uri)
 }
 
 output "image_repository" {
-  description = "Where the image of extract_audio is pushed."
-  value       = "${var.region}-docker.pkg.dev/${var.project_id}/${google_artifact_registry_repository.images.repository_id}/extract-audio"
+  description = "Repository of the images extract-audio and web."
+  value       = "${var.region}-docker.pkg.dev/${var.project_id}/${google_artifact_registry_repository.images.repository_id}"
 }
 
 output "next_steps" {
-  description = "What is left to do by hand."
+  description = "What to do next, by hand."
   value = join("\n", compact([
-    var.image == "" ? "Push the image and apply again with it: make deploy PROJECT=${var.project_id} does both." : "",
+    local.deployed ? "" : "Push the images and apply again with them: make deploy PROJECT=${var.project_id} ENV=${var.environment} does both.",
     length(var.drive_subjects) == 0 ?
-    "Share the folder of the recordings with ${google_service_account.component["drive-reader"].email}." :
+    "Share the folder with the recordings with ${google_service_account.component["drive-reader"].email}." :
     "Delegate https://www.googleapis.com/auth/drive.readonly to client ${google_service_account.component["drive-reader"].unique_id} in the Admin console.",
     var.sftp_host == "" ? "Set sftp_host to compress an SFTP server each night." :
-    "Add the SFTP credentials: gcloud secrets versions add ${google_secret_manager_secret.sftp_credentials.secret_id} --project=${var.project_id} --data-file=credentials.json",
-    var.static_egress_ip ? "Let ${google_compute_address.egress[0].address} in on the SFTP server." : "",
-    "Open a channel now rather than within 15 minutes: gcloud scheduler jobs run maintain --project=${var.project_id} --location=${var.region}",
+    "Add the SFTP credentials: gcloud secrets versions add ${google_secret_manager_secret.sftp_credentials.secret_id} --project=${var.project_id} --data-file=- < credentials.json",
+    var.static_egress_ip ? "Allow ${google_compute_address.egress[0].address} on the SFTP server." : "",
+    "Open a channel now instead of within 15 minutes: gcloud scheduler jobs run maintain --project=${var.project_id} --location=${var.region}",
   ]))
 }
 
@@ -48,6 +58,6 @@ output "sftp_egress_address" {
 }
 
 output "webhook_url" {
-  description = "The address that Drive notifies."
-  value       = google_cloudfunctions2_function.notify.service_config[0].uri
+  description = "The address that Drive notifies; empty before the image is pushed."
+  value       = one(google_cloud_run_v2_service.notify[*].uri)
 }

@@ -1,13 +1,12 @@
 locals {
   queues = toset(["recordings", "sftp-files"])
 
-  # Who calls Pub/Sub's service agent by its name; it exists once
-  # `gcloud beta services identity create --service=pubsub.googleapis.com` has run.
+  # Creates it: `gcloud beta services identity create --service=pubsub.googleapis.com`.
   pubsub_agent = "serviceAccount:service-${local.project_number}@gcp-sa-pubsub.iam.gserviceaccount.com"
 
-  # extract_audio is there once its image is.
+  # Queue to the address of its worker.
   pushes = merge(
-    { "sftp-files" = google_cloudfunctions2_function.compress.service_config[0].uri },
+    { for function in google_cloudfunctions2_function.compress : "sftp-files" => function.service_config[0].uri },
     { for service in google_cloud_run_v2_service.extract_audio : "recordings" => service.uri },
   )
 }
@@ -35,7 +34,7 @@ resource "google_pubsub_topic" "dead_letters" {
 }
 
 resource "google_pubsub_subscription" "push" {
-  for_each = toset(var.image == "" ? ["sftp-files"] : ["recordings", "sftp-files"])
+  for_each = local.deployed ? local.queues : []
 
   name                       = "${each.key}-push"
   topic                      = google_pubsub_topic.queue[each.key].id
@@ -56,7 +55,7 @@ resource "google_pubsub_subscription" "push" {
     maximum_backoff = "600s"
   }
 
-  # The most there is: an answer of 429 for want of a free instance counts as a delivery.
+  # The maximum, since a 429 for lack of a free instance counts as a delivery.
   dead_letter_policy {
     dead_letter_topic     = google_pubsub_topic.dead_letters.id
     max_delivery_attempts = 100
@@ -66,7 +65,10 @@ resource "google_pubsub_subscription" "push" {
     ttl = "" # never, however quiet a month is
   }
 
-  depends_on = [google_cloud_run_v2_service_iam_member.push]
+  depends_on = [
+    google_cloud_run_v2_service_iam_member.push,
+    google_service_account_iam_member.push_tokens,
+  ]
 }
 
 resource "google_pubsub_subscription" "dead_letters" {
@@ -75,7 +77,7 @@ resource "google_pubsub_subscription" "dead_letters" {
   name                       = "dead-letters-push"
   topic                      = google_pubsub_topic.dead_letters.id
   ack_deadline_seconds       = 600
-  message_retention_duration = "2678400s" # 31 days: there is nowhere else to go
+  message_retention_duration = "2678400s" # 31 days: there is no further queue
 
   push_config {
     push_endpoint = "${google_cloud_run_v2_service.extract_audio[0].uri}/dead-letter"
@@ -95,10 +97,24 @@ resource "google_pubsub_subscription" "dead_letters" {
     ttl = ""
   }
 
-  depends_on = [google_cloud_run_v2_service_iam_member.push]
+  depends_on = [
+    google_cloud_run_v2_service_iam_member.push,
+    google_service_account_iam_member.push_tokens,
+  ]
 }
 
-# Dead-lettering is done by Pub/Sub's own account: it publishes, and acknowledges what it moved.
+# Pub/Sub's agent signs the token of each push. Its own role includes that only where Google granted
+# the role, which it does not when `services identity create` made the agent.
+# Source: "Authentication for push subscriptions", cloud.google.com/pubsub/docs/authenticate-push-subscriptions
+resource "google_service_account_iam_member" "push_tokens" {
+  service_account_id = google_service_account.component["push"].name
+  role               = "roles/iam.serviceAccountOpenIdTokenCreator"
+  member             = local.pubsub_agent
+
+  depends_on = [google_project_service.api["iamcredentials.googleapis.com"]]
+}
+
+# Pub/Sub's agent moves dead letters: it publishes them, and acknowledges what it moved.
 resource "google_pubsub_topic_iam_member" "dead_letters" {
   topic  = google_pubsub_topic.dead_letters.id
   role   = "roles/pubsub.publisher"
@@ -113,13 +129,15 @@ resource "google_pubsub_subscription_iam_member" "dead_letters" {
   member       = local.pubsub_agent
 }
 
-# notify finds recordings, nightly files; maintain requeues both.
+# notify finds recordings, nightly finds files, maintain requeues both, and the dashboard retries both.
 resource "google_pubsub_topic_iam_member" "publisher" {
   for_each = {
-    maintain-recordings = ["maintain", "recordings"]
-    maintain-sftp-files = ["maintain", "sftp-files"]
-    nightly-sftp-files  = ["nightly", "sftp-files"]
-    notify-recordings   = ["notify", "recordings"]
+    dashboard-recordings = ["dashboard", "recordings"]
+    dashboard-sftp-files = ["dashboard", "sftp-files"]
+    maintain-recordings  = ["maintain", "recordings"]
+    maintain-sftp-files  = ["maintain", "sftp-files"]
+    nightly-sftp-files   = ["nightly", "sftp-files"]
+    notify-recordings    = ["notify", "recordings"]
   }
 
   topic  = google_pubsub_topic.queue[each.value[1]].id
@@ -127,9 +145,15 @@ resource "google_pubsub_topic_iam_member" "publisher" {
   member = google_service_account.component[each.value[0]].member
 }
 
-# /health asks whether the queue is there, which a publisher may not.
+# /health checks that the queues exist, which a publisher is not allowed to.
 resource "google_pubsub_topic_iam_member" "viewer" {
-  topic  = google_pubsub_topic.queue["recordings"].id
+  for_each = {
+    dashboard-recordings = ["dashboard", "recordings"]
+    dashboard-sftp-files = ["dashboard", "sftp-files"]
+    extract-recordings   = ["extract", "recordings"]
+  }
+
+  topic  = google_pubsub_topic.queue[each.value[1]].id
   role   = "roles/pubsub.viewer"
-  member = google_service_account.component["extract"].member
+  member = google_service_account.component[each.value[0]].member
 }

@@ -4,23 +4,23 @@ locals {
       description = "Renew Drive's channels and sweep"
       schedule    = "*/15 * * * *"
       time_zone   = "Etc/UTC"
-      uri         = google_cloudfunctions2_function.maintain.service_config[0].uri
+      uri         = one(google_cloudfunctions2_function.maintain[*].service_config[0].uri)
       body        = "{}"
       paused      = false
     }
     nightly = {
-      description = "Compress what is new on the SFTP server"
+      description = "Compress new files on the SFTP server"
       schedule    = var.nightly_schedule
       time_zone   = var.time_zone
-      uri         = google_cloudfunctions2_function.nightly.service_config[0].uri
+      uri         = one(google_cloudfunctions2_function.nightly[*].service_config[0].uri)
       body        = "{}"
       paused      = var.sftp_host == ""
     }
     requeue = {
-      description = "Publish interrupted work again"
+      description = "Requeue interrupted work"
       schedule    = "* * * * *"
       time_zone   = "Etc/UTC"
-      uri         = google_cloudfunctions2_function.maintain.service_config[0].uri
+      uri         = one(google_cloudfunctions2_function.maintain[*].service_config[0].uri)
       body        = jsonencode({ only = "requeue" })
       paused      = false
     }
@@ -28,7 +28,7 @@ locals {
 }
 
 resource "google_cloud_scheduler_job" "trigger" {
-  for_each = local.schedules
+  for_each = { for name, schedule in local.schedules : name => schedule if local.deployed }
 
   name             = each.key
   region           = var.region
@@ -39,7 +39,7 @@ resource "google_cloud_scheduler_job" "trigger" {
   attempt_deadline = "1800s"
 
   http_target {
-    http_method = "POST" # else the next plan wants to change it
+    http_method = "POST" # otherwise the next plan is not empty
     uri         = "${each.value.uri}/"
     body        = base64encode(each.value.body)
     headers     = { "Content-Type" = "application/json" }
@@ -51,7 +51,7 @@ resource "google_cloud_scheduler_job" "trigger" {
   }
 
   retry_config {
-    retry_count          = each.key == "nightly" ? 3 : 0 # the others come again by themselves
+    retry_count          = each.key == "nightly" ? 3 : 0 # the others run again soon anyway
     min_backoff_duration = "60s"
     max_backoff_duration = "600s"
     max_doublings        = 3

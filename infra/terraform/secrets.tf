@@ -23,9 +23,9 @@ resource "google_secret_manager_secret" "sftp_credentials" {
   ]
 }
 
-# Nothing starts with a secret that has no version: this one is empty, and counts as not set.
-# The real one is added by hand, so that it is in no state:
-#   gcloud secrets versions add sftp-credentials --data-file=credentials.json
+# A function does not start while its secret has no version. This one is an empty object, which
+# counts as not set. The real one is added by hand, so that no state contains it:
+#   gcloud secrets versions add sftp-credentials --data-file=- < credentials.json
 resource "google_secret_manager_secret_version" "sftp_credentials" {
   secret                 = google_secret_manager_secret.sftp_credentials.id
   secret_data_wo         = "{}"

@@ -1,9 +1,10 @@
-# One for each component, so that each can do its own work and nothing else.
+# One account for each component, with the grants that its own work needs.
 
 locals {
   service_accounts = {
     build        = "Builds the functions"
-    compress     = "Compresses files of the SFTP server"
+    compress     = "Compresses files from the SFTP server"
+    dashboard    = "Shows recordings, signs links to audio, retries"
     drive-reader = "Reads Drive: folders are shared with it, or the domain delegates to it"
     extract      = "Extracts the audio of recordings"
     maintain     = "Keeps Drive's channels, sweeps and requeues"
@@ -14,10 +15,10 @@ locals {
   }
 
   # Who writes records, and who reads Drive.
-  tracking     = toset(["compress", "extract", "maintain", "nightly", "notify"])
-  read_drive   = toset(["extract", "maintain", "notify"])
-  database     = "projects/${var.project_id}/databases/${google_firestore_database.tracker.name}"
-  source_agent = "gcf-v2-sources-${local.project_number}-${var.region}"
+  tracking      = toset(["compress", "dashboard", "extract", "maintain", "nightly", "notify"])
+  read_drive    = toset(["extract", "maintain", "notify"])
+  database      = "projects/${var.project_id}/databases/${google_firestore_database.tracker.name}"
+  source_copies = "gcf-v2-sources-${local.project_number}-${var.region}"
 }
 
 resource "google_service_account" "component" {
@@ -30,7 +31,7 @@ resource "google_service_account" "component" {
   depends_on = [google_project_service.api["iam.googleapis.com"]]
 }
 
-# A database has no policy of its own: the condition holds the grant to the one.
+# A database has no IAM policy of its own, so a condition limits the grant to this one.
 resource "google_project_iam_member" "tracker" {
   for_each = local.tracking
 
@@ -40,12 +41,12 @@ resource "google_project_iam_member" "tracker" {
 
   condition {
     title       = "audio-pipeline-tracker"
-    description = "The tracker's database alone"
+    description = "Only the tracker's database"
     expression  = "resource.name == \"${local.database}\""
   }
 }
 
-# They take on the reader's identity to read Drive, without any key.
+# They impersonate the reader to read Drive, without a key.
 resource "google_service_account_iam_member" "read_drive" {
   for_each = local.read_drive
 
@@ -56,8 +57,10 @@ resource "google_service_account_iam_member" "read_drive" {
   depends_on = [google_project_service.api["iamcredentials.googleapis.com"]]
 }
 
-# Builds of functions: log, read the source (which Cloud Functions copies to a bucket that it
-# makes itself at the first build), push the image.
+# Builds of functions write logs, read the source, and push the image. Cloud Functions copies the
+# source to a bucket that it creates at the first build: gcf-v2-sources-NUMBER-REGION, with a hash
+# of the key behind it when kms_key_name is set. So the condition must not end with a slash there.
+# Source: "Cleaning up", the buckets of CMEK functions, cloud.google.com/functions/docs/securing/cmek
 resource "google_project_iam_member" "build_logs" {
   project = var.project_id
   role    = "roles/logging.logWriter"
@@ -71,15 +74,15 @@ resource "google_project_iam_member" "build_source" {
 
   condition {
     title       = "functions-source"
-    description = "The buckets of the functions' source alone"
+    description = "Only the buckets of the functions' source"
     expression = join(" || ", [
-      for bucket in [local.source_agent, google_storage_bucket.functions_source.name] :
-      "resource.name.startsWith(\"projects/_/buckets/${bucket}/\")"
+      for prefix in [local.source_copies, "${google_storage_bucket.functions_source.name}/"] :
+      "resource.name.startsWith(\"projects/_/buckets/${prefix}\")"
     ])
   }
 }
 
-# What the functions' builds make, and the image.
+# The functions' images, and the images of our own.
 resource "google_artifact_registry_repository_iam_member" "build_push" {
   for_each = {
     functions = google_artifact_registry_repository.functions.name

@@ -1,19 +1,19 @@
-# What the programs are told: each variable becomes the environment variable of its name in
-# docs/settings.md. An empty one is left to the program's default.
+# Settings of the programs: each variable becomes the environment variable of its name in
+# docs/settings.md. An empty one leaves the program's default.
 
 variable "audio_bitrate" {
-  description = "Bit rate of mp3 and opus, such as 128k."
+  description = "Bit rate for mp3 and opus, such as 128k."
   type        = string
   default     = ""
 
   validation {
     condition     = can(regex("^([0-9]+k)?$", var.audio_bitrate))
-    error_message = "audio_bitrate is a number of kilobits a second such as 128k."
+    error_message = "audio_bitrate is kilobits per second, such as 128k."
   }
 }
 
 variable "audio_preset" {
-  description = "What is made of a recording: mp3, copy, opus or whisper."
+  description = "Output format of recordings: mp3, copy, opus or whisper."
   type        = string
   default     = "mp3"
 
@@ -24,7 +24,7 @@ variable "audio_preset" {
 }
 
 variable "backfill_since" {
-  description = "Recordings before this date (YYYY-MM-DD) are left alone; empty for everything."
+  description = "Skip recordings before this date (YYYY-MM-DD); empty for none."
   type        = string
   default     = ""
 
@@ -35,13 +35,13 @@ variable "backfill_since" {
 }
 
 variable "channel_ttl_hours" {
-  description = "Life of a watch channel of Drive, in hours."
+  description = "Lifetime of a Drive watch channel, in hours."
   type        = number
   default     = 168
 
   validation {
     condition     = var.channel_ttl_hours >= 1 && var.channel_ttl_hours <= 168
-    error_message = "channel_ttl_hours is 1 to 168: Drive keeps a channel for a week at most."
+    error_message = "channel_ttl_hours is 1 to 168: Drive keeps a channel for at most a week."
   }
 }
 
@@ -57,18 +57,18 @@ variable "chunk_max_mb" {
 }
 
 variable "drive_folder_ids" {
-  description = "Watch only what lies below these folders of Drive; empty for all that can be read."
+  description = "Watch only these Drive folders and everything below them; empty for all that can be read."
   type        = list(string)
   default     = []
 
   validation {
     condition     = alltrue([for id in var.drive_folder_ids : can(regex("^[A-Za-z0-9_-]+$", id))])
-    error_message = "drive_folder_ids are ids: the last part of a folder's address, not the address."
+    error_message = "drive_folder_ids are ids: the last part of a folder's URL, not the URL."
   }
 }
 
 variable "drive_ids" {
-  description = "Ids of shared drives to watch too."
+  description = "Ids of shared drives to watch as well."
   type        = list(string)
   default     = []
 
@@ -90,7 +90,7 @@ variable "drive_subjects" {
 }
 
 variable "encode_workers" {
-  description = "Encoders side by side in one extraction; 0 for one a processor."
+  description = "Parallel encoders in one extraction; 0 for one per CPU."
   type        = number
   default     = 0
 
@@ -101,7 +101,7 @@ variable "encode_workers" {
 }
 
 variable "lease_seconds" {
-  description = "How long a silent worker keeps a recording, in seconds."
+  description = "Lease of a recording, in seconds: how long a worker that stopped responding keeps it."
   type        = number
   default     = 60
 
@@ -112,7 +112,7 @@ variable "lease_seconds" {
 }
 
 variable "max_duration_hours" {
-  description = "Longer recordings fail as too_long."
+  description = "Longer recordings fail with too_long."
   type        = number
   default     = 12
 
@@ -123,13 +123,13 @@ variable "max_duration_hours" {
 }
 
 variable "push_limit_seconds" {
-  description = "How long a push may work before the job takes over, in seconds; Pub/Sub waits for 600."
+  description = "How long a push may take before the job takes over, in seconds; Pub/Sub waits for 600."
   type        = number
   default     = 540
 
   validation {
     condition     = var.push_limit_seconds >= 30 && var.push_limit_seconds <= 570
-    error_message = "push_limit_seconds is 30 to 570: what is left of 600 is needed to hand over."
+    error_message = "push_limit_seconds is 30 to 570; the rest of the 600 is needed to hand over."
   }
 }
 
@@ -140,7 +140,7 @@ variable "sftp_bitrate" {
 
   validation {
     condition     = can(regex("^[0-9]+k$", var.sftp_bitrate))
-    error_message = "sftp_bitrate is a number of kilobits a second such as 32k."
+    error_message = "sftp_bitrate is kilobits per second, such as 32k."
   }
 }
 
@@ -162,24 +162,24 @@ variable "sftp_host" {
 
   validation {
     condition     = can(regex("^[A-Za-z0-9.:-]*$", var.sftp_host))
-    error_message = "sftp_host is a host's name or address, without sftp:// before it or a path behind."
+    error_message = "sftp_host is a host name or address, without sftp:// and without a path."
   }
 }
 
 variable "sftp_mirror_path" {
-  description = "Where compressed files also go on the SFTP server; empty for nowhere."
+  description = "Directory on the SFTP server that gets a copy of the compressed files; empty for none."
   type        = string
   default     = ""
 }
 
 variable "sftp_output_dir" {
-  description = "OUTPUT_DIR: where compressed files go in the bucket, below the environment."
+  description = "OUTPUT_DIR: directory of compressed files in the bucket, below the environment."
   type        = string
   default     = "compressed"
 }
 
 variable "sftp_output_format" {
-  description = "OUTPUT_FORMAT of compressed files: wav (which holds MP3), mp3, opus, flac or pcm."
+  description = "OUTPUT_FORMAT of compressed files: wav (contains MP3), mp3, opus, flac or pcm."
   type        = string
   default     = "wav"
 
@@ -201,7 +201,7 @@ variable "sftp_port" {
 }
 
 variable "sftp_remote_path" {
-  description = "Directory of the SFTP server that is compressed."
+  description = "Directory on the SFTP server to compress."
   type        = string
   default     = "/audio"
 }
@@ -218,7 +218,7 @@ variable "sftp_sample_rate" {
 }
 
 variable "sftp_settle_minutes" {
-  description = "Files changed more recently wait for the next night."
+  description = "Files changed within this many minutes wait for the next night."
   type        = number
   default     = 10
 
@@ -268,18 +268,23 @@ locals {
     SFTP_REMOTE_PATH    = var.sftp_remote_path
     SFTP_SETTLE_MINUTES = tostring(var.sftp_settle_minutes)
   }
-
   env_webhook = {
-    WATCH_LIMIT_SECONDS = "50" # well before Drive gives up waiting for an answer
+    WATCH_LIMIT_SECONDS = "50" # well before Drive stops waiting for an answer
   }
   env_sweep = {
     CHANNEL_TTL_HOURS   = tostring(var.channel_ttl_hours)
-    WATCH_LIMIT_SECONDS = "840" # until the next one comes, after 15 minutes
+    WATCH_LIMIT_SECONDS = "840" # before the next one starts, after 15 minutes
   }
 
-  # An empty variable counts as not set; sent, it would only be noise in the console.
-  env_notify   = { for name, value in merge(local.env_common, local.env_drive, local.env_webhook) : name => value if value != "" }
-  env_maintain = { for name, value in merge(local.env_common, local.env_drive, local.env_sweep) : name => value if value != "" }
-  env_extract  = { for name, value in merge(local.env_common, local.env_drive, local.env_media) : name => value if value != "" }
-  env_compress = { for name, value in merge(local.env_common, local.env_sftp) : name => value if value != "" }
+  # Cloud Functions sets it to true, and functions-framework then adds a log handler of its own: each
+  # line twice, once without severity and without redaction.
+  # Source: functions_framework/__init__.py, _configure_app_execution_id_logging
+  env_function = { LOG_EXECUTION_ID = "false" }
+
+  # An empty variable counts as not set, and would only be noise in the console.
+  env_dashboard = { for name, value in merge(local.env_common, local.env_drive, { SFTP_HOST = var.sftp_host }) : name => value if value != "" }
+  env_notify    = { for name, value in merge(local.env_common, local.env_drive, local.env_webhook) : name => value if value != "" }
+  env_maintain  = { for name, value in merge(local.env_common, local.env_drive, local.env_sweep) : name => value if value != "" }
+  env_extract   = { for name, value in merge(local.env_common, local.env_drive, local.env_media) : name => value if value != "" }
+  env_compress  = { for name, value in merge(local.env_common, local.env_sftp) : name => value if value != "" }
 }

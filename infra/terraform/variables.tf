@@ -1,30 +1,30 @@
-# What is built, and how big. What the programs are told is in settings.tf.
+# What is created, and its size. The settings of the programs are in settings.tf.
 
 variable "audit_data_access" {
-  description = "Log who reads and writes data in Cloud Storage, Firestore and Secret Manager. It costs by volume."
+  description = "Log who reads and writes data in Cloud Storage, Firestore and Secret Manager. Billed by volume."
   type        = bool
   default     = false
 }
 
 variable "autoclass" {
-  description = "Let Cloud Storage choose each object's class by its use, in place of ages in days."
+  description = "Let Cloud Storage choose each object's class by its use, instead of by age."
   type        = bool
   default     = false
 }
 
 variable "billing_account" {
-  description = "Billing account of the budget alert (ABCDEF-123456-ABCDEF); empty for no budget."
+  description = "Billing account for the budget alert (ABCDEF-123456-ABCDEF); empty for no budget."
   type        = string
   default     = ""
 
   validation {
     condition     = can(regex("^([0-9A-F]{6}-[0-9A-F]{6}-[0-9A-F]{6})?$", var.billing_account))
-    error_message = "billing_account is an id such as 012345-6789AB-CDEF01, without billingAccounts/ before it; or empty."
+    error_message = "billing_account is an id such as 012345-6789AB-CDEF01, without billingAccounts/; or empty."
   }
 }
 
 variable "bucket_versioning" {
-  description = "Keep replaced and deleted objects as versions, for 30 days."
+  description = "Keep replaced and deleted objects as versions for 30 days."
   type        = bool
   default     = false
 }
@@ -41,7 +41,7 @@ variable "coldline_after_days" {
 }
 
 variable "compress_max_instances" {
-  description = "Files that are compressed side by side; each holds one connection to the SFTP server."
+  description = "Files compressed at the same time; each has one connection to the SFTP server."
   type        = number
   default     = 4
 
@@ -51,8 +51,19 @@ variable "compress_max_instances" {
   }
 }
 
+variable "dashboard_members" {
+  description = "Who may use the dashboard and browse the bucket, such as group:team@example.com. IAP needs a project in an organisation, and members of it. Empty for no dashboard."
+  type        = set(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for member in var.dashboard_members : can(regex("^((user|group):[^@[:space:]]+@[^@[:space:]]+|domain:[^@[:space:]]+)$", member))])
+    error_message = "dashboard_members are group:ADDRESS, user:ADDRESS or domain:DOMAIN."
+  }
+}
+
 variable "egress_subnetwork" {
-  description = "Subnetwork of your own for the way to the SFTP server (projects/P/regions/R/subnetworks/S); empty for none."
+  description = "Your own subnetwork for connections to the SFTP server (projects/P/regions/R/subnetworks/S); empty for none."
   type        = string
   default     = ""
 
@@ -63,12 +74,12 @@ variable "egress_subnetwork" {
 
   validation {
     condition     = var.egress_subnetwork == "" || !var.static_egress_ip
-    error_message = "Set either egress_subnetwork or static_egress_ip: a network of your own has its own address."
+    error_message = "Set either egress_subnetwork or static_egress_ip: your own network has its own address."
   }
 }
 
 variable "environment" {
-  description = "dev, staging or prod: the first part of every object's name. Each has a project of its own."
+  description = "dev, staging or prod: the first part of every object's name. Each has its own project."
   type        = string
 
   validation {
@@ -78,7 +89,7 @@ variable "environment" {
 }
 
 variable "extract_max_instances" {
-  description = "Recordings that are extracted side by side."
+  description = "Recordings extracted at the same time. Cloud Run refuses a service whose instances could use more than the region's quota; a new project has 20 vCPU and 40 GiB, and an instance has 2 vCPU."
   type        = number
   default     = 10
 
@@ -89,35 +100,46 @@ variable "extract_max_instances" {
 }
 
 variable "extract_memory" {
-  description = "Memory of one extraction, of which files in /tmp are a part: the audio that is made must fit."
+  description = "Memory of one extraction. Files in /tmp count, so the resulting audio must fit."
   type        = string
   default     = "4Gi"
 
   validation {
-    condition     = can(regex("^([2-9]|1[0-6])Gi$", var.extract_memory))
-    error_message = "extract_memory is 2Gi to 16Gi: 4 vCPU need at least 2Gi, and get at most 16Gi."
+    condition     = can(regex("^[1-8]Gi$", var.extract_memory))
+    error_message = "extract_memory is 1Gi to 8Gi, the most that 2 vCPU can have."
+  }
+}
+
+variable "firestore_database" {
+  description = "Id of the database with the records. A restored backup is a new database with a new id."
+  type        = string
+  default     = "audio-pipeline"
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{2,61}[a-z0-9]$", var.firestore_database))
+    error_message = "firestore_database is 4 to 63 of a-z, 0-9 and -, and starts with a letter."
   }
 }
 
 variable "firestore_location" {
-  description = "Where the records are; empty for the region. It can never be changed."
+  description = "Location of the records; empty for the region. It can never be changed."
   type        = string
   default     = ""
 }
 
 variable "image" {
-  description = "The image of extract_audio by digest, NAME@sha256:…; empty before the first one is pushed."
+  description = "Image of extract_audio by digest, NAME@sha256:…; empty before the first push."
   type        = string
   default     = ""
 
   validation {
     condition     = can(regex("^([a-z0-9][a-z0-9.:/_-]*@sha256:[0-9a-f]{64})?$", var.image))
-    error_message = "image is NAME@sha256:DIGEST, since a tag may name another image tomorrow; or empty."
+    error_message = "image is NAME@sha256:DIGEST, since a tag can be moved; or empty."
   }
 }
 
 variable "kms_key_name" {
-  description = "Key of yours that encrypts everything at rest (projects/P/locations/L/keyRings/R/cryptoKeys/K); empty for Google's."
+  description = "Your own key to encrypt everything at rest (projects/P/locations/L/keyRings/R/cryptoKeys/K); empty for Google's keys."
   type        = string
   default     = ""
 
@@ -139,7 +161,7 @@ variable "log_retention_days" {
 }
 
 variable "mount_bucket" {
-  description = "Mount the bucket as a directory in extract_audio (Cloud Storage FUSE), in place of its API."
+  description = "Mount the bucket as a directory in extract_audio (Cloud Storage FUSE) instead of using its API. It cannot create an object only if none exists, so two workers may write one name: the last one wins."
   type        = bool
   default     = false
 }
@@ -156,7 +178,7 @@ variable "nearline_after_days" {
 }
 
 variable "nightly_schedule" {
-  description = "When the SFTP server is looked at, as a cron line in time_zone."
+  description = "When the SFTP server is checked, as a cron line in time_zone."
   type        = string
   default     = "0 2 * * *"
 
@@ -177,13 +199,13 @@ variable "project_id" {
 }
 
 variable "protected" {
-  description = "Refuse to destroy: null for what the environment says, which is true for prod alone."
+  description = "Refuse to destroy; null for the environment's default, which is true only for prod."
   type        = bool
   default     = null
 }
 
 variable "region" {
-  description = "Where everything runs and is stored, such as europe-west1."
+  description = "Region of everything that runs and is stored, such as europe-west1. New projects can build only in asia-east1, australia-southeast1, europe-west1, southamerica-east1, us-central1 and us-west2."
   type        = string
 
   validation {
@@ -193,7 +215,7 @@ variable "region" {
 }
 
 variable "soft_delete_days" {
-  description = "Days for which deleted audio can be restored; 0, or 7 to 90."
+  description = "Days during which deleted audio can be restored: 0, or 7 to 90."
   type        = number
   default     = 7
 
@@ -204,7 +226,7 @@ variable "soft_delete_days" {
 }
 
 variable "static_egress_ip" {
-  description = "Reach the SFTP server from one fixed address, for its list of allowed ones."
+  description = "Connect to the SFTP server from one fixed address, for its allow list."
   type        = bool
   default     = false
 }
@@ -216,6 +238,33 @@ variable "time_zone" {
 
   validation {
     condition     = can(regex("^[A-Z][A-Za-z]+(/[A-Z][A-Za-z0-9_+-]+){0,2}$", var.time_zone))
-    error_message = "time_zone is a name of the tz database, such as Europe/Berlin."
+    error_message = "time_zone is a name in the tz database, such as Europe/Berlin."
+  }
+}
+
+variable "viewers" {
+  description = "Who may browse the bucket in the console, such as group:team@example.com."
+  type        = set(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for member in var.viewers : can(regex("^((user|group):[^@[:space:]]+@[^@[:space:]]+|domain:[^@[:space:]]+)$", member))])
+    error_message = "viewers are group:ADDRESS, user:ADDRESS or domain:DOMAIN."
+  }
+}
+
+variable "web_image" {
+  description = "Image of notify and dashboard by digest, NAME@sha256:…; empty before the first push."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = can(regex("^([a-z0-9][a-z0-9.:/_-]*@sha256:[0-9a-f]{64})?$", var.web_image))
+    error_message = "web_image is NAME@sha256:DIGEST, since a tag can be moved; or empty."
+  }
+
+  validation {
+    condition     = (var.web_image == "") == (var.image == "")
+    error_message = "Set both image and web_image, or neither: one build pushes both."
   }
 }

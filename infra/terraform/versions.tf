@@ -1,14 +1,15 @@
 terraform {
   required_version = ">= 1.11"
 
+  # Exact versions in place of a lock file, which would name the registry mirror it was written from.
   required_providers {
     archive = {
       source  = "hashicorp/archive"
-      version = "~> 2.7"
+      version = "2.8.0"
     }
     google = {
       source  = "hashicorp/google"
-      version = ">= 7.34, < 8"
+      version = "7.45.0"
     }
   }
 

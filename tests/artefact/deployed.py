@@ -1,4 +1,4 @@
-"""A function or the image as it runs when deployed, with the environment that Terraform gives."""
+"""A function or an image as it runs when deployed, with the environment that Terraform gives."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Deployed:
         return self.get("/").status != 0
 
     def kill(self) -> None:
-        """Kill it with every process that it started."""
+        """Kill it with everything that it started: it has its own session."""
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
@@ -49,7 +49,7 @@ class Deployed:
 
 @contextmanager
 def serving(command: list[str], cwd: Path, env: Mapping[str, str], log: Path) -> Iterator[Deployed]:
-    """Run an HTTP server with PORT set, as Cloud Run does, until the block ends."""
+    """Run an HTTP server on the port that Cloud Run gives it, until the block ends."""
     port = free_port()
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -70,9 +70,9 @@ def serving(command: list[str], cwd: Path, env: Mapping[str, str], log: Path) ->
 
 
 def first_deployment(**emulators: str) -> dict[str, str]:
-    """Return the environment that settings.tf gives every program by its defaults.
+    """Return what settings.tf gives every program by default.
 
-    ``emulators`` are the variables that point Google's clients to them.
+    ``emulators`` are the variables that point Google's clients at them.
     """
     return clean(
         PIPELINE_ENV="dev",
@@ -88,6 +88,9 @@ def first_deployment(**emulators: str) -> dict[str, str]:
 
 DRIVE = {"DRIVE_SERVICE_ACCOUNT": f"audio-drive-reader@{PROJECT}.iam.gserviceaccount.com"}
 MEDIA = {"AUDIO_PRESET": "mp3", "CHUNK_MAX_MB": "0", "MAX_DURATION_HOURS": "12"}
+#: Cloud Functions would set it to true.
+FUNCTION = {"LOG_EXECUTION_ID": "false"}
+DASHBOARD = {**DRIVE, "IAP_AUDIENCE": "/projects/1/locations/europe-west1/services/dashboard"}
 NOTIFY = {**DRIVE, "WATCH_LIMIT_SECONDS": "50"}
 MAINTAIN = {
     **DRIVE,

@@ -14,12 +14,12 @@ from tests.artefact.archives import INFRA
 
 TEXT = (INFRA / "settings.tf").read_text()
 
-#: Given beside the maps of settings.tf (functions.tf).
-BESIDE = {"SFTP_CREDENTIALS", "WEBHOOK_URL"}
+#: Given beside the maps of settings.tf (functions.tf, dashboard.tf).
+BESIDE = {"IAP_AUDIENCE", "SFTP_CREDENTIALS", "WEBHOOK_URL"}
 
 
 def defaults() -> dict[str, str]:
-    """Return each variable's default, as the text of an environment variable."""
+    """Return each variable's default, as an environment variable."""
     blocks = re.findall(r'^variable "(\w+)" \{\n(.*?)^\}', TEXT, re.MULTILINE | re.DOTALL)
     found = {
         name: json.loads(match[1])
@@ -30,7 +30,7 @@ def defaults() -> dict[str, str]:
 
 
 def value(expression: str) -> str | None:
-    """Return the value of a default's expression; ``None`` where only an apply knows it."""
+    """Return an expression's value with the defaults; ``None`` where an apply makes it."""
     known = defaults()
     if expression == 'var.encode_workers == 0 ? "" : tostring(var.encode_workers)':
         return ""
@@ -55,12 +55,13 @@ def given(*maps: str) -> dict[str, str | None]:
 @pytest.mark.parametrize(
     ("maps", "own"),
     [
+        (("env_drive",), deployed.DASHBOARD),
         (("env_drive", "env_webhook"), deployed.NOTIFY),
         (("env_drive", "env_sweep"), deployed.MAINTAIN),
         (("env_drive", "env_media"), deployed.EXTRACT),
         (("env_sftp",), deployed.SFTP),
     ],
-    ids=["notify", "maintain", "extract_audio", "sftp"],
+    ids=["dashboard", "notify", "maintain", "extract_audio", "sftp"],
 )
 def test_each_program_boots_with_what_it_is_given(
     maps: tuple[str, ...], own: Mapping[str, str]

@@ -50,6 +50,7 @@ class Built:
         """Run an entry point as the builder does: in the archive's root, by variables."""
         told = {
             **self.env,
+            **deployed.FUNCTION,
             **env,
             "PATH": f"{self.programs}:{self.env['PATH']}",
             "FUNCTION_TARGET": target,
@@ -135,6 +136,26 @@ def test_notify_refuses_what_is_forged(drive_watch: Built) -> None:
         assert notify.get().status == 405
         assert notify.post().status == 403
         assert notify.post(headers=FORGED).status == 403
+
+
+@pytest.mark.parametrize("enabled", ["true", "false"])
+def test_every_line_is_logged_once_and_without_secrets(sftp_compress: Built, enabled: str) -> None:
+    """Cloud Functions sets LOG_EXECUTION_ID to true; then functions-framework logs too."""
+    credentials = {"username": "nightly", "password": "a-secret-word", "known_hosts": "host key"}
+    wrong = {
+        "LOG_EXECUTION_ID": enabled,
+        "SFTP_CREDENTIALS": json.dumps(credentials),
+        "SFTP_HOST": "a-secret-word.invalid",  # so that the error would show it
+    }
+    with sftp_compress.serve("compress", SFTP | wrong) as compress:
+        assert compress.post(envelope(FILE.encode())).status == 503
+        lines = compress.log.splitlines()
+
+    ours = [json.loads(line) for line in lines if FILE.key in line]
+    assert [line["message"] for line in ours] == ["recording retry"]
+    assert all("severity" in line for line in ours)
+    assert "cannot be reached" in ours[0]["error"]
+    assert "a-secret-word" not in compress.log
 
 
 def test_maintain_tells_what_it_did_without_an_account(drive_watch: Built) -> None:

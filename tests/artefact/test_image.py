@@ -1,22 +1,18 @@
-"""The image's steps, done in a directory in place of a container, and what they make."""
+"""The image of extract_audio."""
 
 from __future__ import annotations
 
-import json
 import re
-import shutil
-import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.artefact import archives, deployed
+from tests.artefact import archives, deployed, images
 from tests.artefact.deployed import EXTRACT, PROJECT, Deployed
-from tests.dockerfile import BUILD, FINAL, arguments
+from tests.artefact.images import Image
+from tests.dockerfile import EXTRACT as DOCKERFILE
 from tests.emulators import make_bucket
 from tests.paths import ROOT
 from tests.pubsub import make_topic
@@ -28,77 +24,6 @@ pytestmark = pytest.mark.slow
 JOB = f"projects/{PROJECT}/locations/europe-west1/jobs/extract-audio"
 
 
-@dataclass(frozen=True)
-class Image:
-    """What the image has in ``WORKDIR``, and the environment that it gives its programs."""
-
-    directory: Path
-    env: Mapping[str, str]
-
-    def program(self, *command: str) -> list[str]:
-        """Return a command whose program is found as the image's ``PATH`` finds it."""
-        found = shutil.which(command[0], path=self.env["PATH"])
-        assert found is not None
-        assert Path(found).is_relative_to(self.directory), command[0]
-        return [found, *command[1:]]
-
-    def serve(self, **env: str) -> AbstractContextManager[Deployed]:
-        """Run what the image runs by itself."""
-        (command,) = arguments(FINAL, "CMD")
-        log = self.directory.with_name("service.log")
-        return deployed.serving(
-            self.program(*json.loads(command)), self.directory, {**self.env, **env}, log
-        )
-
-
-def context(directory: Path) -> None:
-    """Make the build's context: what .dockerignore lets in."""
-    lines = (ROOT / ".dockerignore").read_text().splitlines()
-    for name in (line[1:] for line in lines if line.startswith("!")):
-        copy(ROOT / name, directory / name)
-
-
-def copy(source: Path, target: Path) -> None:
-    """Copy as ``COPY`` does: the content of a directory, a file by its name."""
-    if source.is_dir():
-        ignored = shutil.ignore_patterns("__pycache__", "*.pyc")
-        shutil.copytree(source, target, ignore=ignored, dirs_exist_ok=True)
-    else:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(source, target)
-
-
-def build(base: Path) -> Path:
-    """Do the steps of the first stage, and the copies of the last; returns its ``WORKDIR``."""
-    there, here, app = base / "context", base / "src", base / "app"
-    context(there)
-    for name, text in BUILD:
-        if name == "COPY":
-            *sources, target = text.split()
-            for source in sources:
-                into = here / target / source if target.endswith("/") else here / target
-                copy(there / source, into)
-        elif name == "RUN":
-            install(text.replace("/app/", f"{app}/"), here)
-    for text in arguments(FINAL, "COPY"):
-        if text.startswith("--from=build"):
-            assert text == "--from=build /app/.venv .venv"  # which is there already
-        else:
-            source, target = text.split()
-            copy(there / source, app / target)
-    return app
-
-
-def install(command: str, cwd: Path) -> None:
-    """Run a step's shell command with the Python of the tests in place of the image's."""
-    env = archives.clean()
-    env["PATH"] = f"{Path(sys.executable).parent}:{env['PATH']}"
-    done = subprocess.run(
-        ["sh", "-ec", command], cwd=cwd, env=env, capture_output=True, text=True, check=False
-    )
-    archives.check_installed(done)
-
-
 @pytest.fixture(scope="session")
 def image(
     tmp_path_factory: pytest.TempPathFactory,
@@ -106,17 +31,12 @@ def image(
     pubsub_emulator: str,
     gcs_emulator: str,
 ) -> Image:
-    directory = build(tmp_path_factory.mktemp("image"))
     env = deployed.first_deployment(
         FIRESTORE_EMULATOR_HOST=firestore_emulator,
         PUBSUB_EMULATOR_HOST=pubsub_emulator,
         STORAGE_EMULATOR_HOST=gcs_emulator,
     )
-    (given,) = arguments(FINAL, "ENV")
-    for pair in given.split():
-        name, value = pair.split("=", 1)
-        env[name] = value.replace("/app/", f"{directory}/").replace("$PATH", env["PATH"])
-    return Image(directory, env | EXTRACT)
+    return images.build(DOCKERFILE, tmp_path_factory.mktemp("image"), env | EXTRACT)
 
 
 @pytest.fixture

@@ -93,6 +93,12 @@ def secret_of() -> Json:
     return {"replication": {"automatic": {}}}
 
 
+def scaled_service(*, instances: int, cpu: str, memory: str) -> Json:
+    service = service_of(resources={"limits": {"cpu": cpu, "memory": memory}})
+    service["template"]["scaling"] = {"maxInstanceCount": instances}
+    return service
+
+
 def service_of(**container: Any) -> Json:
     image = {"image": "us-docker.pkg.dev/cloudrun/container/hello", **container}
     return {"template": {"serviceAccount": WORKER, "containers": [image]}}

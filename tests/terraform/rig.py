@@ -1,4 +1,4 @@
-"""Terraform run on a copy of the configuration against a fake of Google's control plane."""
+"""Runs Terraform on a copy of the configuration against a fake of Google's control plane."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.paths import ROOT
 from tests.providers import check_initialised
 from tests.terraform.control_plane import ENDPOINTS, World
 
-#: As many as Terraform may do at once: most of what the provider does is to wait.
+#: Operations at the same time: the provider mostly waits.
 _PARALLELISM = 60
 
 
@@ -69,18 +69,19 @@ class Deployment:
     environment: str
     options: dict[str, Any]
     image: str = ""
+    web_image: str = ""
 
     @property
     def infra(self) -> Path:
         return self.copy / "infra" / "terraform"
 
     def prepare(self) -> None:
-        """Copy the files, point the provider to the fake, and initialise."""
+        """Copy the files, point the provider at the fake, and initialise."""
         ignored = shutil.ignore_patterns(".terraform*", "__pycache__", "*.tfstate*")
         for part in ("infra", "shared", "functions"):
             shutil.copytree(ROOT / part, self.copy / part, ignore=ignored)
         shutil.copy(ROOT / "constraints.txt", self.copy)
-        lead_to_the_fake(self.infra, self.url, backend="local")
+        point_at_the_fake(self.infra, self.url, backend="local")
         done = self._terraform("init", "-input=false", "-no-color")
         check_initialised(done, "google")
 
@@ -109,6 +110,7 @@ class Deployment:
             "project_id": self.project,
             "region": "europe-west1",
             "image": self.image,
+            "web_image": self.web_image,
             **self.options,
         }
         (self.infra / "test.auto.tfvars.json").write_text(json.dumps(variables))
@@ -137,14 +139,14 @@ class Deployment:
         )
 
 
-def lead_to_the_fake(infra: Path, url: str, *, backend: str) -> None:
-    """Let the provider of a copied configuration talk to the fake at ``url``."""
+def point_at_the_fake(infra: Path, url: str, *, backend: str) -> None:
+    """Point the provider of a copied configuration at the fake at ``url``."""
     lines = [f'  {name} = "{url}/{path}"' for name, path in ENDPOINTS.items()]
     text = "\n".join(
         [
             f'terraform {{\n  backend "{backend}" {{}}\n}}',
             'provider "google" {\n  access_token = "of-nobody"',
-            # As in reality, but it waits 3 s for more of the same kind there.
+            # As in reality, where it waits 3 s for more requests of the same kind.
             '  batching {\n    enable_batching = true\n    send_after = "300ms"\n  }',
             *lines,
             "}\n",

@@ -20,9 +20,11 @@ from tests.terraform.client import (
     Json,
     bucket,
     policy_of,
+    scaled_service,
     secret_of,
     service_of,
 )
+from tests.terraform.control_plane import policies
 from tests.terraform.control_plane.world import FIRST_SERVICES
 
 
@@ -67,6 +69,41 @@ REFUSED: dict[str, tuple[str, str, Json, int, str]] = {
         policy_of("roles/pubsub.publisher", "serviceAccount:no@my-project.iam.gserviceaccount.com"),
         400,
         "does not exist",
+    ),
+    "a grant to everybody": (
+        "POST",
+        f"{TOPICS}/recordings:setIamPolicy",
+        policy_of("roles/pubsub.publisher", "allUsers"),
+        400,
+        "do not belong to a permitted customer",
+    ),
+    "a grant outside of the organisation": (
+        "POST",
+        f"{TOPICS}/recordings:setIamPolicy",
+        policy_of("roles/pubsub.publisher", "group:all@elsewhere.example"),
+        400,
+        "do not belong to a permitted customer",
+    ),
+    "more vCPUs than the quota": (
+        "POST",
+        SERVICE,
+        scaled_service(instances=10, cpu="4", memory="2Gi"),
+        3,
+        "Max instances must be set to 5 or fewer to set the requested total CPU",
+    ),
+    "more memory than the quota": (
+        "POST",
+        SERVICE,
+        scaled_service(instances=20, cpu="1", memory="4Gi"),
+        3,
+        "Max instances must be set to 10 or fewer to set the requested total memory",
+    ),
+    "IAP before its API is enabled": (
+        "POST",
+        SERVICE,
+        {**service_of(), "iapEnabled": True},
+        3,
+        "iap.googleapis.com",
     ),
     "Pub/Sub's agent before it is made": (
         "POST",
@@ -336,3 +373,45 @@ def test_what_it_does_not_know_is_told(client: Client) -> None:
     client.ask("GET", f"pubsub/v1/{PROJECT}/snapshots/x")
 
     assert client.world.gaps == [f"GET pubsub.googleapis.com v1/{PROJECT}/snapshots/x"]
+
+
+def test_a_slow_api_answers_some_time_after_it_was_enabled(fresh: Client) -> None:
+    fresh.world.slow_apis["pubsub.googleapis.com"] = 3600
+    project = fresh.world.project("my-project")
+    fresh.world.enable(project, "pubsub.googleapis.com")
+
+    assert fresh.ask("PUT", f"{TOPICS}/recordings", {})[0] == 403
+    project.effective_at["pubsub.googleapis.com"] = 0
+    assert fresh.ask("PUT", f"{TOPICS}/recordings", {})[0] == 200
+
+
+def test_a_slow_grant_takes_effect_later(client: Client) -> None:
+    client.world.slow_grants["roles/pubsub.publisher"] = 3600
+    policy = policy_of("roles/pubsub.publisher", f"serviceAccount:{WORKER}")
+    client.do("POST", f"{TOPICS}/recordings:setIamPolicy", policy)
+    topic = [f"//pubsub.googleapis.com/{PROJECT}/topics/recordings"]
+
+    def granted() -> bool:
+        return policies.granted(client.world, WORKER, ["roles/pubsub.publisher"], topic)
+
+    assert not granted()
+    client.world.slow_grants.clear()
+    assert granted()
+
+
+def test_members_of_the_organisation_may_be_granted(client: Client) -> None:
+    client.do(
+        "POST",
+        f"{TOPICS}/recordings:setIamPolicy",
+        policy_of("roles/pubsub.publisher", "group:staff@example.com", "domain:example.com"),
+    )
+
+
+def test_iap_needs_an_organisation(client: Client) -> None:
+    client.world.enable(client.world.project("my-project"), "iap.googleapis.com")
+    client.world.domain = None
+    body = {**service_of(), "iapEnabled": True}
+
+    assert "organization" in client.refused("POST", SERVICE, body)[1]
+    client.world.domain = "example.com"
+    client.do("POST", SERVICE, body)

@@ -105,6 +105,37 @@ def test_a_build_fails_without_each_grant(builder: Client, taken: str) -> None:
     assert "Build failed" in builder.refused("POST", _FUNCTIONS, _function())[1]
 
 
+def test_a_new_project_cannot_build_everywhere(builder: Client) -> None:
+    path = f"cloudfunctions/v2/{REGION}/functions?functionId=other".replace(
+        "europe-west1", "europe-west4"
+    )
+
+    assert "cannot run builds in this region" in builder.refused("POST", path, _function())[1]
+
+
+def test_with_a_key_the_copy_of_the_source_has_a_hash_in_its_name(builder: Client) -> None:
+    key = f"{PROJECT}/locations/europe-west1/keyRings/r/cryptoKeys/k"
+    builder.world.keys.add(key)
+    agent = builder.world.agent("my-project", "cloudfunctions.googleapis.com")
+    binding = {"role": "roles/cloudkms.cryptoKeyEncrypterDecrypter"}
+    builder.world.policies[f"//cloudkms.googleapis.com/{key}"] = {
+        "etag": "x",
+        "bindings": [{**binding, "members": [f"serviceAccount:{agent}"]}],
+    }
+    policy = builder.world.policies[f"//cloudresourcemanager.googleapis.com/{PROJECT}"]
+    reads = next(one for one in policy["bindings"] if one["role"] == "roles/storage.objectViewer")
+    number = builder.world.project("my-project").number
+    name = f"projects/_/buckets/gcf-v2-sources-{number}-europe-west1"
+
+    reads["condition"] = {"title": "one", "expression": f'resource.name.startsWith("{name}/")'}
+    body = {**_function(), "kmsKeyName": key}
+    assert "Grant Storage Object Viewer" in builder.refused("POST", _FUNCTIONS, body)[1]
+
+    reads["condition"]["expression"] = f'resource.name.startsWith("{name}")'
+    other = _FUNCTIONS.replace("my_function", "other")
+    assert builder.do("POST", other, body)["state"] == "ACTIVE"
+
+
 def test_a_condition_limits_what_a_build_may_read(builder: Client) -> None:
     policy = builder.world.policies[f"//cloudresourcemanager.googleapis.com/{PROJECT}"]
     reads = next(one for one in policy["bindings"] if one["role"] == "roles/storage.objectViewer")

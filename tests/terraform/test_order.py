@@ -1,7 +1,6 @@
-"""Every resource waits for the resources that it needs.
+"""Every resource depends on what it needs.
 
-An apply against the fake shows it only where the order would go wrong by its own speed; the graph
-shows it always.
+An apply against the fake fails only when the wrong order happens; the graph always shows it.
 """
 
 from __future__ import annotations
@@ -30,13 +29,17 @@ _METRICS = {"google_logging_metric.log"}
 #: Resource to those whose effect it needs, though it names them in no argument, or not surely.
 NEEDS = {
     "google_cloud_run_v2_job.extract_audio": _TRACKER,
+    "google_cloud_run_v2_service.dashboard": _TRACKER
+    | {"google_pubsub_topic_iam_member.publisher", "google_storage_bucket_iam_member.dashboard"},
     "google_cloud_run_v2_service.extract_audio": _TRACKER,
+    "google_cloud_run_v2_service.notify": _TRACKER | {"google_pubsub_topic_iam_member.publisher"},
     "google_cloudfunctions2_function.compress": _BUILD | _SECRET,
     "google_cloudfunctions2_function.maintain": _BUILD,
     "google_cloudfunctions2_function.nightly": _BUILD | _SECRET,
-    "google_cloudfunctions2_function.notify": _BUILD,
     "google_monitoring_alert_policy.alert": _METRICS,
     "google_monitoring_dashboard.overview": _METRICS,
+    "google_pubsub_subscription.dead_letters": {"google_service_account_iam_member.push_tokens"},
+    "google_pubsub_subscription.push": {"google_service_account_iam_member.push_tokens"},
 }
 
 Graph = dict[str, set[str]]

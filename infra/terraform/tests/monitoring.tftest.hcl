@@ -27,7 +27,7 @@ mock_provider "google" {
 
   mock_resource "google_cloud_run_v2_service" {
     defaults = {
-      uri = "https://extract-audio-abc-ew.a.run.app"
+      uri = "https://service-abc-ew.a.run.app"
     }
   }
 
@@ -73,6 +73,7 @@ variables {
   region      = "europe-west1"
   environment = "dev"
   image       = "europe-west1-docker.pkg.dev/my-project/audio-pipeline/extract-audio@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+  web_image   = "europe-west1-docker.pkg.dev/my-project/audio-pipeline/web@sha256:fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210"
 }
 
 run "dev" {
@@ -137,13 +138,13 @@ run "dev" {
     condition = toset([
       for service in flatten([for metric in google_logging_metric.log : regexall("service_name=\"([a-z-]+)\"", metric.filter)]) : service
       ]) == toset([
-      google_cloudfunctions2_function.maintain.name, google_cloudfunctions2_function.nightly.name,
+      google_cloudfunctions2_function.maintain[0].name, google_cloudfunctions2_function.nightly[0].name,
     ])
     error_message = "Filters name functions as they are deployed."
   }
 
   assert {
-    condition     = strcontains(google_logging_metric.log["audio_watch_files_published_total"].filter, "resource.labels.service_name=(\"${google_cloudfunctions2_function.maintain.name}\" OR \"${google_cloudfunctions2_function.notify.name}\")")
+    condition     = strcontains(google_logging_metric.log["audio_watch_files_published_total"].filter, "resource.labels.service_name=(\"${google_cloudfunctions2_function.maintain[0].name}\" OR \"${google_cloud_run_v2_service.notify[0].name}\")")
     error_message = "Both that publish are counted."
   }
 
@@ -199,12 +200,13 @@ run "first_apply" {
   command = apply
 
   variables {
-    image = ""
+    image     = ""
+    web_image = ""
   }
 
   assert {
-    condition     = strcontains(google_monitoring_alert_policy.alert["oldest-unacked"].conditions[0].condition_prometheus_query_language[0].query, "subscription_id=~\"sftp-files-push\"")
-    error_message = "What has no subscription yet is not watched."
+    condition     = strcontains(google_monitoring_alert_policy.alert["oldest-unacked"].conditions[0].condition_prometheus_query_language[0].query, "recordings-push")
+    error_message = "The alerts are complete before what they watch exists."
   }
 }
 

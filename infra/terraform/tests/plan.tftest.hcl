@@ -1,4 +1,4 @@
-# Plans with the real providers' schemas and no cloud: what matters must hold in each.
+# Plans with the real providers' schemas and no cloud, and what each plan must contain.
 
 mock_provider "google" {
   mock_data "google_project" {
@@ -27,7 +27,7 @@ mock_provider "google" {
 
   mock_resource "google_cloud_run_v2_service" {
     defaults = {
-      uri = "https://extract-audio-abc-ew.a.run.app"
+      uri = "https://service-abc-ew.a.run.app"
     }
   }
 
@@ -67,14 +67,58 @@ variables {
   region      = "europe-west1"
   environment = "dev"
   image       = "europe-west1-docker.pkg.dev/my-project/audio-pipeline/extract-audio@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+  web_image   = "europe-west1-docker.pkg.dev/my-project/audio-pipeline/web@sha256:fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210"
 }
 
 run "dev" {
   command = apply
 
   assert {
-    condition     = google_cloud_run_v2_service_iam_member.public.name == "notify" && google_cloud_run_v2_service_iam_member.public.member == "allUsers"
+    condition     = google_cloud_run_v2_service.notify[0].invoker_iam_disabled && google_cloud_run_v2_service.notify[0].ingress == "INGRESS_TRAFFIC_ALL"
     error_message = "The webhook is public: Drive has no identity."
+  }
+
+  assert {
+    condition     = google_cloud_run_v2_service.extract_audio[0].invoker_iam_disabled != true && google_cloud_run_v2_service.extract_audio[0].template[0].containers[0].image != google_cloud_run_v2_service.notify[0].template[0].containers[0].image
+    error_message = "Nothing else is public, and the webhook's image is its own."
+  }
+
+  assert {
+    condition     = length(google_cloud_run_v2_service.dashboard) == 0 && length(google_project_iam_member.console) == 0
+    error_message = "No dashboard without anybody to see it."
+  }
+
+  # The quotas of a new project: 20 vCPU and 40 GiB in a region.
+  assert {
+    condition = (
+      var.extract_max_instances * tonumber(google_cloud_run_v2_service.extract_audio[0].template[0].containers[0].resources[0].limits.cpu) <= 20 &&
+      var.extract_max_instances * tonumber(trimsuffix(var.extract_memory, "Gi")) <= 40 &&
+      google_cloudfunctions2_function.compress[0].service_config[0].max_instance_count * tonumber(google_cloudfunctions2_function.compress[0].service_config[0].available_cpu) <= 20
+    )
+    error_message = "The defaults fit into the quota of a new project."
+  }
+
+  assert {
+    condition     = google_cloud_run_v2_service.notify[0].template[0].scaling[0].max_instance_count == 3
+    error_message = "A flood of forged requests has a ceiling."
+  }
+
+  assert {
+    condition = alltrue([
+      for function in concat(google_cloudfunctions2_function.maintain, google_cloudfunctions2_function.nightly, google_cloudfunctions2_function.compress) :
+      function.service_config[0].environment_variables.LOG_EXECUTION_ID == "false"
+    ])
+    error_message = "functions-framework adds no log handler of its own."
+  }
+
+  assert {
+    condition     = length(google_artifact_registry_repository.images.docker_config) == 0 && length(google_artifact_registry_repository.images.cleanup_policies) == 2 && length(google_artifact_registry_repository.functions.cleanup_policies) == 2
+    error_message = "Old images can be deleted, and are."
+  }
+
+  assert {
+    condition     = google_service_account_iam_member.push_tokens.role == "roles/iam.serviceAccountOpenIdTokenCreator" && endswith(google_service_account_iam_member.push_tokens.member, "@gcp-sa-pubsub.iam.gserviceaccount.com")
+    error_message = "Pub/Sub may sign the tokens of its pushes."
   }
 
   assert {
@@ -88,12 +132,12 @@ run "dev" {
         google_cloud_run_v2_job_iam_member.extract[*].member,
       ) : startswith(member, "serviceAccount:")
     ])
-    error_message = "Nothing but the webhook is for everybody."
+    error_message = "Every grant is to a service account."
   }
 
   assert {
     condition = alltrue([
-      for function in [google_cloudfunctions2_function.maintain, google_cloudfunctions2_function.nightly, google_cloudfunctions2_function.compress] :
+      for function in concat(google_cloudfunctions2_function.maintain, google_cloudfunctions2_function.nightly, google_cloudfunctions2_function.compress) :
       function.service_config[0].ingress_settings == "ALLOW_INTERNAL_ONLY"
     ])
     error_message = "Only Google's own services reach the other functions."
@@ -116,7 +160,7 @@ run "dev" {
 
   assert {
     condition     = endswith(google_pubsub_subscription.dead_letters[0].push_config[0].push_endpoint, "/dead-letter")
-    error_message = "Dead letters are told to extract_audio."
+    error_message = "Dead letters go to extract_audio."
   }
 
   assert {
@@ -126,19 +170,23 @@ run "dev" {
 
   assert {
     condition     = google_secret_manager_secret_version.sftp_credentials.secret_data == null && google_secret_manager_secret_version.sftp_credentials.secret_data_wo == null
-    error_message = "The secret's value is in no state."
+    error_message = "No state contains the secret's value."
   }
 
   assert {
-    condition     = google_cloudfunctions2_function.notify.service_config[0].max_instance_request_concurrency == 80 && google_cloudfunctions2_function.notify.service_config[0].available_cpu == "1"
-    error_message = "A burst of notifications meets no 429."
+    condition = (
+      google_cloud_run_v2_service.notify[0].template[0].max_instance_request_concurrency == 80 &&
+      google_cloud_run_v2_service.notify[0].template[0].containers[0].resources[0].limits.cpu == "1" &&
+      one([for one in google_cloud_run_v2_service.notify[0].template[0].containers[0].env : one.value if one.name == "THREADS"]) == "80"
+    )
+    error_message = "A burst of notifications meets no 429, and slow ones block no others."
   }
 
   assert {
     condition = alltrue([
       for job in google_cloud_scheduler_job.trigger : job.attempt_deadline == "1800s" && job.http_target[0].http_method == "POST"
     ])
-    error_message = "Schedulers wait as long as the functions work."
+    error_message = "Schedulers wait as long as the functions run."
   }
 
   assert {
@@ -153,7 +201,7 @@ run "dev" {
 
   assert {
     condition     = length(terraform_data.guard) == 0 && google_firestore_database.tracker.deletion_policy == "DELETE"
-    error_message = "dev can be destroyed whole."
+    error_message = "dev can be destroyed completely."
   }
 
   assert {
@@ -181,14 +229,14 @@ run "roles" {
     condition = alltrue([
       for grant in google_project_iam_member.tracker : length(grant.condition) == 1
     ])
-    error_message = "A grant on the project holds for one database alone."
+    error_message = "A grant on the project is limited to one database."
   }
 
   assert {
     condition = toset([for grant in google_pubsub_topic_iam_member.publisher : grant.role]) == toset(["roles/pubsub.publisher"]) && (
-      toset(keys(google_pubsub_topic_iam_member.publisher)) == toset(["maintain-recordings", "maintain-sftp-files", "nightly-sftp-files", "notify-recordings"])
+      toset(keys(google_pubsub_topic_iam_member.publisher)) == toset(["dashboard-recordings", "dashboard-sftp-files", "maintain-recordings", "maintain-sftp-files", "nightly-sftp-files", "notify-recordings"])
     )
-    error_message = "maintain publishes on both topics, the others on theirs."
+    error_message = "maintain and dashboard publish on both topics, the others on theirs."
   }
 }
 
@@ -196,12 +244,17 @@ run "first_apply" {
   command = apply
 
   variables {
-    image = ""
+    image     = ""
+    web_image = ""
   }
 
   assert {
-    condition     = length(google_cloud_run_v2_service.extract_audio) == 0 && length(google_cloud_run_v2_job.extract_audio) == 0 && length(google_pubsub_subscription.dead_letters) == 0
-    error_message = "Nothing waits for an image that its registry cannot have yet."
+    condition = length(concat(
+      google_cloud_run_v2_service.extract_audio[*].id, google_cloud_run_v2_service.notify[*].id, google_cloud_run_v2_job.extract_audio[*].id,
+      google_cloudfunctions2_function.maintain[*].id, google_cloudfunctions2_function.nightly[*].id, google_cloudfunctions2_function.compress[*].id,
+      google_pubsub_subscription.dead_letters[*].id, values(google_pubsub_subscription.push)[*].id, values(google_cloud_scheduler_job.trigger)[*].id,
+    )) == 0
+    error_message = "What runs code comes with the images."
   }
 
   assert {
@@ -215,7 +268,7 @@ run "builds" {
 
   assert {
     condition     = toset(keys(google_artifact_registry_repository_iam_member.build_push)) == toset(["functions", "images"])
-    error_message = "Builds push the functions' images and extract_audio's."
+    error_message = "Builds push the functions' images and our own."
   }
 }
 
@@ -248,6 +301,7 @@ run "everything_on" {
     autoclass          = true
     backfill_since     = "2025-01-01"
     bucket_versioning  = true
+    dashboard_members  = ["group:dashboard@example.com"]
     drive_folder_ids   = ["1a2B3c4D5e6F7g8H9i0J"]
     drive_ids          = ["0AbCdEfGhIjKlUk9PVA"]
     drive_subjects     = ["ann@example.com", "bob@example.com"]
@@ -258,21 +312,48 @@ run "everything_on" {
     sftp_mirror_path   = "/compressed"
     static_egress_ip   = true
     time_zone          = "Europe/Berlin"
+    viewers            = ["group:viewers@example.com"]
   }
 
   assert {
-    condition     = google_cloudfunctions2_function.compress.service_config[0].direct_vpc_egress == "VPC_EGRESS_ALL_TRAFFIC" && length(google_compute_router_nat.egress) == 1
+    condition     = google_cloud_run_v2_service.dashboard[0].iap_enabled && google_cloud_run_v2_service_iam_member.iap[0].member == "serviceAccount:service-123456789012@gcp-sa-iap.iam.gserviceaccount.com"
+    error_message = "The dashboard is behind IAP, which may call it."
+  }
+
+  assert {
+    condition     = toset(keys(google_iap_web_cloud_run_service_iam_member.dashboard)) == toset(["group:dashboard@example.com"]) && toset(keys(google_storage_bucket_iam_member.viewer)) == toset(["group:dashboard@example.com", "group:viewers@example.com"]) && length(google_project_iam_member.console) == 4
+    error_message = "Members use the dashboard; they and the viewers browse the bucket."
+  }
+
+  assert {
+    condition     = one([for one in google_cloud_run_v2_service.dashboard[0].template[0].containers[0].env : one.value if one.name == "IAP_AUDIENCE"]) == "/projects/123456789012/locations/europe-west1/services/dashboard"
+    error_message = "The dashboard verifies IAP's header."
+  }
+
+  assert {
+    condition     = contains(google_cloud_run_v2_service.extract_audio[0].template[0].volumes[0].gcs[0].mount_options, "uid=10001") && contains(google_cloud_run_v2_job.extract_audio[0].template[0].template[0].volumes[0].gcs[0].mount_options, "uid=10001")
+    error_message = "The image's user may write to the mount."
+  }
+
+  # The bucket of the functions' source has a hash behind its name when there is a key.
+  assert {
+    condition     = strcontains(google_project_iam_member.build_source.condition[0].expression, "startsWith(\"projects/_/buckets/gcf-v2-sources-123456789012-europe-west1\")")
+    error_message = "Builds read the bucket that Cloud Functions creates."
+  }
+
+  assert {
+    condition     = google_cloudfunctions2_function.compress[0].service_config[0].direct_vpc_egress == "VPC_EGRESS_ALL_TRAFFIC" && length(google_compute_router_nat.egress) == 1
     error_message = "SFTP goes by the fixed address."
   }
 
   assert {
     condition     = google_storage_bucket.audio.encryption[0].default_kms_key_name == var.kms_key_name && alltrue([for topic in google_pubsub_topic.queue : topic.kms_key_name == var.kms_key_name]) && length(google_kms_crypto_key_iam_member.agent) == 7
-    error_message = "The key encrypts, and those who use it may."
+    error_message = "The key encrypts, and its users have a grant."
   }
 
   assert {
     condition     = !google_cloud_scheduler_job.trigger["nightly"].paused && google_cloud_scheduler_job.trigger["nightly"].time_zone == "Europe/Berlin"
-    error_message = "The night comes in its own time zone."
+    error_message = "The schedule has its own time zone."
   }
 
   assert {
@@ -290,12 +371,24 @@ run "wrong_values" {
   command = plan
 
   variables {
-    project_id  = "My Project"
-    region      = "europe-west1-b"
-    environment = "production"
-    image       = "europe-west1-docker.pkg.dev/my-project/audio-pipeline/extract-audio:latest"
-    sftp_host   = "sftp://example.com"
+    dashboard_members = ["everybody"]
+    environment       = "production"
+    image             = "europe-west1-docker.pkg.dev/my-project/audio-pipeline/extract-audio:latest"
+    project_id        = "My Project"
+    region            = "europe-west1-b"
+    sftp_host         = "sftp://example.com"
+    viewers           = ["allUsers"]
   }
 
-  expect_failures = [var.project_id, var.region, var.environment, var.image, var.sftp_host]
+  expect_failures = [var.dashboard_members, var.environment, var.image, var.project_id, var.region, var.sftp_host, var.viewers]
+}
+
+run "one_image_without_the_other" {
+  command = plan
+
+  variables {
+    web_image = ""
+  }
+
+  expect_failures = [var.web_image]
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+import time
 from collections.abc import Callable, Collection
 
 from tests.terraform.control_plane import roles
@@ -30,8 +31,12 @@ def write(world: World, name: str, kind: str, policy: Json) -> Json:
     if policy.get("etag") not in {None, "", current["etag"]}:
         message = "There were concurrent policy changes. Please retry the whole read-modify-write."
         raise ApiError(409, message, "ABORTED")
+    before = {(b["role"], m) for b in current.get("bindings", ()) for m in b["members"]}
     for binding in policy.get("bindings", ()):
         _check(world, kind, binding)
+        for member in binding["members"]:
+            if (binding["role"], member) not in before:
+                world.granted_at[name, binding["role"], member] = time.monotonic()
     fresh = {**copy.deepcopy(policy), "etag": world.etag(), "version": policy.get("version", 1)}
     world.policies[name] = {key: value for key, value in fresh.items() if value != []}
     return world.policies[name]
@@ -55,6 +60,25 @@ def _check_member(world: World, member: str) -> None:
         require(account_exists(world, email), f"Service account {email} does not exist.")
         return
     require(_OTHERS.match(member), f"Invalid member: {member}.")
+    _check_domain(world, member)
+
+
+def _check_domain(world: World, member: str) -> None:
+    """Refuse members from outside the organisation.
+
+    Source: "Domain-restricted sharing", cloud.google.com/resource-manager/docs/organization-policy/
+    restricting-domains; it applies to allUsers too.
+    """
+    outside = member in {"allUsers", "allAuthenticatedUsers"} or (
+        member.startswith(("user:", "group:", "domain:"))
+        and not member.endswith((f"@{world.domain}", f"domain:{world.domain}"))
+    )
+    if world.domain and outside:
+        message = (
+            "One or more users named in the policy do not belong to a permitted customer,"
+            " perhaps due to an organization policy."
+        )
+        raise ApiError(400, message, "FAILED_PRECONDITION")
 
 
 def account_exists(world: World, email: str) -> bool:
@@ -94,10 +118,21 @@ def granted(
     """
     for name in names:
         for binding in world.policies.get(name, {}).get("bindings", ()):
-            held = binding["role"] in wanted and f"serviceAccount:{email}" in binding["members"]
-            if held and _met(binding.get("condition"), resource):
+            role, member = binding["role"], f"serviceAccount:{email}"
+            matches = role in wanted and member in binding["members"]
+            if (
+                matches
+                and _effective(world, name, role, member)
+                and _met(binding.get("condition"), resource)
+            ):
                 return True
     return False
+
+
+def _effective(world: World, name: str, role: str, member: str) -> bool:
+    """Return whether a grant has spread ("Access change propagation", IAM: 2 to 7 minutes)."""
+    since = world.granted_at.get((name, role, member), 0)
+    return time.monotonic() >= since + world.slow_grants.get(role, 0)
 
 
 def _met(condition: Json | None, resource: str) -> bool:

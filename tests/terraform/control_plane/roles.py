@@ -9,6 +9,7 @@ from __future__ import annotations
 PROJECT, BUCKET, ACCOUNT, SECRET = "project", "bucket", "account", "secret"
 TOPIC, SUBSCRIPTION, REPOSITORY = "topic", "subscription", "repository"
 FUNCTION, SERVICE, JOB, KEY = "function", "service", "job", "key"
+IAP_SERVICE = "iap service"
 
 _ON = {
     (PROJECT,): [
@@ -93,6 +94,7 @@ _ON = {
         "run.viewer",
     ],
     (PROJECT, SERVICE): ["run.servicesInvoker"],
+    (PROJECT, IAP_SERVICE): ["iap.httpsResourceAccessor"],
     (PROJECT, JOB): ["run.jobsExecutor", "run.jobsExecutorWithOverrides"],
     (PROJECT, KEY): [
         "cloudkms.admin",
@@ -138,5 +140,12 @@ WRITE_IMAGES = frozenset(
         "roles/editor",
         "roles/owner",
     }
+)
+INVOKE = frozenset(
+    {"roles/run.admin", "roles/run.developer", "roles/run.invoker", "roles/run.servicesInvoker"}
+)
+#: Roles with iam.serviceAccounts.getOpenIdToken.
+SIGN_TOKENS = frozenset(
+    {"roles/iam.serviceAccountOpenIdTokenCreator", "roles/iam.serviceAccountTokenCreator"}
 )
 USE_KEY = frozenset({"roles/cloudkms.cryptoKeyEncrypterDecrypter"})

@@ -80,7 +80,7 @@ class Api:
         call = _by_id(call)
         if self.needs_enabling:
             project = self.owner(call)
-            if self.service not in project.enabled:
+            if not call.world.answers(project, self.service):
                 raise disabled(self.service, str(project.number))
         return handler(call)
 

@@ -78,6 +78,9 @@ def check_template(call: Call, template: Json) -> None:
     for container in template["containers"]:
         _check_container(call, container, email, volumes)
         check_limits(container, template.get("maxInstanceRequestConcurrency", 1))
+        limits = text(container, "resources", "limits") or {}
+        instances = text(template, "scaling", "maxInstanceCount") or 1
+        check_quota(call, limits.get("cpu", "1"), limits.get("memory", "512Mi"), instances)
     for interface in text(template, "vpcAccess", "networkInterfaces") or ():
         compute.check_interface(call, interface)
 
@@ -86,6 +89,29 @@ def check_limits(container: Json, concurrency: int) -> None:
     """Refuse a container's limits that Cloud Run does not offer."""
     limits = text(container, "resources", "limits") or {}
     check_size(limits.get("cpu", "1"), limits.get("memory", "512Mi"), concurrency)
+
+
+def check_quota(call: Call, cpu: str, memory: str, instances: int) -> None:
+    """Refuse more instances than the region's quota has room for.
+
+    The message is Cloud Run's, from googlecodelabs/feedback, issues 1856 and 2311.
+    """
+    quotas = (
+        ("CPU", "CpuAllocPerProjectRegion", vcpus(cpu) * 1000, call.project.vcpus * 1000),
+        (
+            "memory",
+            "MemAllocPerProjectRegion",
+            megabytes(memory) * 2**20,
+            call.project.memory_gib * 2**30,
+        ),
+    )
+    for what, name, each, allowed in quotas:
+        require(
+            each * instances <= allowed,
+            f"Max instances must be set to {int(allowed // each)} or fewer to set the requested"
+            f" total {what}. Quota violated: {name} requested: {each * instances:.0f}"
+            f" allowed: {allowed}",
+        )
 
 
 def _check_volume(call: Call, volume: Json, email: str) -> None:

@@ -6,6 +6,7 @@ import copy
 import datetime
 import itertools
 import threading
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +31,7 @@ _AGENTS = {
     "cloudfunctions.googleapis.com": ("gcf-admin-robot", True),
     "cloudscheduler.googleapis.com": ("gcp-sa-cloudscheduler", True),
     "firestore.googleapis.com": ("gcp-sa-firestore", False),
+    "iap.googleapis.com": ("gcp-sa-iap", False),
     "pubsub.googleapis.com": ("gcp-sa-pubsub", False),
     "run.googleapis.com": ("serverless-robot-prod", True),
     "secretmanager.googleapis.com": ("gcp-sa-secretmanager", False),
@@ -37,14 +39,35 @@ _AGENTS = {
 }
 
 
+#: Where Cloud Build runs for new projects ("Restricted regions for some projects",
+#: cloud.google.com/build/docs/locations). Functions are built there too.
+BUILD_REGIONS = frozenset(
+    {
+        "asia-east1",
+        "australia-southeast1",
+        "europe-west1",
+        "southamerica-east1",
+        "us-central1",
+        "us-west2",
+    }
+)
+
+
 @dataclass
 class Project:
-    """A project; ``number`` is what many answers put in place of its id."""
+    """A new project in an organisation; many answers have ``number`` in place of its id.
+
+    ``vcpus`` and ``memory_gib`` are Cloud Run's quotas for each region: 20 and 40 for a new
+    project (googlecodelabs/feedback, issues 1856 and 2311).
+    """
 
     id: str
     number: int
     enabled: set[str] = field(default_factory=lambda: set(FIRST_SERVICES))
     agents: set[str] = field(default_factory=set)
+    effective_at: dict[str, float] = field(default_factory=dict)
+    vcpus: int = 20
+    memory_gib: int = 40
 
 
 @dataclass(frozen=True)
@@ -78,6 +101,14 @@ class World:
         self.operations: dict[str, Json] = {}
         self.resting_names: set[str] = set()
         self.held_subnetworks: set[str] = set()
+        #: The organisation's domain; None for a project without one. Domain restricted sharing is
+        #: enforced, as it is for organisations created since May 2024 ("Default organization
+        #: policies", cloud.google.com/resource-manager/docs/secure-by-default-organizations).
+        self.domain: str | None = "example.com"
+        #: Seconds until an API that was enabled answers, and until a grant takes effect.
+        self.slow_apis: dict[str, float] = {}
+        self.slow_grants: dict[str, float] = {}
+        self.granted_at: dict[tuple[str, str, str], float] = {}
         self.seen: list[Seen] = []
         self.gaps: list[str] = []
         self._serial = itertools.count(1)
@@ -148,10 +179,17 @@ class World:
         return f"service-{number}@{domain}.iam.gserviceaccount.com"
 
     def enable(self, project: Project, service: str) -> None:
-        """Enable an API, which makes the agents of some."""
+        """Enable an API, which creates the agents of some."""
+        if service not in project.enabled:
+            project.effective_at[service] = time.monotonic() + self.slow_apis.get(service, 0)
         project.enabled.add(service)
         if _AGENTS.get(service, ("", False))[1]:
             project.agents.add(self.agent(project.id, service))
+
+    def answers(self, project: Project, service: str) -> bool:
+        """Return whether an API is enabled and the change has taken effect."""
+        effective = project.effective_at.get(service, 0)
+        return service in project.enabled and time.monotonic() >= effective
 
     def create(self, name: str, body: Json) -> Json:
         """Store a new resource; 409 where the name is taken."""

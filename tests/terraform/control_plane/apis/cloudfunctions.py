@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 
 from tests.terraform.control_plane import archives, operations, policies, roles, runtime
@@ -9,6 +10,7 @@ from tests.terraform.control_plane.apis import compute, run, storage
 from tests.terraform.control_plane.errors import ApiError, exists, require
 from tests.terraform.control_plane.routing import Api, Call, text
 from tests.terraform.control_plane.world import (
+    BUILD_REGIONS,
     Json,
     now,
     patch,
@@ -115,7 +117,7 @@ def _build(call: Call, function: Json) -> None:
     if not build.get("dockerRepository"):
         build["dockerRepository"] = _own_repository(call)
     build.setdefault("dockerRegistry", "ARTIFACT_REGISTRY")
-    _check_builder(call, build)
+    _check_builder(call, build, function.get("kmsKeyName", ""))
     build["build"] = f"projects/{call.project.number}/builds/{call.world.serial()}"
     stored = call.world.resources[storage.object_name(source["bucket"], source["object"])]
     build["source"] = {"storageSource": {"generation": stored["generation"], **source}}
@@ -141,7 +143,7 @@ def _own_repository(call: Call) -> str:
     return path
 
 
-def _check_builder(call: Call, build: Json) -> None:
+def _check_builder(call: Call, build: Json, key: str) -> None:
     """Refuse a build whose account cannot log, read the source or push ("Build process")."""
     repository = f"//artifactregistry.googleapis.com/{build['dockerRepository']}"
     call.world.get(repository)
@@ -150,7 +152,14 @@ def _check_builder(call: Call, build: Json) -> None:
     runtime.check_account(call, account)
     email = account.rpartition("/")[2]
     project = f"{_PROJECT}{call.project.id}"
+    require(
+        call["location"] in BUILD_REGIONS,
+        "Build failed: due to quota restrictions, cannot run builds in this region.",
+    )
     copied = f"gcf-v2-sources-{call.project.number}-{call['location']}"
+    if key:
+        # "Protect your data with CMEK", Cloud Functions: the name ends with a hash of the key.
+        copied += f"-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
     staged = _staging_bucket(call, copied)
     objects = f"projects/_/buckets/{copied}/objects/{call['location']}/source.zip"
     may_log = policies.granted(call.world, email, roles.WRITE_LOGS, [project])
@@ -184,6 +193,12 @@ def _start(call: Call, function: Json) -> None:
     for volume in given.get("secretVolumes", ()):
         version = (volume.get("versions") or [{"version": "latest"}])[0]["version"]
         runtime.check_secret(call, volume["secret"], version, email)
+    runtime.check_quota(
+        call,
+        given.get("availableCpu", "0.1666"),
+        given.get("availableMemory", "256M"),
+        given.get("maxInstanceCount", 100),
+    )
     for interface in given.get("directVpcNetworkInterface", ()):
         compute.check_interface(call, interface)
     service_id = _service_id(name)

@@ -129,6 +129,7 @@ def _service(call: Call, ours: Json) -> Json:
         **call.body["template"],
     }
     runtime.check_template(call, template)
+    _check_iap(call)
     require(seconds(template["timeout"]) <= 3600, "A request lasts 3600 seconds at most.")
     template["scaling"] = {"maxInstanceCount": 100, **template.get("scaling", {})}
     template["containers"] = [_serving(one) for one in template["containers"]]
@@ -149,6 +150,16 @@ def _service(call: Call, ours: Json) -> Json:
         "latestReadyRevision": f"{ours['name']}/revisions/{name}-{ours['generation']}",
         "latestCreatedRevision": f"{ours['name']}/revisions/{name}-{ours['generation']}",
     }
+
+
+def _check_iap(call: Call) -> None:
+    """Refuse IAP where it cannot work ("Configure IAP for Cloud Run", known limitations)."""
+    if not call.body.get("iapEnabled"):
+        return
+    require(call.world.domain, "IAP on Cloud Run requires a project in an organization.")
+    enabled = call.world.answers(call.project, "iap.googleapis.com")
+    require(enabled, "The IAP API (iap.googleapis.com) is not enabled.")
+    require(not call.body.get("invokerIamDisabled"), "IAP needs the invoker IAM check.")
 
 
 def _sized(container: Json) -> Json:

@@ -41,7 +41,6 @@ def gib(text: str) -> float:
 @pytest.mark.parametrize(
     ("function", "size"),
     [
-        ("notify", plan.FUNCTION),
         ("maintain", plan.FUNCTION),
         ("nightly", plan.FUNCTION),
         ("compress", plan.COMPRESS),
@@ -57,6 +56,16 @@ def test_functions_are_as_large_as_terraform_makes_them(
     assert cpu
     assert memory
     assert (int(cpu[1]), gib(memory[1])) == size
+
+
+def test_the_webhook_is_as_large_as_terraform_makes_it() -> None:
+    made = block("notify.tf", 'resource "google_cloud_run_v2_service"', "notify")
+    cpu = re.search(r'cpu += "(\d+)"', made)
+    memory = re.search(r'memory += "(\w+)"', made)
+
+    assert cpu
+    assert memory
+    assert (int(cpu[1]), gib(memory[1])) == plan.FUNCTION
 
 
 @pytest.mark.parametrize("kind", ["service", "job"])
@@ -179,8 +188,11 @@ def test_what_outlasts_a_push_is_done_again_by_the_job() -> None:
     long = Plan(hours=20, meeting_minutes=20 * 60)
 
     assert long.work_s > plan.PUSH_LIMIT_S
-    assert quantity(long, "Cloud Run, processor", "extract-audio") == 4 * plan.PUSH_LIMIT_S
-    assert quantity(long, "Cloud Run, processor", "job") == 4 * long.work_s
+    assert (
+        quantity(long, "Cloud Run, processor", "extract-audio")
+        == plan.EXTRACT[0] * plan.PUSH_LIMIT_S
+    )
+    assert quantity(long, "Cloud Run, processor", "job") == plan.EXTRACT[0] * long.work_s
     assert not quantity(Plan(hours=20), "Cloud Run, processor", "job")
 
 

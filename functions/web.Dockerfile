@@ -1,0 +1,30 @@
+# The image of the two services that people and Drive reach: notify and dashboard. No FFmpeg is in
+# it, so it starts fast and has little to attack. Built from the repository's root:
+#   docker build --file functions/web.Dockerfile .
+# Each service chooses its entry point: functions-framework --source=… --target=…
+
+FROM python:3.13-slim AS build
+WORKDIR /src
+COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY shared shared
+COPY functions/__init__.py functions/__init__.py
+COPY functions/dashboard functions/dashboard
+COPY functions/drive_watch functions/drive_watch
+# Without pip in the environment: what runs needs nothing that installs.
+RUN python -m venv --without-pip /app/.venv \
+    && pip --python /app/.venv/bin/python install --no-cache-dir --constraint constraints.txt ".[drive-watch,dashboard]"
+
+FROM python:3.13-slim
+RUN pip uninstall --yes pip \
+    && useradd --system --no-create-home --uid 10001 app
+WORKDIR /app
+COPY --from=build /app/.venv .venv
+COPY functions/dashboard/main.py functions/dashboard/main.py
+COPY functions/drive_watch/main.py functions/drive_watch/main.py
+ENV PATH=/app/.venv/bin:$PATH \
+    PORT=8080 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1
+USER 10001
+# Exec form, so that SIGTERM reaches the server itself.
+CMD ["functions-framework", "--source=functions/drive_watch/main.py", "--target=notify"]
