@@ -46,7 +46,7 @@ def test_the_deployer_may_grant_what_the_environment_grants_and_no_more() -> Non
     """Needs no provider, so that a new grant on the project is always checked."""
     text = "".join(path.read_text() for path in IDENTITY.parent.glob("*.tf"))
     grants = re.findall(r'resource "google_project_iam_member" "\w+" \{(.*?)\n\}', text, re.DOTALL)
-    granted = {role for grant in grants for role in re.findall(r' role += "(.+?)"', grant)}
+    granted = {role for grant in grants for role in re.findall(r'"(roles/[\w.]+)"', grant)}
     found = re.search(
         r"grantable_roles = \[(.*?)\]", (IDENTITY / "deployer.tf").read_text(), re.DOTALL
     )

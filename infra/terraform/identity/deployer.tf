@@ -1,31 +1,34 @@
-# The account that deploys, for an outside CI and for the triggers. Neither owner nor editor: each
-# role is here for what it makes, and what it may grant to others is limited.
+# The account that an outside CI and Cloud Build's triggers deploy as. It is neither owner nor editor:
+# each role is listed with its reason, and the roles that it may grant to others are limited.
 
 locals {
   deployer_roles = {
-    "roles/artifactregistry.admin"         = "the repositories, their policies, and the image's digest"
-    "roles/cloudbuild.builds.editor"       = "submits the image's build, which runs as audio-build"
+    "roles/artifactregistry.admin"         = "the repositories, their policies, and the images' digests"
+    "roles/cloudbuild.builds.editor"       = "submits the images' build, which runs as audio-build"
     "roles/cloudfunctions.admin"           = "the functions"
     "roles/cloudscheduler.admin"           = "the schedules, and running one in the smoke test"
     "roles/compute.networkAdmin"           = "the fixed address towards the SFTP server (static_egress_ip)"
     "roles/datastore.owner"                = "the database, its indexes and its TTL"
-    "roles/iam.serviceAccountAdmin"        = "the components' accounts, and who may take them on"
+    "roles/iam.serviceAccountAdmin"        = "the components' accounts, and who may impersonate them"
+    "roles/iap.admin"                      = "who may use the dashboard"
     "roles/iam.serviceAccountUser"         = "deploys services that run as the components' accounts"
     "roles/logging.configWriter"           = "the metrics of logs"
-    "roles/logging.logWriter"              = "writes the log of its own build"
+    "roles/logging.logWriter"              = "writes the log of its own builds"
     "roles/monitoring.editor"              = "alerts, dashboard and notification channels"
-    "roles/ondemandscanning.admin"         = "the scan of the image"
+    "roles/ondemandscanning.admin"         = "the scan of the images"
     "roles/pubsub.admin"                   = "topics, subscriptions and their policies"
-    "roles/run.admin"                      = "the service and the job, who may call them, and the smoke test's call"
+    "roles/run.admin"                      = "services and the job, who may call them, and the smoke test's calls"
     "roles/secretmanager.admin"            = "the secret and who may read it"
-    "roles/serviceusage.serviceUsageAdmin" = "the APIs, and Google's own accounts behind them"
-    "roles/storage.admin"                  = "the buckets, among them the state's"
+    "roles/serviceusage.serviceUsageAdmin" = "the APIs, and Google's service agents"
+    "roles/storage.admin"                  = "the buckets, including the state's"
   }
 
-  # What the environment grants on the whole project, each with a condition of its own.
+  # What the environment grants on the project.
   grantable_roles = [
+    "roles/browser",
     "roles/datastore.user",
     "roles/logging.logWriter",
+    "roles/storage.bucketViewer",
     "roles/storage.objectViewer",
   ]
 }
@@ -39,8 +42,8 @@ resource "google_service_account" "deployer" {
 }
 
 resource "google_project_iam_member" "deployer" {
-  # checkov:skip=CKV_GCP_41: it deploys functions and services that run as accounts which the same apply makes, so that a grant on each cannot come before
-  # checkov:skip=CKV_GCP_49: it makes those accounts, and starts the builds; who may be the deployer is held to one repository
+  # checkov:skip=CKV_GCP_41: it deploys functions and services that run as accounts of the same apply, so a grant on each cannot come before
+  # checkov:skip=CKV_GCP_49: it creates those accounts, and starts the builds; only one repository may become the deployer
   for_each = local.deployer_roles
 
   project = var.project_id
@@ -48,7 +51,7 @@ resource "google_project_iam_member" "deployer" {
   member  = google_service_account.deployer.member
 }
 
-# Without the limit it could make itself an owner.
+# Without the condition it could grant itself owner.
 resource "google_project_iam_member" "deployer_grants" {
   project = var.project_id
   role    = "roles/resourcemanager.projectIamAdmin"
@@ -61,9 +64,12 @@ resource "google_project_iam_member" "deployer_grants" {
   }
 }
 
-# An outside CI has no metadata server to give the smoke test's identity token.
+# An outside CI has no metadata server to give the smoke test an identity token, so it impersonates
+# the deployer. gcloud gets an access token of the account first, which takes getAccessToken besides
+# getOpenIdToken; only this role has both.
+# Source: "Service Account Token Creator", cloud.google.com/iam/docs/service-account-permissions
 resource "google_service_account_iam_member" "deployer_identity_tokens" {
   service_account_id = google_service_account.deployer.name
-  role               = "roles/iam.serviceAccountOpenIdTokenCreator"
+  role               = "roles/iam.serviceAccountTokenCreator"
   member             = google_service_account.deployer.member
 }

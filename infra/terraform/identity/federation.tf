@@ -1,16 +1,30 @@
-# Workload Identity Federation: the outside CI shows a token that its issuer signed, and gets one
-# of the deployer's for an hour. There is no key to leak.
+# Workload Identity Federation: the outside CI exchanges a token that its issuer signed for one of the
+# deployer's, for an hour. There is no key to leak.
 
 locals {
   federated = var.repository == "" ? 0 : 1
 
+  github = "https://token.actions.githubusercontent.com"
+  gitlab = "https://gitlab.com"
+
+  # Which claims of a token name the repository, its owner and the branch. GitLab's `ref` has no
+  # refs/heads/ and may be a tag, which ref_type shows.
+  # Sources: "OpenID Connect reference", GitHub; "OpenID Connect (OIDC) authentication using ID
+  # tokens", GitLab
+  known_claims = {
+    (local.github) = { branch_prefix = "refs/heads/", extra = "", owner_id = "repository_owner_id", ref = "ref", repository = "repository" }
+    (local.gitlab) = { branch_prefix = "", extra = "assertion.ref_type == 'branch'", owner_id = "namespace_id", ref = "ref", repository = "project_path" }
+  }
+  claims = var.claims != null ? var.claims : lookup(local.known_claims, var.issuer_uri, local.known_claims[local.github])
+
   condition = coalesce(var.attribute_condition, join(" && ", compact([
-    "assertion.repository == '${var.repository}'",
-    var.repository_owner_id == "" ? "" : "assertion.repository_owner_id == '${var.repository_owner_id}'",
+    "assertion.${local.claims.repository} == '${var.repository}'",
+    var.repository_owner_id == "" ? "" : "assertion.${local.claims.owner_id} == '${var.repository_owner_id}'",
+    local.claims.extra,
   ])))
 
-  # Production asks for the branch too: a pull request of the same repository runs with its name.
-  principal = var.environment == "prod" ? "attribute.repository_ref/${var.repository}:refs/heads/${var.branch}" : "attribute.repository/${var.repository}"
+  # Production checks the branch too: a pull request of the same repository has the same name.
+  principal = var.environment == "prod" ? "attribute.repository_ref/${var.repository}:${local.claims.branch_prefix}${var.branch}" : "attribute.repository/${var.repository}"
 
   apis = toset([
     "cloudbuild.googleapis.com",
@@ -28,7 +42,7 @@ resource "google_project_service" "api" {
   disable_on_destroy = false # the environment uses them too
 }
 
-# A deleted pool can be restored for 30 days, and its name cannot be taken again meanwhile:
+# A deleted pool can be restored for 30 days, and its name cannot be used again until then:
 #   gcloud iam workload-identity-pools undelete audio-pipeline-ci --location=global
 resource "google_iam_workload_identity_pool" "ci" {
   count = local.federated
@@ -41,7 +55,7 @@ resource "google_iam_workload_identity_pool" "ci" {
 }
 
 resource "google_iam_workload_identity_pool_provider" "ci" {
-  # checkov:skip=CKV_GCP_125: the condition is a variable, which the scan cannot follow; its validation wants a claim and the repository's name
+  # checkov:skip=CKV_GCP_125: the condition is a variable, which the scan cannot follow; its validation requires a claim and the repository's name
   count = local.federated
 
   workload_identity_pool_id          = google_iam_workload_identity_pool.ci[0].workload_identity_pool_id
@@ -51,9 +65,9 @@ resource "google_iam_workload_identity_pool_provider" "ci" {
 
   attribute_mapping = {
     "google.subject"           = "assertion.sub"
-    "attribute.ref"            = "assertion.ref"
-    "attribute.repository"     = "assertion.repository"
-    "attribute.repository_ref" = "assertion.repository + ':' + assertion.ref"
+    "attribute.ref"            = "assertion.${local.claims.ref}"
+    "attribute.repository"     = "assertion.${local.claims.repository}"
+    "attribute.repository_ref" = "assertion.${local.claims.repository} + ':' + assertion.${local.claims.ref}"
   }
 
   oidc {

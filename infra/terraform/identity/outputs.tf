@@ -1,14 +1,14 @@
 output "deployer" {
-  description = "The account to deploy as: service_account of the CI's login."
+  description = "The account to deploy as, for the CI's login (service_account)."
   value       = google_service_account.deployer.email
 }
 
 output "identity_provider" {
-  description = "workload_identity_provider of the CI's login; empty without a repository."
+  description = "The provider for the CI's login (workload_identity_provider); empty without a repository."
   value       = one(google_iam_workload_identity_pool_provider.ci[*].name)
 }
 
 output "trigger" {
-  description = "The trigger of Cloud Build; empty without a connected repository."
+  description = "Cloud Build's trigger; empty without a connected repository."
   value       = one(google_cloudbuild_trigger.deploy[*].name)
 }

@@ -1,6 +1,6 @@
-# Cloud Build listens to a repository that was connected by hand, which takes a person's consent.
-# Each environment has the trigger in its own project: staging runs by itself, production waits
-# until somebody with the role Cloud Build Approver has looked.
+# Cloud Build listens to a repository that a person connected, since that takes their consent. Each
+# environment has the trigger in its own project: staging runs by itself, production waits for a
+# person with the role Cloud Build Approver.
 
 resource "google_cloudbuild_trigger" "deploy" {
   count = var.build_repository == "" ? 0 : 1

@@ -1,32 +1,32 @@
 variable "attribute_condition" {
-  description = "What must hold of an outside token, in CEL; null for the repository, and its owner's id when that is given."
+  description = "Condition on an outside token, in CEL; null for the repository, and its owner's id when it is given."
   type        = string
   default     = null
 
   validation {
     condition     = var.attribute_condition == null || can(regex("assertion\\.[a-z_]+ *==", var.attribute_condition))
-    error_message = "attribute_condition compares claims of the token, as in assertion.repository == 'owner/name': without one, every repository of the issuer is let in."
+    error_message = "attribute_condition compares claims of the token, as in assertion.repository == 'owner/name': without one, every repository of the issuer could deploy."
   }
 
   validation {
     condition     = var.attribute_condition == null || try(strcontains(var.attribute_condition, var.repository), false)
-    error_message = "attribute_condition names the repository, so that no other one of the issuer is let in."
+    error_message = "attribute_condition names the repository, so that no other one of the issuer can deploy."
   }
 }
 
 variable "branch" {
-  description = "Whose pushes are deployed; production's deployments come from nowhere else."
+  description = "Branch whose pushes are deployed; production accepts no other."
   type        = string
   default     = "main"
 
   validation {
     condition     = can(regex("^[A-Za-z0-9._/-]+$", var.branch))
-    error_message = "branch is the name of a branch, without refs/heads/ before it."
+    error_message = "branch is the name of a branch, without refs/heads/."
   }
 }
 
 variable "build_repository" {
-  description = "Repository of Cloud Build that triggers listen to (projects/P/locations/L/connections/C/repositories/R); empty for no triggers."
+  description = "Connected repository for Cloud Build's triggers (projects/P/locations/L/connections/C/repositories/R); empty for no triggers."
   type        = string
   default     = ""
 
@@ -36,8 +36,25 @@ variable "build_repository" {
   }
 }
 
+variable "claims" {
+  description = "Claims of the issuer's tokens that name the repository, its owner's id and the ref, the prefix of a branch in the ref, and a further condition in CEL. null for those of GitHub and GitLab.com; any other issuer needs them."
+  type = object({
+    branch_prefix = optional(string, "refs/heads/")
+    extra         = optional(string, "")
+    owner_id      = optional(string, "repository_owner_id")
+    ref           = optional(string, "ref")
+    repository    = string
+  })
+  default = null
+
+  validation {
+    condition     = var.claims != null || contains(["https://token.actions.githubusercontent.com", "https://gitlab.com"], var.issuer_uri)
+    error_message = "Set claims for this issuer, such as { repository = \"project_path\", branch_prefix = \"\" }."
+  }
+}
+
 variable "environment" {
-  description = "dev, staging or prod. Production waits for an approval, and takes one branch alone."
+  description = "dev, staging or prod. Production waits for an approval, and accepts one branch only."
   type        = string
 
   validation {
@@ -47,13 +64,13 @@ variable "environment" {
 }
 
 variable "issuer_uri" {
-  description = "Who signs the outside CI's tokens; GitHub Actions unless given."
+  description = "Issuer of the outside CI's tokens; GitHub Actions by default."
   type        = string
   default     = "https://token.actions.githubusercontent.com"
 
   validation {
     condition     = startswith(var.issuer_uri, "https://")
-    error_message = "issuer_uri begins with https://."
+    error_message = "issuer_uri starts with https://."
   }
 }
 
@@ -68,7 +85,7 @@ variable "project_id" {
 }
 
 variable "region" {
-  description = "Where the environment runs, and its builds."
+  description = "Region of the environment and its builds."
   type        = string
   default     = "europe-west1"
 
@@ -79,18 +96,18 @@ variable "region" {
 }
 
 variable "repository" {
-  description = "The one repository that may deploy, owner/name; empty to let no outside CI in."
+  description = "The one repository that may deploy, owner/name (GitLab: group/subgroup/name); empty for no outside CI."
   type        = string
   default     = ""
 
   validation {
-    condition     = can(regex("^([A-Za-z0-9._-]+/[A-Za-z0-9._-]+)?$", var.repository))
-    error_message = "repository is owner/name, without https:// before it."
+    condition     = can(regex("^([A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)+)?$", var.repository))
+    error_message = "repository is owner/name, without https://."
   }
 }
 
 variable "repository_owner_id" {
-  description = "Number of the repository's owner at GitHub; a name that was given up may be taken by another, a number not."
+  description = "Number of the repository's owner (GitLab: of its namespace). Someone else can take over a name that was given up, but not a number."
   type        = string
   default     = ""
 

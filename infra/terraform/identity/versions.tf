@@ -1,7 +1,6 @@
-# Who may deploy from outside, in a state of its own (prefix identity): pools of
-# identities are soft-deleted, and keep their names for 30 days, so that an environment which is
-# destroyed and made again must not hold one. Applied by a person, once for each project; the
-# deployer made here cannot change it.
+# Who may deploy from outside, in a state of its own (prefix identity). A deleted identity pool keeps
+# its name for 30 days, so an environment that is destroyed and deployed again must not contain one.
+# A person applies this once for each project; the deployer created here cannot change it.
 
 terraform {
   required_version = ">= 1.11"
@@ -9,7 +8,7 @@ terraform {
   required_providers {
     google = {
       source  = "hashicorp/google"
-      version = ">= 7.34, < 8"
+      version = "7.45.0"
     }
   }
 

@@ -29,7 +29,7 @@ run "staging_takes_the_repository_and_deploys_by_itself" {
 
   assert {
     condition     = google_iam_workload_identity_pool_provider.ci[0].attribute_condition == "assertion.repository == 'acme/audio-pipeline'"
-    error_message = "Another repository of the issuer would be let in."
+    error_message = "Another repository of the issuer could deploy."
   }
   assert {
     condition     = google_service_account_iam_member.ci[0].member == "principalSet://iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/audio-pipeline-ci/attribute.repository/acme/audio-pipeline"
@@ -54,7 +54,7 @@ run "production_takes_one_branch_and_waits_for_an_approval" {
 
   assert {
     condition     = endswith(google_service_account_iam_member.ci[0].member, "/attribute.repository_ref/acme/audio-pipeline:refs/heads/main")
-    error_message = "Production is deployed from its branch alone."
+    error_message = "Production is deployed from its branch only."
   }
   assert {
     condition     = google_iam_workload_identity_pool_provider.ci[0].attribute_mapping["attribute.repository_ref"] == "assertion.repository + ':' + assertion.ref"
@@ -62,7 +62,7 @@ run "production_takes_one_branch_and_waits_for_an_approval" {
   }
   assert {
     condition     = google_iam_workload_identity_pool_provider.ci[0].attribute_condition == "assertion.repository == 'acme/audio-pipeline' && assertion.repository_owner_id == '4711'"
-    error_message = "Somebody who took over the owner's name would be let in."
+    error_message = "Somebody who took over the owner's name could deploy."
   }
   assert {
     condition     = google_cloudbuild_trigger.deploy[0].approval_config[0].approval_required
@@ -70,7 +70,7 @@ run "production_takes_one_branch_and_waits_for_an_approval" {
   }
   assert {
     condition     = google_cloudbuild_trigger.deploy[0].repository_event_config[0].push[0].branch == "^main$"
-    error_message = "A branch that merely holds the name would deploy."
+    error_message = "A branch whose name only contains it would deploy."
   }
 }
 
@@ -87,11 +87,15 @@ run "the_deployer_is_no_owner_and_cannot_become_one" {
         "roles/iam.serviceAccountTokenCreator", "roles/resourcemanager.projectIamAdmin", "roles/iam.workloadIdentityPoolAdmin",
       ],
     )) == 0
-    error_message = "A role that gives everything, or lets itself have it."
+    error_message = "A role that grants everything, or lets the deployer grant it."
   }
   assert {
-    condition     = google_project_iam_member.deployer_grants.condition[0].expression == "api.getAttribute('iam.googleapis.com/modifiedGrantsByRole', []).hasOnly(['roles/datastore.user', 'roles/logging.logWriter', 'roles/storage.objectViewer'])"
+    condition     = google_project_iam_member.deployer_grants.condition[0].expression == "api.getAttribute('iam.googleapis.com/modifiedGrantsByRole', []).hasOnly(['roles/browser', 'roles/datastore.user', 'roles/logging.logWriter', 'roles/storage.bucketViewer', 'roles/storage.objectViewer'])"
     error_message = "It could grant any role, to itself too."
+  }
+  assert {
+    condition     = google_service_account_iam_member.deployer_identity_tokens.role == "roles/iam.serviceAccountTokenCreator" && google_service_account_iam_member.deployer_identity_tokens.service_account_id == google_service_account.deployer.name
+    error_message = "The smoke test could not impersonate the deployer: that takes getAccessToken."
   }
   assert {
     condition     = length(google_cloudbuild_trigger.deploy) == 0 && output.trigger == null
@@ -99,7 +103,7 @@ run "the_deployer_is_no_owner_and_cannot_become_one" {
   }
 }
 
-run "without_a_repository_nobody_outside_is_let_in" {
+run "without_a_repository_no_outside_ci_can_deploy" {
   variables {
     environment = "dev"
     repository  = ""
@@ -111,7 +115,7 @@ run "without_a_repository_nobody_outside_is_let_in" {
   }
 }
 
-run "a_condition_that_lets_everybody_in_is_refused" {
+run "a_condition_that_everybody_meets_is_refused" {
   command = plan
 
   variables {
@@ -133,7 +137,7 @@ run "a_condition_on_another_repository_is_refused" {
   expect_failures = [var.attribute_condition]
 }
 
-run "an_address_is_no_repository" {
+run "an_address_is_not_a_repository" {
   command = plan
 
   variables {
@@ -142,4 +146,45 @@ run "an_address_is_no_repository" {
   }
 
   expect_failures = [var.repository]
+}
+
+run "gitlab_names_its_claims_otherwise" {
+  variables {
+    environment = "prod"
+    issuer_uri  = "https://gitlab.com"
+    repository  = "acme/audio/pipeline"
+  }
+
+  assert {
+    condition     = google_iam_workload_identity_pool_provider.ci[0].attribute_condition == "assertion.project_path == 'acme/audio/pipeline' && assertion.ref_type == 'branch'"
+    error_message = "GitLab's tokens have no claim repository, and a tag may have a branch's name."
+  }
+  assert {
+    condition     = google_iam_workload_identity_pool_provider.ci[0].attribute_mapping["attribute.repository_ref"] == "assertion.project_path + ':' + assertion.ref" && endswith(google_service_account_iam_member.ci[0].member, "/attribute.repository_ref/acme/audio/pipeline:main")
+    error_message = "GitLab's refs have no refs/heads/."
+  }
+}
+
+run "another_issuer_needs_its_claims" {
+  command = plan
+
+  variables {
+    environment = "dev"
+    issuer_uri  = "https://ci.example.com"
+  }
+
+  expect_failures = [var.claims]
+}
+
+run "another_issuer_with_its_claims" {
+  variables {
+    environment = "dev"
+    issuer_uri  = "https://ci.example.com"
+    claims      = { repository = "project" }
+  }
+
+  assert {
+    condition     = google_iam_workload_identity_pool_provider.ci[0].attribute_mapping["attribute.repository"] == "assertion.project"
+    error_message = "The mapping uses the given claims."
+  }
 }
