@@ -17,7 +17,7 @@ OLD_PYTHON := audio-pipeline needs Python 3.11 to 3.14; name one: make setup PYT
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run check test unit test-tools lint types format bench constraints requirements deploy destroy clean
+.PHONY: help setup run check test unit test-tools lint types format bench constraints requirements deploy plan destroy clean
 
 help: ## Explain every target
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -85,6 +85,9 @@ requirements: ## Write the functions' requirements.txt after a change of pyproje
 
 deploy: ## Deploy to PROJECT=my-project on Google Cloud (ENV=dev REGION=europe-west1)
 	@infra/deploy/deploy.sh
+
+plan: ## Show what a deployment would change, and change nothing
+	@infra/deploy/plan_only.sh
 
 destroy: ## Delete a deployment, after showing what is deleted and asking
 	@infra/deploy/destroy.sh

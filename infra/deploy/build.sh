@@ -1,12 +1,12 @@
 #!/bin/sh
-# The image of extract_audio, built by Cloud Build unless the registry has one of these sources.
-# Keeps its name with the digest that the registry gives; a tag may be moved, a digest may not.
-# REBUILD=1 builds anyway: the base image and the packages' patches are not among the sources.
+# Builds the two images with Cloud Build, unless the registry has images of these sources.
+# Keeps their names with the digests from the registry, since a tag can be moved.
+# REBUILD=1 builds anyway: the base image and the packages' patches are not part of the sources.
 . "$(dirname "$0")/lib.sh"
 
 sha256() { if command -v sha256sum >/dev/null 2>&1; then sha256sum; else shasum -a 256; fi; }
 
-# What .dockerignore lets in is what the image is made of.
+# What .dockerignore lets in is what the images are built from.
 sources() {
     sed -n 's/^!//p' "$ROOT/.dockerignore" | (cd "$ROOT" && while read -r path; do
         find "$path" -type f ! -name '*.pyc' ! -path '*/__pycache__/*'
@@ -20,33 +20,42 @@ hash_of_sources() {
     done) | sha256 | cut -c 1-16
 }
 
-# The newest that was built of these sources. The list is asked and not the tag described: that
-# fails alike for an image which is missing and for a registry which may not be read.
+# digest_of NAME TAG: empty when there is none. Listed, not described: `describe` fails alike for an
+# image that is missing and for a registry that must not be read.
 digest_of() {
-    found=$(gcloud artifacts docker images list "$IMAGE_NAME" --include-tags \
-        --filter="tags~^$1" '--format=csv[no-heading](createTime,version)' --project="$PROJECT")
+    found=$(gcloud artifacts docker images list "$REGISTRY/$1" --include-tags \
+        --filter="tags~^$2\$" '--format=csv[no-heading](createTime,version)' --project="$PROJECT") ||
+        fail "the registry $REGISTRY cannot be read"
     printf '%s\n' "$found" | LC_ALL=C sort | tail -n 1 | cut -d , -f 2
 }
 
+# Only gcloud beta shows the log of a build that logs to Cloud Logging alone.
 build() {
-    gcloud builds submit "$ROOT" --project="$PROJECT" --region="$REGION" \
+    gcloud beta builds submit "$ROOT" --project="$PROJECT" --region="$REGION" \
         --config="$ROOT/infra/deploy/image.yaml" \
         --ignore-file="$ROOT/.gcloudignore" \
-        --substitutions="_IMAGE=$IMAGE_NAME:$1" \
+        --substitutions="_REGISTRY=$REGISTRY,_TAG=$1" \
         --service-account="projects/$PROJECT/serviceAccounts/audio-build@$PROJECT.iam.gserviceaccount.com" \
         --gcs-source-staging-dir="gs://$PROJECT-functions-source/image"
 }
 
+find_digests() {
+    extract=$(digest_of extract-audio "$tag") || exit 1
+    web=$(digest_of web "$tag") || exit 1
+}
+
 tag=src-$(hash_of_sources)
-digest=
-[ -n "${REBUILD:-}" ] || digest=$(digest_of "$tag")
-if [ -n "$digest" ]; then
-    say "The registry has these sources' image already: $tag"
+extract='' web=''
+[ -n "${REBUILD:-}" ] || find_digests
+if [ -n "$extract" ] && [ -n "$web" ]; then
+    say "The registry already has images of these sources: $tag"
 else
     say "Building $tag"
-    # Tags cannot be moved in this registry, so that each build has one of its own.
-    build "$tag-$(date -u +%Y%m%d%H%M%S)"
-    digest=$(digest_of "$tag")
+    build "$tag"
+    find_digests
 fi
-matches "$digest" 'sha256:[0-9a-f]{64}' || fail "the registry has no digest for $IMAGE_NAME:$tag-…"
-keep image "$IMAGE_NAME@$digest"
+for digest in "$extract" "$web"; do
+    matches "$digest" 'sha256:[0-9a-f]{64}' || fail "the registry has no digest for $tag"
+done
+keep image "$REGISTRY/extract-audio@$extract"
+keep web-image "$REGISTRY/web@$web"

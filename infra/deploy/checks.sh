@@ -1,11 +1,11 @@
 #!/bin/sh
-# The steps of .ci/run on the images of cloudbuild.yaml: emulator, lint, test.
+# What .ci/run checks, in the steps and on the images of cloudbuild.yaml: emulator, lint, test.
 set -eu
 cd "$(dirname "$0")/../.."
 
 case ${1:-} in
 emulator)
-    # Where tests/tools.sh looks for it. Linked statically, since the tests run on another image.
+    # Where tests/tools.sh looks for it; statically linked, since the tests run on another image.
     CGO_ENABLED=0 GOBIN="$PWD/.tools/bin" go install "$(sed -n 's/^FAKE_GCS := //p' Makefile)"
     ;;
 lint)
@@ -14,7 +14,7 @@ lint)
     make lint types
     ;;
 test)
-    # Each step starts from its image, without the packages of the step before.
+    # Each step starts from its image, so another step's packages are gone.
     apt-get update -qq
     apt-get install -qq -y --no-install-recommends make python3-venv shellcheck >/dev/null
     make test-tools test

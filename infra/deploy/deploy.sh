@@ -1,5 +1,5 @@
 #!/bin/sh
-# The whole of it, the first time and every other: make deploy PROJECT=my-project ENV=dev
+# Deploys, the first time and every other time: make deploy PROJECT=my-project ENV=dev
 . "$(dirname "$0")/lib.sh"
 
 step() { "$ROOT/infra/deploy/$1.sh" ${2:+"$2"}; }
@@ -13,5 +13,5 @@ step scan
 step plan
 step apply --or-roll-back
 step smoke --or-roll-back
-say "Deployed: $(kept image)"
+say "Deployed: $(kept image) $(kept web-image)"
 step outputs

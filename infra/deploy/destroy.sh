@@ -1,35 +1,34 @@
 #!/bin/sh
-# Takes an environment down: shows what goes, asks for the project's id, and deletes just that.
-# What production guards itself with refuses at the plan, before anything is deleted.
+# Destroys an environment: shows what will be deleted, asks for the project's id, and deletes just
+# that. Protected environments refuse in the plan, before anything is deleted.
 . "$(dirname "$0")/lib.sh"
 
-guards() { tf state list | grep '\.guard' || true; }
-
 explain() {
-    guards=$(guards)
-    [ -n "$guards" ] || fail "no plan could be made; nothing was deleted"
+    guards=$(tf state list | grep '\.guard' || true)
+    [ -n "$guards" ] || fail "the plan failed; nothing was deleted"
     cat >&2 <<END
 
-deploy: $PROJECT ($ENV) is protected; nothing was deleted. To lift that, on purpose:
-  TF_DATA_DIR='$TF_DATA_DIR' terraform -chdir='$TERRAFORM_DIR' state rm '$guards'
-  make destroy PROJECT=$PROJECT ENV=$ENV PROTECTED=false
+deploy: $PROJECT ($ENV) is protected; nothing was deleted. To remove the protection, on purpose:
+  PROJECT=$PROJECT ENV=$ENV REGION=$REGION infra/deploy/terraform.sh state rm '$guards'
+  make destroy PROJECT=$PROJECT ENV=$ENV REGION=$REGION PROTECTED=false
 END
     exit 1
 }
 
 confirm() {
-    printf '\nThis deletes the recordings too, for good. Type the project id to go on: '
+    printf '\nThis deletes the recordings too, forever. Type the project id to continue: '
     read -r answer || answer=
     [ "$answer" = "$PROJECT" ] || fail "not confirmed; nothing was deleted"
 }
 
 plan_destroy() {
-    tf_with "$previous" plan -destroy -out="$plan" ${PROTECTED:+-var "protected=$PROTECTED"}
+    tf_with "$previous" "$previous_web" plan -destroy -out="$plan" \
+        ${PROTECTED:+-var "protected=$PROTECTED"}
 }
 
-# A protected bucket refuses to go with what is in it, until an apply has told it otherwise.
+# A protected bucket cannot be deleted with its content until an apply has changed that.
 unprotect() {
-    tf_with "$previous" apply -auto-approve -var "protected=$PROTECTED"
+    tf_with "$previous" "$previous_web" apply -auto-approve -var "protected=$PROTECTED"
     plan_destroy
 }
 
@@ -37,11 +36,12 @@ unprotect() {
 "$ROOT/infra/deploy/init.sh"
 use_login
 previous=$(kept previous)
+previous_web=$(kept previous-web)
 plan=$WORK/destroy.tfplan
 trap 'rm -f "$plan"' EXIT
-say "What goes"
+say "What will be deleted"
 plan_destroy || explain
 confirm
 [ "${PROTECTED:-}" != false ] || unprotect
-tf apply "$plan" || fail "not all could be deleted; run it again"
-say "Gone. What stays: gs://$STATE_BUCKET with the state's versions, and the enabled APIs."
+tf apply "$plan" || fail "not everything could be deleted; run it again"
+say "Deleted. What stays: gs://$STATE_BUCKET with the state's versions, and the enabled APIs."

@@ -1,5 +1,5 @@
 #!/bin/sh
-# What a person needs next: the webhook's address, the bucket's link, what is left to do.
+# Prints what a person needs next: the addresses, and what is left to do by hand.
 . "$(dirname "$0")/lib.sh"
 
 use_login

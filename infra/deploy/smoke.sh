@@ -1,15 +1,15 @@
 #!/bin/sh
-# Asks what was deployed whether it works; --or-roll-back brings the earlier image back if not.
-# SMOKE_SECONDS (300) is how long an answer may take to become right: a grant of IAM takes up to
-# some minutes until every server of Google knows it, and a new service's are all new.
-# SMOKE_ACCOUNT names the service account to ask as, for logins that cannot ask themselves
-# (Workload Identity Federation).
+# Checks that the deployed services work; --or-roll-back brings the earlier images back if not.
+# SMOKE_SECONDS (300) is how long an answer may take to become right: an IAM grant takes minutes to
+# spread, and the grants of a new service are all new.
+# SMOKE_ACCOUNT names the service account to impersonate, for logins that cannot call a service
+# themselves (Workload Identity Federation).
 . "$(dirname "$0")/lib.sh"
 
 deadline=$(($(date +%s) + ${SMOKE_SECONDS:-300}))
 answer=$WORK/answer
 
-# until_right COMMAND…: until it succeeds, or the time is over.
+# until_right COMMAND…: repeats it until it succeeds or time is up.
 until_right() {
     until "$@"; do
         [ "$(date +%s)" -lt "$deadline" ] || return 1
@@ -22,7 +22,7 @@ address_of() {
         '--format=value(status.url)'
 }
 
-# Cloud Run takes a person's token for any address; a service account's must name the address.
+# Cloud Run accepts a person's token for any address; a service account's must name the address.
 identity_token() {
     account=$(gcloud config get-value account 2>/dev/null)
     case ${SMOKE_ACCOUNT:-}:$account in
@@ -33,7 +33,7 @@ identity_token() {
     esac
 }
 
-# status_of ADDRESS [OPTION…]: the status of an answer, 000 for none; its body is kept.
+# status_of ADDRESS [OPTION…]: the status of the answer, 000 for none; the body goes to a file.
 status_of() {
     address=$1
     shift
@@ -41,7 +41,7 @@ status_of() {
         true
 }
 
-# With the token, which goes in by standard input: every process can read a command line.
+# The token goes in by standard input, since every process can read a command line.
 status_for_us() {
     printf 'header = "Authorization: Bearer %s"\n' "$token" | status_of "$1" --config -
 }
@@ -60,7 +60,16 @@ extract_audio_is_live() {
     return 1
 }
 
-# Anyone may post there, and whoever is not Drive is sent away.
+# Cloud Run's own check answers 403 too, so a forgery alone would not show that notify is public:
+# only notify itself answers a GET with 405.
+notify_is_public() {
+    status=$(status_of "$notify")
+    [ "$status" = 405 ] && return
+    echo "notify: $status to a GET, not 405; is it public?" >&2
+    return 1
+}
+
+# Anyone may post there, and only Drive's notifications are accepted.
 notify_refuses_a_forgery() {
     status=$(status_of "$notify" --request POST --data '' \
         --header 'X-Goog-Channel-ID: smoke-test' --header 'X-Goog-Resource-State: change' \
@@ -75,8 +84,8 @@ last_requeue() {
         '--format=csv[no-heading](lastAttemptTime,status.code)'
 }
 
-# By the job that touches the tracker and the queues alone: the other needs Drive to be shared,
-# which comes after the first deployment.
+# By the job that uses only the tracker and the queues: the other one needs access to Drive, which
+# is granted after the first deployment.
 maintain_was_called() {
     now=$(last_requeue)
     [ "$now" != "$before" ] && [ "${now#*,}" = "" ] && return
@@ -89,6 +98,7 @@ smoke() {
     token=$(identity_token "$extract") || return 1
     until_right extract_audio_is_healthy || return 1
     extract_audio_is_live || return 1
+    until_right notify_is_public || return 1
     until_right notify_refuses_a_forgery || return 1
     before=$(last_requeue) || return 1
     gcloud scheduler jobs run requeue --project="$PROJECT" --location="$REGION" || return 1

@@ -1,7 +1,7 @@
-"""A stand-in for gcloud; a JSON file is its state of the cloud.
+"""A stand-in for gcloud, which cannot reach Google here; a program whose world is a file.
 
-It knows the commands that the scripts use with the flags that they have, and refuses every other
-with status 2, as gcloud does. That the real one would take them is tested by its own parser.
+It accepts only the commands and flags that the scripts use, and refuses others with status 2, as
+gcloud does. A test checks with the real gcloud's parser that it would accept them too.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 World = dict[str, Any]
 
-#: Command: its flags, without those that gcloud has everywhere.
+#: Command to its flags, without those that every command has.
 GRAMMAR = {
     "artifacts docker images list": {"--include-tags", "--filter"},
     "artifacts docker images list-vulnerabilities": set[str](),
@@ -25,9 +25,7 @@ GRAMMAR = {
     "auth list": {"--filter"},
     "auth print-access-token": set[str](),
     "auth print-identity-token": {"--audiences"},
-    "beta services identity create": {"--service"},
-    "billing projects describe": set[str](),
-    "builds submit": {
+    "beta builds submit": {
         "--region",
         "--config",
         "--ignore-file",
@@ -35,6 +33,9 @@ GRAMMAR = {
         "--service-account",
         "--gcs-source-staging-dir",
     },
+    "beta services identity create": {"--service"},
+    "billing projects describe": set[str](),
+    "config config-helper": {"--min-expiry"},
     "config get-value": set[str](),
     "run services describe": {"--region"},
     "scheduler jobs describe": {"--location"},
@@ -48,6 +49,7 @@ GRAMMAR = {
     "storage buckets list": {"--filter"},
     "storage buckets update": {"--versioning"},
     "storage service-agent": set[str](),
+    "version": set[str](),
 }
 EVERYWHERE = {"--format", "--project", "--impersonate-service-account"}
 
@@ -63,7 +65,7 @@ def main(argv: list[str]) -> int:
         return refuse(f"unrecognized arguments: {unknown}")
     path = Path(os.environ["STANDIN_WORLD"])
     world = json.loads(path.read_text())
-    if command in world["broken"]:
+    if command in world["broken"] or is_refused(world, command, argv, flags):
         print(f"ERROR: (gcloud.{command}) PERMISSION_DENIED", file=sys.stderr)
         return 1
     values = [word for word in rest if not word.startswith("--")]
@@ -75,8 +77,19 @@ def main(argv: list[str]) -> int:
     return 0
 
 
+def is_refused(world: World, command: str, argv: list[str], flags: dict[str, str]) -> bool:
+    """Return whether Google would refuse the command."""
+    if command == "services enable":
+        # "A single request can enable a maximum of 20 services", serviceusage's batchEnable.
+        return len([word for word in argv if word.endswith(".googleapis.com")]) > 20
+    if command == "auth print-identity-token" and "--impersonate-service-account" in flags:
+        # gcloud gets an access token of the account first, and then the identity token.
+        return "roles/iam.serviceAccountTokenCreator" not in world["roles_on_deployer"]
+    return False
+
+
 def tell(world: World, command: str, values: list[str], flags: dict[str, str]) -> None:
-    """Let a fake of Google's control plane know; its refusal ends this program."""
+    """Report the command to a fake of Google's control plane; its refusal ends this program."""
     call = {"command": command, "values": values, "flags": flags, "images": world["images"]}
     request = urllib.request.Request(world["listener"], data=json.dumps(call).encode())
     urllib.request.urlopen(request, timeout=30).close()
@@ -88,8 +101,10 @@ def refuse(why: str) -> int:
 
 
 def buckets(world: World, _: list[str], flags: dict[str, str]) -> str:
-    name = flags["--filter"].removeprefix("name=")
-    return f"{name},{world['buckets'][name]}" if name in world["buckets"] else ""
+    # This filter may match longer names too.
+    wanted = flags["--filter"].removeprefix("name=")
+    found = {name: on for name, on in world["buckets"].items() if name.startswith(wanted)}
+    return "\n".join(f"{name},{on}" for name, on in sorted(found.items(), reverse=True))
 
 
 def create_bucket(world: World, values: list[str], _: dict[str, str]) -> str:
@@ -110,16 +125,19 @@ def version_bucket(world: World, values: list[str], _: dict[str, str]) -> str:
 
 
 def build(world: World, _: list[str], flags: dict[str, str]) -> str:
-    tag = flags["--substitutions"].rpartition(":")[2]
+    tag = flags["--substitutions"].rpartition("_TAG=")[2]
     number = len(world["images"]) + 1
-    world["images"].append([tag, f"2026-01-01T00:00:{number:02}", f"sha256:{number:064x}"])
+    names = {"extract-audio": f"sha256:{number:064x}", "web": f"sha256:{number + 4096:064x}"}
+    world["images"].append([tag, f"2026-01-01T00:00:{number:02}", names])
     return ""
 
 
-def images(world: World, _: list[str], flags: dict[str, str]) -> str:
+def images(world: World, values: list[str], flags: dict[str, str]) -> str:
     pattern = flags["--filter"].removeprefix("tags~")
-    found = [image for image in world["images"] if re.search(pattern, image[0])]
-    return "\n".join(f"{created},{digest}" for _, created, digest in found)
+    name = values[0].rpartition("/")[2]
+    tagged = {image[0]: image for image in world["images"]}  # the newest build has the tag
+    found = [image for tag, image in tagged.items() if re.search(pattern, tag)]
+    return "\n".join(f"{created},{names[name]}" for _, created, names in found)
 
 
 def run_job(world: World, _: list[str], __: dict[str, str]) -> str:
@@ -134,8 +152,9 @@ ANSWERS: dict[str, Callable[[World, list[str], dict[str, str]], str]] = {
     "auth list": lambda world, *_: world["account"],
     "auth print-access-token": lambda *_: "access-token",
     "auth print-identity-token": lambda *_: "identity-token",
+    "beta builds submit": build,
     "billing projects describe": lambda world, *_: world["billing"],
-    "builds submit": build,
+    "config config-helper": lambda *_: "access-token",
     "config get-value": lambda world, *_: world["account"],
     "run services describe": lambda world, values, _: world["addresses"][values[0]],
     "scheduler jobs describe": lambda world, *_: f"attempt {world['attempts']},{world['failed']}",
@@ -143,6 +162,7 @@ ANSWERS: dict[str, Callable[[World, list[str], dict[str, str]], str]] = {
     "storage buckets create": create_bucket,
     "storage buckets list": buckets,
     "storage buckets update": version_bucket,
+    "version": lambda world, *_: "\n".join(["Google Cloud SDK 528.0.0", *world["components"]]),
 }
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -22,7 +23,7 @@ HERE = Path(__file__).parent
 PROJECT = "audio-test-1"
 IMAGE = f"europe-west1-docker.pkg.dev/{PROJECT}/audio-pipeline/extract-audio"
 
-#: Writes the call down, and becomes the program.
+#: Records the call, and becomes the program.
 RECORDER = """#!{python}
 import json, os, sys
 with open({log!r}, "a") as log:
@@ -40,9 +41,19 @@ def copy(source: Path, target: Path) -> None:
         shutil.copy(source, target)
 
 
-def digest(number: int) -> str:
-    """Return the digest of the image that was built as number ``number``."""
-    return f"{IMAGE}@sha256:{number:064x}"
+def roles_on_deployer() -> list[str]:
+    """Return the roles that the deployer has on itself, from the configuration that creates it."""
+    text = (ROOT / "infra" / "terraform" / "identity" / "deployer.tf").read_text()
+    grants = re.findall(
+        r'resource "google_service_account_iam_member" "\w+" \{(.*?)\n\}', text, re.DOTALL
+    )
+    return [role for grant in grants for role in re.findall(r'role += "(.+?)"', grant)]
+
+
+def digest(number: int, name: str = "extract-audio") -> str:
+    """Return the image ``name`` of the build with this number."""
+    image = IMAGE.replace("extract-audio", name)
+    return f"{image}@sha256:{number + (4096 if name == 'web' else 0):064x}"
 
 
 @dataclass
@@ -63,6 +74,7 @@ class Rig:
         self._check_out()
         self.terraform_dir = self.checkout / "infra" / "terraform"
         shutil.copytree(HERE / "trial", self.terraform_dir)
+        shutil.copy(ROOT / "infra" / "terraform" / "apis.json", self.terraform_dir)
         self._record("gcloud", [sys.executable, str(HERE / "gcloud.py")])
         self._record("terraform", [find_tool("terraform")])
         self.change(
@@ -72,9 +84,11 @@ class Rig:
             billing="True",
             broken=[],
             buckets={},
+            components=["beta 2025.06.20", "local-extract 1.6.2"],
             failed="",
             images=[],
             listener="",
+            roles_on_deployer=roles_on_deployer(),
             storage=self.storage,
             vulnerabilities="",
         )
@@ -98,17 +112,17 @@ class Rig:
 
     @property
     def world(self) -> dict[str, Any]:
-        """The state of the cloud."""
+        """What exists at Google."""
         known: dict[str, Any] = json.loads(self._world.read_text()) if self._world.exists() else {}
         return known
 
     def change(self, **what: Any) -> None:
-        """Change the state of the cloud."""
+        """Change something at Google."""
         self._world.write_text(json.dumps({**self.world, **what}))
 
     @property
     def environment(self) -> dict[str, str]:
-        """The laptop's environment, and nothing of this machine's but its tools."""
+        """The laptop's environment; only the tools are this machine's."""
         return {
             "PATH": f"{self.bin}:{os.environ['PATH']}",
             "HOME": str(self.folder),
@@ -118,6 +132,8 @@ class Rig:
             "CHECKPOINT_DISABLE": "1",
             "TF_CLI_ARGS_plan": "-no-color",
             "SMOKE_SECONDS": "0",
+            "GRANT_SECONDS": "0",
+            "RETRY_SECONDS": "0",
             "YES": "1",
             "PROJECT": PROJECT,
             **self.more,
@@ -142,11 +158,11 @@ class Rig:
         return [json.loads(line) for line in self.log.read_text().splitlines()]
 
     def forget_calls(self) -> None:
-        """Clear the list of calls."""
+        """Start a new list of calls."""
         self.log.write_text("")
 
     def state(self) -> dict[str, Any]:
-        """Return the resources of Terraform's state: address without index → attributes."""
+        """Return Terraform's state: resource name → attributes."""
         done = run(
             [find_tool("terraform"), f"-chdir={self.terraform_dir}", "state", "pull"],
             {**self.environment, "TF_DATA_DIR": str(self.data_dir()), **TOKEN},
@@ -183,12 +199,18 @@ def run(
 
 
 class Deployed(BaseHTTPRequestHandler):
-    """What was deployed, behind Cloud Run's own check of the caller."""
+    """Both deployed services: extract_audio behind Cloud Run's check of the caller, and notify.
+
+    ``public`` is whether that check is off for notify.
+    """
 
     health: ClassVar[str] = "ok"
     forgery: ClassVar[int] = 403
+    public: ClassVar[bool] = True
 
     def do_GET(self) -> None:
+        if self.path == "/":
+            return self._answer(405 if self.public else 403)
         if self.headers["Authorization"] != "Bearer identity-token":
             return self._answer(401)
         if self.path == "/live":
@@ -198,7 +220,7 @@ class Deployed(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"] or 0))
-        self._answer(self.forgery)
+        self._answer(self.forgery if self.public else 403)
 
     def _answer(self, status: int, body: str = "") -> None:
         self.send_response(status)

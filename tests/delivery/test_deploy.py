@@ -27,17 +27,21 @@ def test_the_first_deployment_makes_everything_in_the_order_that_it_takes(rig: R
     order(
         rig.calls(),
         r"^gcloud services enable serviceusage\S+ cloudresourcemanager\S+ cloudbilling",
+        r"^gcloud services enable artifactregistry\S+ .*run\.googleapis",
+        r"^gcloud beta services identity create --service=iap",
         r"^gcloud beta services identity create --service=pubsub",
         rf"^gcloud storage buckets create gs://{PROJECT}-terraform-state .*--uniform-bucket-level"
         r"-access --public-access-prevention",
         r"^gcloud storage buckets update .* --versioning",
         rf"^terraform .* init .*-backend-config=bucket={PROJECT}-terraform-state",
-        r"^terraform .* plan .*-var image=$",
+        r"^terraform .* plan .*-var image= -var web_image=$",
         r"^terraform .* apply .*\.tfplan$",
-        r"^gcloud builds submit .*serviceAccounts/audio-build@",
+        r"^gcloud beta builds submit .*serviceAccounts/audio-build@",
         r"^gcloud artifacts docker images list ",
         rf"^gcloud artifacts docker images scan {re.escape(digest(1))} ",
-        rf"^terraform .* plan .*-var image={re.escape(digest(1))}$",
+        rf"^gcloud artifacts docker images scan {re.escape(digest(1, 'web'))} ",
+        rf"^terraform .* plan .*-var image={re.escape(digest(1))}"
+        rf" -var web_image={re.escape(digest(1, 'web'))}$",
         r"^terraform .* apply .*\.tfplan$",
         r"^gcloud auth print-identity-token",
         r"^gcloud scheduler jobs run requeue ",
@@ -69,11 +73,10 @@ def test_a_rebuild_of_the_same_sources_deploys_the_newer_digest_by_one_apply(rig
     assert done.returncode == 0, done.stderr
     assert rig.deployed() == digest(2)
     assert len([call for call in rig.calls() if re.search(r"terraform \S+ apply", call)]) == 1
-    tags = [tag for tag, *_ in rig.world["images"]]
-    assert len(set(tags)) == 2, "the registry lets no tag be moved"
+    assert len(rig.world["images"]) == 2
 
 
-def test_a_changed_source_is_built_and_what_the_image_does_not_hold_is_not(rig: Rig) -> None:
+def test_only_a_changed_source_of_the_images_is_built_again(rig: Rig) -> None:
     rig.run("deploy")
     (rig.checkout / "docs.md").write_text("not in the image")
     (rig.checkout / "shared" / "__pycache__").mkdir()
@@ -101,7 +104,19 @@ def test_a_failed_smoke_test_brings_the_earlier_image_back(
     assert rig.deployed() == digest(1)
 
 
-def test_a_webhook_that_believes_anybody_fails_the_smoke_test(
+def test_a_webhook_that_is_not_public_fails_the_smoke_test(
+    rig: Rig, service: type[Deployed]
+) -> None:
+    rig.run("deploy")
+    service.public = False  # then a forgery is answered 403 too
+
+    done = rig.run("smoke")
+
+    assert done.returncode == 1
+    assert "notify: 403 to a GET" in done.stderr
+
+
+def test_a_webhook_that_accepts_a_forgery_fails_the_smoke_test(
     rig: Rig, service: type[Deployed]
 ) -> None:
     rig.run("deploy")
@@ -154,7 +169,7 @@ def test_the_first_deployment_has_nothing_to_go_back_to_and_says_so(
         ("HIGH,True,projects/goog-vulnz/notes/CVE-2026-1", False),
     ],
 )
-def test_a_critical_hole_with_a_fix_stops_before_the_plan(
+def test_a_critical_vulnerability_with_a_fix_stops_before_the_plan(
     rig: Rig, found: str, stops: bool
 ) -> None:
     rig.change(vulnerabilities=f"LOW,True,projects/goog-vulnz/notes/CVE-1\n{found}")
@@ -216,6 +231,96 @@ def test_a_registry_that_cannot_be_read_is_not_taken_for_an_empty_one(rig: Rig) 
     assert not [call for call in rig.calls() if "builds submit" in call]
 
 
+def test_a_bucket_of_a_longer_name_is_not_taken_for_the_states_bucket(rig: Rig) -> None:
+    rig.change(buckets={f"{PROJECT}-terraform-state-old": "True"})
+
+    assert rig.run("bootstrap").returncode == 0
+    assert rig.world["buckets"][f"{PROJECT}-terraform-state"] == "True"
+
+
+def test_a_first_apply_that_fails_for_a_moment_is_tried_again(rig: Rig) -> None:
+    (rig.terraform_dir / "flaky").write_text("2")  # fails twice
+
+    done = rig.run("deploy")
+
+    assert done.returncode == 0, done.stderr
+    assert "Attempt 3 of 3" in done.stdout
+    assert rig.deployed() == digest(1)
+
+
+def test_a_first_apply_that_fails_three_times_fails(rig: Rig) -> None:
+    (rig.terraform_dir / "flaky").write_text("9")
+
+    done = rig.run("deploy")
+
+    assert done.returncode == 1
+    assert "failed three times" in done.stderr
+    assert not [call for call in rig.calls() if "builds submit" in call]
+
+
+def test_a_later_apply_that_fails_is_not_tried_again(rig: Rig) -> None:
+    rig.run("deploy")
+    (rig.terraform_dir / "broken").write_text(digest(2))
+
+    done = rig.run("deploy", REBUILD="1")
+
+    assert done.returncode == 1
+    assert "Attempt" not in done.stdout
+
+
+def test_an_environment_is_not_deployed_over_another(rig: Rig) -> None:
+    assert rig.run("deploy", ENV="prod").returncode == 0
+    rig.forget_calls()
+
+    done = rig.run("deploy")  # ENV=dev, the default
+
+    assert done.returncode == 2
+    assert f"{PROJECT} contains prod, not dev" in done.stderr
+    assert not [call for call in rig.calls() if re.search(r"terraform \S+ (plan|apply)", call)]
+
+
+def test_your_own_values_win_over_the_example(rig: Rig) -> None:
+    (rig.terraform_dir / "environments" / "dev.local.tfvars").write_text("# nothing yet\n")
+
+    assert rig.run("deploy").returncode == 0
+    plans = [call for call in rig.calls() if re.search(r"terraform \S+ plan", call)]
+    assert plans
+    for call in plans:
+        files = re.findall(r"-var-file=environments/(\S+)", call)
+        assert files == ["dev.tfvars", "dev.local.tfvars"]
+
+
+def test_a_plan_shows_the_changes_and_applies_none(rig: Rig) -> None:
+    rig.run("deploy")
+    rig.forget_calls()
+    (rig.terraform_dir / "more.tf").write_text('resource "terraform_data" "more" {}\n')
+
+    done = rig.run("plan_only")
+
+    assert done.returncode == 0, done.stderr
+    assert "terraform_data.more will be created" in done.stdout
+    assert not [call for call in rig.calls() if re.search(r"apply|builds submit|enable", call)]
+    assert not list((rig.folder / "work").rglob("*.tfplan"))
+
+
+def test_in_cloud_build_terraform_gets_its_own_token(rig: Rig) -> None:
+    """From the metadata server, which is not here: the state's storage accepts anybody."""
+    rig.run("bootstrap")
+    rig.forget_calls()
+
+    rig.run("init", TERRAFORM_LOGIN="metadata", GOOGLE_OAUTH_ACCESS_TOKEN="given")
+
+    assert not [call for call in rig.calls() if "config-helper" in call]
+
+
+def test_a_token_has_most_of_its_hour_left(rig: Rig) -> None:
+    assert rig.run("deploy").returncode == 0
+
+    tokens = [call for call in rig.calls() if re.search("print-access-token|config-helper", call)]
+    assert [call for call in tokens if "config-helper --min-expiry=55m" in call]
+    assert len([call for call in tokens if "print-access-token" in call]) == 1  # by check.sh
+
+
 def test_a_bucket_whose_versions_an_earlier_run_did_not_come_to_gets_them(rig: Rig) -> None:
     rig.run("deploy")
     rig.change(buckets={f"{PROJECT}-terraform-state": ""})
@@ -224,8 +329,9 @@ def test_a_bucket_whose_versions_an_earlier_run_did_not_come_to_gets_them(rig: R
     assert rig.world["buckets"] == {f"{PROJECT}-terraform-state": "True"}
 
 
-def test_a_key_of_ones_own_has_every_account_made_that_will_encrypt_with_it(rig: Rig) -> None:
-    variables = rig.terraform_dir / "environments" / "dev.tfvars"
+@pytest.mark.parametrize("file", ["dev.tfvars", "dev.local.tfvars"])
+def test_with_your_own_key_every_agent_that_encrypts_is_created(rig: Rig, file: str) -> None:
+    variables = rig.terraform_dir / "environments" / file
     variables.write_text('kms_key_name = "projects/p/locations/l/keyRings/r/cryptoKeys/k"\n')
 
     assert rig.run("bootstrap").returncode == 0
@@ -235,6 +341,7 @@ def test_a_key_of_ones_own_has_every_account_made_that_will_encrypt_with_it(rig:
         "artifactregistry",
         "cloudfunctions",
         "firestore",
+        "iap",
         "pubsub",
         "run",
         "secretmanager",

@@ -58,8 +58,9 @@ def test_production_refuses_and_the_way_that_it_names_works(rig: Rig) -> None:
     assert applied(rig) == []
 
     lift = next(line for line in refused.stderr.splitlines() if "state rm" in line)
-    environment = {**rig.environment, "GOOGLE_OAUTH_ACCESS_TOKEN": "access-token"}
-    assert run(["sh", "-c", lift], environment).returncode == 0
+    # As a person types it: after `gcloud auth login` alone, in the checkout.
+    done = run(["sh", "-c", f"cd '{rig.checkout}' && {lift}"], rig.environment)
+    assert done.returncode == 0, done.stderr
     done = rig.run("destroy", typed=f"{PROJECT}\n", PROTECTED="false")
     assert done.returncode == 0, done.stderr
 

@@ -1,4 +1,4 @@
-"""What is refused before anything is done: one sentence, the next step in it, and status 2."""
+"""What is refused before anything is done: one sentence with the next step, and status 2."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.delivery.rig import Rig
 @pytest.mark.parametrize(
     ("environment", "sentence"),
     [
-        ({"PROJECT": ""}, "make deploy PROJECT=my-project"),
+        ({"PROJECT": ""}, "PROJECT=my-project"),
         ({"PROJECT": "My Project"}, "gcloud projects list"),
         ({"ENV": "production"}, "ENV=dev, ENV=staging or ENV=prod"),
         ({"REGION": "europe-west1-b"}, "REGION=europe-west1"),
@@ -47,6 +47,36 @@ def test_a_missing_tool(rig: Rig, tmp_path: Path, tool: str) -> None:
     assert rig.calls() == []
 
 
+@pytest.mark.parametrize(
+    ("script", "target"), [("deploy", "deploy"), ("destroy", "destroy"), ("plan_only", "plan")]
+)
+def test_the_message_names_the_target_that_was_run(rig: Rig, script: str, target: str) -> None:
+    assert f"make {target} PROJECT=my-project" in rig.run(script, PROJECT="").stderr
+
+
+@pytest.mark.parametrize("component", ["beta", "local-extract"])
+def test_a_missing_component(rig: Rig, component: str) -> None:
+    rest = {"beta", "local-extract"} - {component}
+    rig.change(components=[f"{one} 1.0" for one in rest])
+
+    done = rig.run("deploy")
+
+    assert done.returncode == 2
+    assert f"gcloud components install {component} " in done.stderr
+    assert not [call for call in rig.calls() if "enable" in call or "create" in call]
+
+
+def test_without_the_scan_its_component_is_not_needed(rig: Rig) -> None:
+    rig.change(components=["beta 1.0"])
+
+    assert rig.run("deploy", SCAN="off").returncode == 0
+
+
+def test_a_region_where_new_projects_cannot_build_is_noted(rig: Rig) -> None:
+    assert "cannot build in europe-west4" in rig.run("check", REGION="europe-west4").stderr
+    assert "cannot build" not in rig.run("check").stderr
+
+
 def test_nobody_is_logged_in(rig: Rig) -> None:
     rig.change(account="")
 
@@ -57,7 +87,7 @@ def test_nobody_is_logged_in(rig: Rig) -> None:
     assert not [call for call in rig.calls() if "enable" in call or "create" in call]
 
 
-def test_a_login_that_has_run_out(rig: Rig) -> None:
+def test_a_login_that_has_expired(rig: Rig) -> None:
     rig.change(broken=["auth print-access-token"])
 
     done = rig.run("deploy")
