@@ -74,6 +74,10 @@ def ffmpeg() -> Finding:
     """Run the bundled FFmpeg, and check for the encoders of every preset."""
     fix = "Install it again: pip install --force-reinstall imageio-ffmpeg"
     try:
+        executable()
+    except ConfigurationError as error:
+        return Finding("ffmpeg", Severity.BAD, error_text(error), fix)
+    try:
         version = _output(executable(), "-version").split()[2]
         encoders = _output(executable(), "-hide_banner", "-encoders").split()
     except (OSError, RuntimeError, IndexError, ImportError, subprocess.SubprocessError) as error:

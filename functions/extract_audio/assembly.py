@@ -8,14 +8,18 @@ from functions.extract_audio.worker import ExtractionWorker
 from shared.bootstrap import Services
 from shared.core.message import Source
 from shared.core.ports import Sources
-from shared.media.ffmpeg.process import check_executable
+from shared.media.ffmpeg.process import check_executable, executable
 from shared.service.push import Push
 from shared.service.receiver import Receiver
 from shared.tracking.lease import Outcome, Result, RunOptions
 
 
 def build_worker(services: Services, *sources: Source) -> ExtractionWorker:
-    """Return the worker for recordings of these sources."""
+    """Return the worker for recordings of these sources.
+
+    Raises ``ConfigurationError`` when FFmpeg is missing or too old.
+    """
+    executable()
     settings = services.settings
     readers: dict[str, Callable[[], Sources]] = {
         Source.DRIVE: lambda: services.drive_sources,

@@ -9,6 +9,7 @@ from functions.sftp_compress.nightly import Nightly
 from functions.sftp_compress.worker import CompressionWorker
 from shared.bootstrap import Services
 from shared.core.message import Source
+from shared.media.ffmpeg.process import executable
 from shared.service.push import Push
 from shared.service.receiver import Receiver
 from shared.tracking.lease import Result, RunOptions
@@ -29,7 +30,11 @@ def build_nightly(
 
 
 def build_worker(services: Services) -> CompressionWorker:
-    """Return the worker for files of the SFTP server."""
+    """Return the worker for files of the SFTP server.
+
+    Raises ``ConfigurationError`` when FFmpeg is missing or too old.
+    """
+    executable()
     settings = services.settings
     return CompressionWorker(
         tracker=services.tracker,

@@ -751,6 +751,23 @@ def test_doctor_says_what_to_fix(cli: Cli) -> None:
     assert "STORAGE_URL has a scheme" in cli("doctor", status=1).out
 
 
+def test_an_old_ffmpeg_is_refused_at_start(cli: Cli, meeting: Path) -> None:
+    old = cli.folder / "ffmpeg"
+    old.write_text("#!/bin/sh\necho 'ffmpeg version 7.0.2-static https://example.com/'\n")
+    old.chmod(0o755)
+    cli.environ["IMAGEIO_FFMPEG_EXE"] = str(old)
+
+    err = cli("extract", meeting, status=2).err
+    findings = json.loads(cli("doctor", "--json", status=1).raw)
+
+    assert err.count("FFmpeg 7.0.2") == 1
+    assert "version 8 or later is needed" in err
+    assert cli("status", "--json").documents == []
+    [bad] = [one for one in findings if one["severity"] == "bad"]
+    assert bad["name"] == "ffmpeg"
+    assert "FFmpeg 7.0.2-static" in bad["found"]
+
+
 def test_a_wrong_environment_is_one_message_of_every_problem(cli: Cli, meeting: Path) -> None:
     cli.environ |= {"LEASE_SECONDS": "soon", "AUDIO_PRESET": "flac"}
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,9 +19,16 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import BinaryIO, Self, cast
 
-from shared.core.errors import CancelledError, Code, PermanentError, TransientError
+from shared.core.errors import (
+    CancelledError,
+    Code,
+    ConfigurationError,
+    PermanentError,
+    TransientError,
+)
 from shared.media.ffmpeg import affinity
 from shared.media.ffmpeg.log import Log
 from shared.media.ffmpeg.pipes import PIPE_SIZE, grow, reporting
@@ -47,19 +55,52 @@ class Limits:
 _SIGNALLED = "Exiting normally, received signal"
 
 
+#: The probe needs ``-print_graphs_format``, which came with FFmpeg 8.0 (its source,
+#: fftools/graph/graphprint.c).
+MIN_VERSION = 8
+
+# As FFmpeg prints its release, or as imageio-ffmpeg names its binary. A build from git prints a
+# commit or a date instead, and is accepted.
+_VERSION = re.compile(r"\Affmpeg version n?(\d+)\.(\S+)")
+_BUNDLED_VERSION = re.compile(r"\Affmpeg-.*-v(\d+)\.([\d.]*\d)")
+
+
 @cache
 def executable() -> str:
-    """Return the path of the bundled FFmpeg."""
+    """Return the path of FFmpeg: the bundled one, or the one in ``IMAGEIO_FFMPEG_EXE``.
+
+    Raises ``ConfigurationError`` when there is none, when it cannot be run or is too old.
+    """
     import imageio_ffmpeg  # noqa: PLC0415  # the import alone costs a cold start 30 ms
 
-    return str(imageio_ffmpeg.get_ffmpeg_exe())
+    try:
+        path = str(imageio_ffmpeg.get_ffmpeg_exe())
+        # The bundled one has its version in its name, which saves a cold start a process.
+        version = _BUNDLED_VERSION.match(Path(path).name) or _VERSION.match(_printed_version(path))
+    except (OSError, RuntimeError, subprocess.SubprocessError) as error:
+        raise ConfigurationError([f"cannot run FFmpeg: {error}"]) from error
+    if version and int(version[1]) < MIN_VERSION:
+        fix = (
+            "unset IMAGEIO_FFMPEG_EXE to use the bundled one"
+            if os.environ.get("IMAGEIO_FFMPEG_EXE")
+            else "install imageio-ffmpeg 0.8 or later, or set IMAGEIO_FFMPEG_EXE"
+        )
+        raise ConfigurationError([
+            f"FFmpeg {version[1]}.{version[2]} ({path}) is too old, version {MIN_VERSION} or later "
+            f"is needed: {fix}"
+        ])  # fmt: skip
+    return path
 
 
 def check_executable() -> None:
-    """Raise when the bundled FFmpeg cannot be run on this machine."""
-    subprocess.run(
-        [executable(), "-version"], env={}, stdout=subprocess.DEVNULL, timeout=5, check=True
-    )
+    """Raise when FFmpeg cannot be run on this machine, or is too old."""
+    _printed_version(executable())
+
+
+def _printed_version(path: str) -> str:
+    command = [path, "-version"]
+    run = subprocess.run(command, env={}, capture_output=True, timeout=5, check=True)
+    return run.stdout.decode(errors="replace")
 
 
 class Process:
