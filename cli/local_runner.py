@@ -16,6 +16,7 @@ from shared.core.errors import Code
 from shared.core.message import Source, SourceFile
 from shared.core.ports import OnProgress
 from shared.core.records import Recording, Status
+from shared.media.presets import OPUS_MAX_CHANNEL_BITRATE, WITH_BITRATE
 from shared.service import renamed_file
 from shared.tracking.lease import Outcome, Result, RunOptions
 
@@ -24,9 +25,6 @@ RUNNER = "cli"
 
 #: How often to check whether another process is done, in seconds.
 _CHECK_EVERY_S = 0.5
-
-#: The most that libopus takes per channel, in bits per second; more is lowered to it.
-_OPUS_MAX_PER_CHANNEL = 256_000
 
 #: Called with the reason why a recording has to wait.
 OnWait = Callable[[str], None]
@@ -166,15 +164,15 @@ def made_otherwise(app: App, recording: Recording) -> str:
         return ""
     if audio.preset != settings.audio_preset:
         return audio.preset
-    if audio.preset not in ("mp3", "opus"):
+    if audio.preset not in WITH_BITRATE:
         return ""
     recipe = _logged_recipe(app, recording)
     made = recipe.get("bitrate")
     wanted = settings.audio_bitrate
     if audio.preset == "opus":
-        wanted = min(wanted, _OPUS_MAX_PER_CHANNEL * int(recipe.get("channels") or 2))
+        wanted = min(wanted, OPUS_MAX_CHANNEL_BITRATE * int(recipe.get("channels") or 2))
     if not isinstance(made, int):
-        # Its log is gone. Opus has a variable rate, which tells nothing; MP3's is constant.
+        # Its log is gone. MP3 has a constant rate, but the rate of Opus varies with the sound.
         made = round(audio.bitrate_kbps * 1000)
         if audio.preset == "opus" or abs(made - wanted) <= wanted / 10:
             return ""

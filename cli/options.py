@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from shared.media.presets import PRESETS
+from shared.media.presets import PRESETS, WITH_BITRATE
 
 #: Which option sets which variable. Errors name the option when it was given.
 OPTION_OF = {
@@ -89,7 +89,9 @@ def output_options(command: Callable[..., int]) -> Callable[..., int]:
     for option in (
         click.option("--out", metavar="URL", help="Where the audio goes (STORAGE_URL)."),
         click.option(
-            "--bitrate", metavar="RATE", help="Bit rate for mp3 and opus (AUDIO_BITRATE)."
+            "--bitrate",
+            metavar="RATE",
+            help=f"Bit rate for {' and '.join(WITH_BITRATE)} (AUDIO_BITRATE).",
         ),
         click.option(
             "--preset",

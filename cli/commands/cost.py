@@ -13,7 +13,7 @@ from rich.table import Table
 from cli import exits
 from cli.cost import bill as bills
 from cli.cost.bill import Bill, Item, Prices, bill
-from cli.cost.plan import PRESETS, Plan
+from cli.cost.plan import Plan
 from cli.cost.usage import uses
 from cli.options import Command
 from cli.ui.console import screen, styled
@@ -21,6 +21,7 @@ from cli.ui.text import shown
 from shared.config.parsers import MP3_MAX_BITRATE
 from shared.config.parsers import bitrate as read_bitrate
 from shared.core.errors import ConfigurationError
+from shared.media.presets import PRESETS, WITH_BITRATE
 
 _MOST_MONTHS = 600
 _MOST = 1e15  # beyond it a float no longer counts cents
@@ -108,13 +109,17 @@ def _print_prices(context: click.Context, _: click.Parameter, wanted: bool) -> N
     help="Watched users and shared drives.",
 )
 @click.option(
-    "--preset", type=click.Choice(PRESETS), default="mp3", show_default=True, help="Output format."
+    "--preset",
+    type=click.Choice(list(PRESETS)),
+    default="mp3",
+    show_default=True,
+    help="Output format.",
 )
 @click.option(
     "--bitrate",
     metavar="RATE",
     callback=_rate,
-    help="Bit rate for mp3 and opus.  [default: 128k]",
+    help=f"Bit rate for {' and '.join(WITH_BITRATE)}.  [default: 128k]",
 )
 @click.option(
     "--tier",
@@ -166,8 +171,10 @@ def cost(
     The estimate uses list prices in US dollars for the resources of infra/terraform. Audio
     is kept, so storage grows every month: the table shows the first and the last one.
     """
-    if bitrate and preset not in ("mp3", "opus"):
-        raise click.UsageError(f"--bitrate works with mp3 and opus only, not with {preset}")
+    if bitrate and preset not in WITH_BITRATE:
+        raise click.UsageError(
+            f"--bitrate works with {' and '.join(WITH_BITRATE)} only, not with {preset}"
+        )
     if preset == "mp3" and bitrate > MP3_MAX_BITRATE:
         raise click.UsageError("--bitrate is at most 320k for mp3; use less, or --preset opus")
     month = Plan(preset=preset, bits_per_s=bitrate, **plan)

@@ -59,9 +59,6 @@ WAV_BYTES_PER_H = 48_000 * 2 * 2 * 3600
 COMPRESSED_BITS_PER_S = 32_000
 
 
-PRESETS = tuple(ENCODE_S)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """A month's workload. ``bits_per_s`` 0 means the preset's own bit rate.

@@ -204,6 +204,9 @@ Preset: TypeAlias = Callable[["AudioTrack", int], Recipe]
 #: Every preset by its name in ``AUDIO_PRESET``, the default first.
 PRESETS: dict[str, Preset] = {"mp3": mp3, "copy": copy, "opus": opus, "whisper": whisper}
 
+#: Those that ``AUDIO_BITRATE`` has an effect on.
+WITH_BITRATE = ("mp3", "opus")
+
 
 def for_preset(preset: str, track: AudioTrack, bitrate: int) -> Recipe:
     """Return how ``AUDIO_PRESET`` writes this track; ``bitrate`` is for mp3 and opus."""

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from cli.cost.bill import TIERS as ALL_TIERS
 from cli.cost.bill import Bill, bill, built_in_prices, price_text
-from cli.cost.plan import PRESETS, Plan
+from cli.cost.plan import Plan
 from cli.cost.usage import uses
 from cli.main import group
+from shared.media.presets import PRESETS
 from tests.paths import ROOT
 
 HOURS = st.one_of(
@@ -25,7 +26,7 @@ PLANS = st.fixed_dictionaries(
     {
         "meeting_minutes": st.floats(0.1, 3000),
         "sftp_hours": st.floats(0, 1e6),
-        "preset": st.sampled_from(PRESETS),
+        "preset": st.sampled_from(list(PRESETS)),
         "bits_per_s": st.sampled_from([0, 8_000, 128_000, 320_000]),
         "drives": st.integers(1, 5000),
         "gb_per_hour": st.floats(0, 20),

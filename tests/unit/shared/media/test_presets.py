@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from shared.media import presets
 from shared.media.formats.mp3_rates import MP3_RATES
 from shared.media.probe import AudioTrack, Probe
+from tests.paths import TERRAFORM
 
 
 def track(**changes: object) -> AudioTrack:
@@ -150,3 +153,23 @@ def test_opus_gets_no_more_bits_than_it_takes(bitrate: int, channels: int) -> No
 
     assert recipe.bitrate is not None
     assert recipe.bitrate <= min(bitrate, 256_000 * recipe.channels)
+
+
+def test_terraform_allows_every_preset() -> None:
+    *names, last = presets.PRESETS
+    words = f"{', '.join(names)} or {last}"
+
+    variables = re.split(
+        r"^(?=variable )", (TERRAFORM / "settings.tf").read_text(), flags=re.MULTILINE
+    )
+
+    [one] = [block for block in variables if block.startswith('variable "audio_preset"')]
+    allowed = re.findall(r"contains\((\[.*?\]), var.audio_preset\)", one, re.DOTALL)
+    assert [json.loads(names) for names in allowed] == [[*presets.PRESETS]]
+    assert one.count(words) == 2  # its description, and the message of its validation
+
+
+def test_the_presets_with_a_bit_rate_are_those_that_use_it() -> None:
+    for name in presets.PRESETS:
+        rates = {presets.for_preset(name, track(), rate).bitrate for rate in (64_000, 96_000)}
+        assert (len(rates) == 2) == (name in presets.WITH_BITRATE), name
