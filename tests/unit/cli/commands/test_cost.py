@@ -16,7 +16,7 @@ from cli.cost.bill import Bill, bill, built_in_prices, price_text
 from cli.cost.plan import Plan
 from cli.cost.usage import uses
 from cli.main import group
-from shared.media.presets import PRESETS
+from shared.media.presets import PRESETS, WITH_BITRATE
 from tests.paths import ROOT
 
 HOURS = st.one_of(
@@ -163,7 +163,10 @@ def test_the_page_names_every_price_where_it_was_read() -> None:
         (["--hours", "1", "--meeting-minutes", "0"], "more than 0"),
         (["--hours", "1", "--bitrate", "loud"], "such as 128k"),
         (["--hours", "1", "--bitrate", "400k"], "at most 320k"),
-        (["--hours", "1", "--preset", "copy", "--bitrate", "64k"], "mp3 and opus only"),
+        (
+            ["--hours", "1", "--preset", "copy", "--bitrate", "64k"],
+            f"{' and '.join(WITH_BITRATE)} only",
+        ),
         (["--hours", "1", "--months", "0"], "range"),
         (["--hours", "1", "--tier", "3"], "--tier"),
         (["--hours", "1", "--prices", "nowhere.json"], "nowhere.json"),
