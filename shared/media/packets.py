@@ -47,7 +47,8 @@ class Packets:
 
     ``duration_s`` adds up the packets' own durations, so that a gap does not count, without
     the encoder's delay, which a decoder leaves out. ``last_s`` is the last packet's duration,
-    ``discarded`` the number of packets outside an edit list, which are never played.
+    ``discarded`` the number of packets that are never played: those outside an edit list, and
+    empty ones, such as FFmpeg's FLAC encoder writes at the end of an AVI.
     """
 
     count: int
@@ -132,11 +133,12 @@ def read(blocks: Iterator[bytes], job: Job, on_time: OnProgress) -> Packets:
             if line.startswith(b"#"):
                 base = _time_base(line) or base
             else:
-                _, _, pts, duration, rest_of_line = line.split(b",", 4)
+                _, _, pts, duration, size, rest_of_line = line.split(b",", 5)
                 table.add(int(pts), int(duration))
                 # Flags are printed only where they are not those of a key frame.
-                if flags := _FLAGS.search(rest_of_line):
-                    discarded += bool(int(flags[1], 16) & _DISCARD)
+                flags = _FLAGS.search(rest_of_line)
+                unplayed = flags and int(flags[1], 16) & _DISCARD
+                discarded += bool(unplayed) or not int(size)
         on_time(float(table.done * base))
     start = max(0, table.first)
     return Packets(

@@ -130,6 +130,8 @@ _DECODERS = {
     "musepack7": "mpc7",
     "musepack8": "mpc8",
     "opus": "opus,libopus",
+    "ra_144": "real_144",
+    "ra_288": "real_288",
     "speex": "speex,libspeex",
     "vorbis": "vorbis,libvorbis",
 }

@@ -34,8 +34,8 @@ _DEEPER = ("-probesize", str(96 << 20), "-analyzeduration", "600000000")
 
 #: Endings of sound without a header: nothing in such a file names its rate or codec.
 _HEADERLESS = re.compile(
-    r"\.(sln\d*|g722|g723|g723_1|g726|g729|gsm|pcm|raw|ul|ulaw|al|alaw|vox|sw|uw|sb|ub|s16|s8|u8|f32"
-    r"|s16le|s16be|f32le|adpcm|dss)",
+    r"\.(sln\d*|g722|g723|g723_1|tco|rco|g726|g729|gsm|pcm|raw|ul|ulaw|al|alaw|vox|sw|uw|sb|ub"
+    r"|[suf]\d{1,2}(le|be)?|adpcm|aptx|aptxhd|sbc|dfpwm|302)",
     re.IGNORECASE,
 )
 

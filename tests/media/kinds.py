@@ -37,6 +37,12 @@ def _video(path: Path, *options: str) -> Path:
     return path
 
 
+def _broadcast(video: str, audio: str) -> Callable[[Path], None]:
+    """Return a maker of a recording in the size of broadcast television."""
+    picture = ["-f", "lavfi", "-i", f"testsrc2=s=720x576:r=25:d={SECONDS}"]
+    return lambda path: void(clips.run(*picture, *speech(), "-c:v", video, "-c:a", audio, path))
+
+
 def _from_video(*options: str, before: tuple[str, ...] = ()) -> Callable[[Path], None]:
     """Return a maker that copies a recording with picture, with these options."""
 
@@ -245,9 +251,23 @@ PLAYS: dict[str, Callable[[Path], None]] = {
     "junk_between.mp3": _junk("mp3", "libmp3lame", before=0, between=300_000, after=0),
     "junk_after.mp3": _junk("mp3", "libmp3lame", before=0, between=0, after=300_000),
     "junk.aac": _junk("aac", "aac", before=60_000, between=60_000, after=0),
+    "junk.mp2": _junk("mp2", "mp2", before=100_000, between=5_000, after=0),
     # A stream without a container.
     "a.latm": _encode(*_AAC, "-f", "latm"),
+    "a.thd": _encode("-c:a", "truehd", "-strict", "-2"),
+    # Containers of broadcasters, recorders and archives.
+    "a.mxf": _broadcast("mpeg2video", "pcm_s16le"),
+    "a.wtv": _broadcast("mpeg2video", "mp2"),
+    "a.sox": _encode("-c:a", "pcm_s32le"),
+    "s302m.ts": _encode("-c:a", "s302m", "-strict", "-2", channels=2),
+    "ra144.rm": _encode("-c:a", "real_144", rate=8000),
+    "dfpwm.wav": _encode("-c:a", "dfpwm"),
+    # An empty packet at the end, which no other container repeats.
+    "empty_packet.avi": _encode("-c:a", "flac"),
 }
+
+#: What plays, but what no container here can hold as it is.
+NOT_COPYABLE = frozenset({"dfpwm.wav", "ra144.rm", "s302m.ts"})
 
 
 def _zeroed_index(path: Path, *, keep_head: bool) -> None:
@@ -301,4 +321,6 @@ FAILS: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "a.sln": (_encode("-f", "s16le", rate=8000), "unsupported_codec"),
     "a.g722": (_encode("-c:a", "g722", "-f", "g722", rate=16000), "unsupported_codec"),
+    "a.aptx": (_encode("-c:a", "aptx", channels=2), "unsupported_codec"),
+    "a.s24be": (_encode("-c:a", "pcm_s24be", "-f", "s24be"), "unsupported_codec"),
 }

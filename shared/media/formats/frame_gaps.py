@@ -12,12 +12,19 @@ from typing import TypeAlias
 
 from shared.core.ports import ByteSource
 from shared.media.formats import mp3_frames
+from shared.media.formats.mp3_rates import RATES_BY_VERSION
 
 _BLOCK_BYTES = 1 << 20
 #: No frame of these formats is longer: the length of ADTS and LATM has 13 bits.
 _MAX_FRAME_BYTES = 1 << 13
 #: A gap of more frames than this is junk; a damaged frame leaves a gap of one to three.
 _JUNK_FRAMES = 16
+
+#: Bit rates of Layer II in kbit/s by their index: of MPEG-2, and of MPEG-1.
+_LAYER_2_KBITS = (
+    (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+    (0, 32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
+)
 
 #: Returns the length of the frame that begins at an offset, 0 where none begins.
 _FrameAt: TypeAlias = Callable[[bytes, int], int]
@@ -68,11 +75,22 @@ def _scan(source: ByteSource, sync: bytes, frame_at: _FrameAt) -> tuple[dict[int
         at = following if following >= 0 else len(data) - 1
 
 
-def _mp3_frame(data: bytes, at: int) -> int:
+def _mpeg_audio_frame(data: bytes, at: int) -> int:
     try:
         return mp3_frames.Header.parse(data[at : at + 4]).size
     except mp3_frames.FrameError:
+        return _layer_2_frame(data[at : at + 4])
+
+
+def _layer_2_frame(head: bytes) -> int:
+    """Read the header of a Layer II frame, of 1152 samples (ISO/IEC 11172-3, 2.4.2.3)."""
+    if len(head) < 4 or head[0] != 0xFF or head[1] & 0xF6 != 0xF4:
         return 0
+    version, bitrate, rate = head[1] >> 3 & 3, head[2] >> 4, head[2] >> 2 & 3
+    if bitrate in (0, 15) or rate == 3:
+        return 0
+    kbits = _LAYER_2_KBITS[version == 3][bitrate]
+    return 144_000 * kbits // RATES_BY_VERSION[version][rate] + (head[2] >> 1 & 1)
 
 
 def _adts_frame(data: bytes, at: int) -> int:
@@ -93,7 +111,7 @@ def _latm_frame(data: bytes, at: int) -> int:
 
 
 _FORMATS: dict[str, tuple[bytes, _FrameAt]] = {
-    "mp3": (b"\xff", _mp3_frame),
+    "mp3": (b"\xff", _mpeg_audio_frame),
     "aac": (b"\xff", _adts_frame),
     "loas": (b"\x56", _latm_frame),
 }

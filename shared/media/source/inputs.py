@@ -25,28 +25,31 @@ from shared.media.source.stdin import PIECE_BYTES, Feeders
 #: Containers of recordings and audio. No playlist, manifest, script, picture or device is
 #: among them, because those can make FFmpeg read other files or addresses.
 DEMUXERS = (
-    "aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,dts,dv,eac3,flac,flv,iamf,loas,matroska,webm,"
-    "mov,mp4,m4a,3gp,3g2,mj2,mp3,mpc,mpc8,mpeg,mpegts,nut,ogg,opus,rm,tak,tta,voc,w64,wav,wv"
+    "aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,dsf,dss,dts,dtshd,dv,eac3,flac,flv,iamf,loas,"
+    "matroska,webm,mlp,mov,mp4,m4a,3gp,3g2,mj2,mp3,mpc,mpc8,mpeg,mpegts,mxf,nut,ogg,opus,qcp,rm,"
+    "sox,tak,truehd,tta,voc,w64,wav,wtv,wv"
 )
 
 #: Decoders of audio; nothing else in a file is ever decoded.
 DECODERS = (
-    "aac,aac_fixed,aac_latm,ac3,ac3_fixed,adpcm_ima_qt,adpcm_ima_wav,adpcm_ms,adpcm_swf,"
-    "adpcm_yamaha,alac,als,amrnb,amrwb,ape,cook,dca,dolby_e,eac3,flac,g722,g723_1,g726,g726le,g729,gsm,gsm_ms,"
-    "ilbc,libgsm,libgsm_ms,libopencore_amrnb,libopencore_amrwb,libopus,libspeex,libvorbis,mlp,"
-    "mp1,mp1float,mp2,mp2float,mp3,mp3float,mpc7,mpc8,nellymoser,opus,pcm_alaw,pcm_dvd,"
-    "pcm_bluray,pcm_f32be,pcm_f32le,pcm_f64be,pcm_f64le,pcm_mulaw,pcm_s16be,pcm_s16be_planar,"
-    "pcm_s16le,pcm_s16le_planar,pcm_s24be,pcm_s24le,pcm_s24le_planar,pcm_s32be,pcm_s32le,"
-    "pcm_s32le_planar,pcm_s64be,pcm_s64le,pcm_s8,pcm_s8_planar,pcm_u16be,pcm_u16le,pcm_u24be,"
-    "pcm_u24le,pcm_u32be,pcm_u32le,pcm_u8,pcm_vidc,qdm2,qdmc,ra_144,ra_288,sipr,sonic,speex,tak,"
-    "truehd,tta,vorbis,wavpack,wmalossless,wmapro,wmav1,wmav2,wmavoice"
+    "aac,aac_fixed,aac_latm,ac3,ac3_fixed,adpcm_ct,adpcm_ima_qt,adpcm_ima_wav,adpcm_ms,"
+    "adpcm_sbpro_2,adpcm_sbpro_3,adpcm_sbpro_4,adpcm_swf,adpcm_yamaha,alac,als,amrnb,amrwb,ape,"
+    "cook,dca,dfpwm,dolby_e,dsd_lsbf,dsd_lsbf_planar,dsd_msbf,dsd_msbf_planar,dss_sp,eac3,flac,"
+    "g722,g723_1,g726,g726le,g729,gsm,gsm_ms,ilbc,libgsm,libgsm_ms,libopencore_amrnb,"
+    "libopencore_amrwb,libopus,libspeex,libvorbis,mlp,mp1,mp1float,mp2,mp2float,mp3,mp3float,"
+    "mpc7,mpc8,nellymoser,opus,pcm_alaw,pcm_bluray,pcm_dvd,pcm_f32be,pcm_f32le,pcm_f64be,"
+    "pcm_f64le,pcm_mulaw,pcm_s16be,pcm_s16be_planar,pcm_s16le,pcm_s16le_planar,pcm_s24be,"
+    "pcm_s24le,pcm_s24le_planar,pcm_s32be,pcm_s32le,pcm_s32le_planar,pcm_s64be,pcm_s64le,pcm_s8,"
+    "pcm_s8_planar,pcm_u16be,pcm_u16le,pcm_u24be,pcm_u24le,pcm_u32be,pcm_u32le,pcm_u8,pcm_vidc,"
+    "qcelp,qdm2,qdmc,real_144,real_288,s302m,sipr,sonic,speex,tak,truehd,truespeech,tta,vorbis,"
+    "wavpack,wmalossless,wmapro,wmav1,wmav2,wmavoice"
 )
 
 #: The codecs of these decoders, by FFmpeg's names of the codecs, which differ for some
 #: (libavcodec/codec_desc.c).
 CODECS = frozenset(DECODERS.split(",")) | {
     *("adpcm_g722", "adpcm_g726", "adpcm_g726le", "amr_nb", "amr_wb", "dts", "mp4als"),
-    *("musepack7", "musepack8"),
+    *("musepack7", "musepack8", "ra_144", "ra_288"),
 }
 
 _WHITELISTS = ("-format_whitelist", DEMUXERS, "-codec_whitelist", DECODERS)
