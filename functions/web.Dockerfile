@@ -5,14 +5,21 @@
 
 FROM python:3.13-slim AS build
 WORKDIR /src
-COPY pyproject.toml constraints.txt README.md LICENSE ./
+# Only the functions' requirements: the package's own dependencies are those of the command. They
+# are a layer of their own, since they change less often than the code.
+COPY constraints.txt ./
+COPY functions/dashboard/requirements.txt dashboard.txt
+COPY functions/drive_watch/requirements.txt drive_watch.txt
+# Without pip in the environment: what runs needs nothing that installs.
+RUN python -m venv --without-pip /app/.venv \
+    && pip --python /app/.venv/bin/python install --no-cache-dir --requirement dashboard.txt \
+       --requirement drive_watch.txt
+COPY pyproject.toml README.md LICENSE ./
 COPY shared shared
 COPY functions/__init__.py functions/__init__.py
 COPY functions/dashboard functions/dashboard
 COPY functions/drive_watch functions/drive_watch
-# Without pip in the environment: what runs needs nothing that installs.
-RUN python -m venv --without-pip /app/.venv \
-    && pip --python /app/.venv/bin/python install --no-cache-dir --constraint constraints.txt ".[drive-watch,dashboard]"
+RUN pip --python /app/.venv/bin/python install --no-cache-dir --no-deps .
 
 FROM python:3.13-slim
 RUN pip uninstall --yes pip \

@@ -1,8 +1,9 @@
-"""Writes each function's requirements.txt, from which Google's builder installs its archive.
+"""Writes each function's requirements.txt, from which its archive or image is installed.
 
-The builder installs anew when that file changes, and else uses what it installed up to a day
-ago (``checkCache`` in GoogleCloudPlatform/buildpacks, pkg/python). It does not look into
-constraints.txt, so that a version changed there alone would not be deployed: hence its digest.
+Google's builder installs an archive again when that file changes. Otherwise it uses what it
+installed up to a day ago (``checkCache`` in GoogleCloudPlatform/buildpacks, pkg/python). It does
+not read constraints.txt, so a version that changed only there would not be deployed. The file
+therefore has the digest of constraints.txt.
 """
 
 from __future__ import annotations
@@ -13,12 +14,18 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
-#: The functions that are deployed as an archive; the others are in an image.
+#: The functions that are deployed as an archive.
 FUNCTIONS = ("drive_watch", "sftp_compress")
+
+#: The functions that are in an image only.
+IMAGES = ("dashboard", "extract_audio")
 
 
 def requirements(function: str) -> str:
-    """Return the text of one function's requirements.txt: those of the function's extra."""
+    """Return the text of one function's requirements.txt: the packages of its extra.
+
+    The package's own dependencies are not in it: they are the command's.
+    """
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extra = project["optional-dependencies"][function.replace("_", "-")]
     digest = hashlib.sha256((ROOT / "constraints.txt").read_bytes()).hexdigest()
@@ -31,13 +38,13 @@ def requirements(function: str) -> str:
 
 
 def path_of(function: str) -> Path:
-    """Return where one function's requirements.txt lies."""
+    """Return the path of one function's requirements.txt."""
     return ROOT / "functions" / function / "requirements.txt"
 
 
 def main() -> None:
     """Write them all."""
-    for function in FUNCTIONS:
+    for function in FUNCTIONS + IMAGES:
         path_of(function).write_text(requirements(function))
 
 

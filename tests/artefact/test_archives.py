@@ -11,7 +11,7 @@ from pathlib import Path
 import grimp
 import pytest
 
-from infra.requirements import FUNCTIONS, path_of, requirements
+from infra.requirements import FUNCTIONS, IMAGES, path_of, requirements
 from tests.artefact import archives
 from tests.paths import ROOT
 
@@ -49,7 +49,7 @@ def test_its_root_has_what_the_builder_looks_for(
 def test_it_has_every_module_that_the_function_imports(
     function: str, listed: dict[str, dict[str, str]]
 ) -> None:
-    graph = grimp.build_graph("shared", "functions")
+    graph = grimp.build_graph("shared", "functions", exclude_type_checking_imports=True)
     own = {f"functions.{function}", *graph.find_descendants(f"functions.{function}")}
     needed = own.union(*map(graph.find_upstream_modules, own))
     paths = {module.replace(".", "/") for module in needed}
@@ -131,12 +131,12 @@ def contents_of(path: Path) -> dict[str, bytes]:
         return {name: archive.read(name) for name in archive.namelist()}
 
 
-@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("function", FUNCTIONS + IMAGES)
 def test_its_requirements_are_the_function_s(function: str) -> None:
     assert path_of(function).read_text() == requirements(function), "run `make requirements`"
 
 
-@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("function", FUNCTIONS + IMAGES)
 def test_its_requirements_are_those_that_the_builder_understands(function: str) -> None:
     first, *lines = path_of(function).read_text().splitlines()
     names = {canonical(line) for line in lines if not line.startswith("#")}

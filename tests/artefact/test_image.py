@@ -98,6 +98,10 @@ def test_it_has_what_is_pinned_and_nothing_that_installs(image: Image) -> None:
 
     assert all(line.startswith("audio-pipeline @ file:") for line in others), others
     assert not list((image.directory / ".venv" / "bin").glob("pip*"))
+    # The command's packages are not the function's.
+    names = {line.partition("==")[0] for line in listed.splitlines()}
+    assert names.isdisjoint({"asyncssh", "cronsim", "paramiko", "rich"})
+    assert "imageio-ffmpeg" in names
 
 
 def test_the_job_says_what_it_was_not_told(image: Image) -> None:

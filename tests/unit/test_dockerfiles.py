@@ -28,14 +28,21 @@ def test_the_image_installs_nothing_and_runs_without_root(image: Dockerfile) -> 
 
 
 @pytest.mark.parametrize(
-    ("image", "extras"), [(EXTRACT, "extract-audio"), (WEB, "drive-watch,dashboard")]
+    ("image", "functions"), [(EXTRACT, ["extract_audio"]), (WEB, ["dashboard", "drive_watch"])]
 )
-def test_only_pinned_packages_of_its_own_extras_are_installed(
-    image: Dockerfile, extras: str
+def test_only_its_functions_requirements_are_installed(
+    image: Dockerfile, functions: list[str]
 ) -> None:
-    text = " ".join(arguments(image.build, "RUN"))
-    assert "--constraint constraints.txt" in text
-    assert re.findall(r"\[(.*?)\]", text) == [extras]
+    packages, own = (
+        text.partition("install ")[2].split() for text in arguments(image.build, "RUN")
+    )
+    assert packages[0] == "--no-cache-dir"
+    assert packages[1:] == [word for name in functions for word in ("--requirement", f"{name}.txt")]
+    # The package's own dependencies are the command's.
+    assert own == ["--no-cache-dir", "--no-deps", "."]
+    copied = arguments(image.build, "COPY")
+    assert {f"functions/{one}/requirements.txt {one}.txt" for one in functions} < set(copied)
+    assert "constraints.txt ./" in copied  # which each requirements.txt names
 
 
 @pytest.mark.parametrize(

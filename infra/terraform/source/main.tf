@@ -23,6 +23,14 @@ locals {
     sftp_compress = "^$"
   }
 
+  # What the settings import from a folder that is left out.
+  kept = [
+    "shared/media/__init__.py",
+    "shared/media/formats/__init__.py",
+    "shared/media/formats/mp3_rates.py",
+    "shared/media/presets.py",
+  ]
+
   shared = [for path in fileset(var.root, "shared/${local.wanted}") : path]
 
   own = {
@@ -37,7 +45,7 @@ output "files" {
     for name, left_out in local.left_out : name => merge(
       {
         for path in concat(local.shared, tolist(local.own[name])) : path => "${var.root}/${path}"
-        if !strcontains("/${path}", "/.") && length(regexall(left_out, path)) == 0
+        if !strcontains("/${path}", "/.") && (length(regexall(left_out, path)) == 0 || contains(local.kept, path))
       },
       {
         # The builder looks for both at the root. Imported as `main`, the function's own module
