@@ -28,7 +28,7 @@ def run(*arguments: str | Path, stdin: bytes | None = None) -> bytes:
 
     A file that the same FFmpeg has made from the same arguments and inputs is copied instead.
     """
-    *_, output = arguments
+    output = str(arguments[-1]).removeprefix("file:")  # FFmpeg's protocol, not part of the path
     if output == "-" or stdin is not None:
         return _run(*arguments, stdin=stdin)
     kept = CACHE / f"{_recipe(arguments)}{Path(output).suffix}"
