@@ -27,6 +27,7 @@ from shared.core.errors import Code
 from shared.core.message import SourceFile
 from shared.core.ports import ByteSource, Sources
 from shared.core.records import Recording, Status
+from shared.media import presets
 from shared.tracking.lease import Outcome
 
 _FORMATS = click.Choice(["wav", "mp3", "opus", "flac", "pcm"])
@@ -126,7 +127,8 @@ def compress(
 ) -> int:
     """Compress the audio files below a DIRECTORY of an SFTP server, each once.
 
-    Files that are done are skipped, and so are files that failed, until they change or
+    Files that are done are skipped, unless --format asks for another format: then the new
+    audio replaces the old. Files that failed are skipped until they change or
     --retry-failed is given. Nothing on the server is changed. Without an address the
     settings name the server: SFTP_HOST, SFTP_PORT and SFTP_REMOTE_PATH.
 
@@ -157,13 +159,16 @@ def compress(
         app.services.sftp_login = ssh.login(
             host, identity=identity, known_hosts=known_hosts, accept_new=accept_new
         )
-    run = CompressRun(app, Stop(), quiet=json or invocation.quiet)
+    run = CompressRun(
+        app, Stop(), quiet=json or invocation.quiet, retry_failed=retry_failed,
+        remake=output_format is not None,
+    )  # fmt: skip
     if dry_run:
-        run.plan(retry_failed=retry_failed)
+        run.plan()
     else:
         app.check_reachable()
         with run.stop.on_signals():
-            run.compress(retry_failed=retry_failed)
+            run.compress()
     if json:
         json_output.write(run.documents)
     return exits.INTERRUPTED if run.stop.requested() else run.status
@@ -189,17 +194,27 @@ class ListedSources:
 
 @dataclass
 class CompressRun:
-    """One run of the command: what it has done so far."""
+    """One run of the command: what it has done so far.
+
+    ``remake`` makes audio again that has another format than the one of the settings.
+    """
 
     app: App
     stop: Stop
     quiet: bool
+    retry_failed: bool = False
+    remake: bool = False
     status: int = exits.OK
     documents: list[Recording | dict[str, Any]] = field(default_factory=list)
 
-    def compress(self, *, retry_failed: bool) -> None:
+    def compress(self) -> None:
         """List the server, and compress what is new."""
-        nightly = build_nightly(self.app.services, resume=True, retry_failed=retry_failed)
+        nightly = build_nightly(
+            self.app.services,
+            resume=True,
+            retry_failed=self.retry_failed,
+            remake_as=self._preset if self.remake else "",
+        )
         sources = ListedSources(nightly.sources)
         counts = replace(nightly, sources=sources).run()
         items = self.app.services.local_queue.items
@@ -259,8 +274,22 @@ class CompressRun:
         ]
         text = ", ".join(f"{count:,} {word}" for count, word in parts if count)
         screen.line((f"{len(keys):,} files: ", "bold"), text or "nothing to do")
+        wanted = self.app.settings.output_format
+        for made, count in Counter(filter(None, map(self._other_format, found))).items():
+            note = f"{count:,} done as {made}; --format {wanted} makes them again as {wanted}"
+            screen.line("  ", (note, "dim"))
 
-    def plan(self, *, retry_failed: bool) -> None:
+    @property
+    def _preset(self) -> str:
+        return presets.compression_preset(self.app.settings.output_format)
+
+    def _other_format(self, one: Recording) -> str:
+        """Return the format of a DONE file where the settings ask for another, or empty."""
+        if one.status is not Status.DONE or one.audio is None or one.audio.preset == self._preset:
+            return ""
+        return one.audio.preset.removeprefix(presets.compression_preset(""))
+
+    def plan(self) -> None:
         """Print what would be done with each file."""
         settle = timedelta(minutes=self.app.settings.sftp_settle_minutes)
         now = self.app.tracker.clock()
@@ -270,7 +299,9 @@ class CompressRun:
                 action = "wait: it is still changing"
             elif known is None or not known.status.is_final:
                 action = "compress"
-            elif retry_failed and known.status is Status.FAILED:
+            elif self.remake and (made := self._other_format(known)):
+                action = f"compress again: it is done as {made}"
+            elif self.retry_failed and known.status is Status.FAILED:
                 action = "compress again: it failed"
             else:
                 action = f"skip: it is {known.status.lower()}"

@@ -16,7 +16,11 @@ from shared.tracking.lease import Result, RunOptions
 
 
 def build_nightly(
-    services: Services, *, resume: bool = False, retry_failed: bool = False
+    services: Services,
+    *,
+    resume: bool = False,
+    retry_failed: bool = False,
+    remake_as: str = "",
 ) -> Nightly:
     """Return the scan of the SFTP server that the settings name."""
     return Nightly(
@@ -26,6 +30,7 @@ def build_nightly(
         settle=timedelta(minutes=services.settings.sftp_settle_minutes),
         resume=resume,
         retry_failed=retry_failed,
+        remake_as=remake_as,
     )
 
 

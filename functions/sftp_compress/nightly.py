@@ -40,6 +40,7 @@ class Nightly:
         settle: A file that changed more recently may still be uploading, and is skipped.
         resume: Also publish what has not ended: for a queue that was lost with its process.
         retry_failed: Also publish what failed.
+        remake_as: Also publish what was made with another preset than this one, if given.
     """
 
     sources: Sources
@@ -48,6 +49,7 @@ class Nightly:
     settle: timedelta
     resume: bool = False
     retry_failed: bool = False
+    remake_as: str = ""
 
     def run(self) -> dict[str, Any]:
         """Publish what is new or has changed, and record the night.
@@ -102,7 +104,9 @@ class Nightly:
         # The same revision is listed again, so the file has not changed.
         counts["superseded"] += known.error is not None and known.error.code == Code.SUPERSEDED
         failed = self.retry_failed and known.status is Status.FAILED
-        if not failed and not self._may_be_read_now(known, item):
+        other = bool(self.remake_as and known.audio and known.audio.preset != self.remake_as)
+        again = failed or (other and known.status is Status.DONE)
+        if not again and not self._may_be_read_now(known, item):
             return False
         return self.tracker.retry(item.key) is not None
 

@@ -215,9 +215,14 @@ def for_preset(preset: str, track: AudioTrack, bitrate: int) -> Recipe:
     return PRESETS[preset](track, bitrate)
 
 
+def compression_preset(output_format: str) -> str:
+    """Return the preset that is recorded for audio of the nightly job in ``OUTPUT_FORMAT``."""
+    return f"compress-{output_format}"
+
+
 def for_compression(output_format: str, sample_rate: int, channels: int, bitrate: int) -> Recipe:
     """Return how the nightly job writes ``OUTPUT_FORMAT``."""
-    name = f"compress-{output_format}"
+    name = compression_preset(output_format)
     if output_format == "opus":
         return _opus(name, channels, bitrate)
     if output_format == "flac":

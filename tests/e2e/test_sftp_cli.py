@@ -77,6 +77,83 @@ def test_sound_is_compressed_into_a_directory_once(sshd: Sshd, compress: Compres
     assert (document["source_id"], document["attempts"]) == ("bad.wav", 1)
 
 
+def test_a_failed_file_stays_visible_and_is_retried_when_asked(
+    sshd: Sshd,  # noqa: F811
+    compress: Compress,
+    tmp_path: Path,
+) -> None:
+    put(sshd, "a.wav")
+    (sshd.root / "bad.wav").write_bytes(b"RIFF....WAVE" * 50)
+    os.utime(sshd.root / "bad.wav", (LONG_AGO, LONG_AGO))
+    assert compress().returncode == 1
+
+    again = compress()
+    assert again.returncode == 0, again.stderr
+    assert "2 files: 1 done, 1 failed earlier: --retry-failed" in again.stdout
+    failed = subprocess.run(
+        [PROGRAM, "status", "--failed"], cwd=tmp_path, env=environ(tmp_path),
+        capture_output=True, text=True, check=False,
+    ).stdout  # fmt: skip
+    assert "audio-pipeline compress sftp://USER@HOST/DIR --retry-failed" in failed
+
+    tried = compress("--retry-failed")
+    assert tried.returncode == 1
+    assert "bad.wav" in tried.stderr
+    assert "2 files: 1 done, 1 failed\n" in tried.stdout
+
+
+def test_a_format_on_the_command_line_makes_it_again(
+    sshd: Sshd,  # noqa: F811
+    compress: Compress,
+    tmp_path: Path,
+) -> None:
+    put(sshd, "a.wav")
+    assert compress().returncode == 0
+    folder = tmp_path / "audio/dev/compressed"
+    assert (folder / "a_compressed.wav").exists()
+
+    planned = compress("--format", "mp3", "--dry-run")
+    assert "compress again: it is done as wav" in planned.stdout
+    made = compress("--format", "mp3")
+    assert made.returncode == 0, made.stderr
+    assert "1 files: 1 done, 1 new" in made.stdout
+    assert sorted(path.name for path in folder.glob("a_*")) == ["a_compressed.mp3"]
+    body = json.loads((folder / "manifest.json").read_text())
+    assert [row["object"] for row in body["files"]] == ["dev/compressed/a_compressed.mp3"]
+    assert "0 to do" in compress("--format", "mp3").stdout
+
+    # The default or the environment asks for WAV, which may not be meant for this file.
+    mentioned = compress()
+    assert "0 to do" in mentioned.stdout
+    assert "1 done as mp3; --format wav makes them again as wav" in mentioned.stdout
+    # Both are in a file of the same name.
+    assert compress("--format", "wav").returncode == 0
+    wav = (folder / "a_compressed.wav").read_bytes()
+    assert compress("--format", "pcm").returncode == 0
+    assert (folder / "a_compressed.wav").read_bytes() != wav
+    assert sorted(path.name for path in folder.glob("a_*")) == ["a_compressed.wav"]
+
+
+def test_a_dry_run_changes_nothing(sshd: Sshd, compress: Compress, tmp_path: Path) -> None:  # noqa: F811
+    put(sshd, "a.wav")
+    planned = compress("--dry-run", "--json")
+    assert planned.returncode == 0, planned.stderr
+    assert [one["action"] for one in json.loads(planned.stdout)] == ["compress"]
+    assert not (tmp_path / "audio").exists()
+
+    assert compress().returncode == 0
+    put(sshd, "b.wav")
+    files = content(tmp_path / "audio")
+    assert compress("--dry-run", "--format", "mp3", "--retry-failed").returncode == 0
+    assert content(tmp_path / "audio") == files
+
+
+def content(folder: Path) -> dict[Path, bytes]:
+    """Return every file below a folder, without SQLite's log, which opening may write."""
+    paths = (path for path in folder.rglob("*") if path.is_file() and ".db-" not in path.name)
+    return {path: path.read_bytes() for path in paths}
+
+
 def test_json_is_an_array_of_documents(sshd: Sshd, compress: Compress, tmp_path: Path) -> None:  # noqa: F811
     put(sshd, "a.wav")
     done = compress("--json")
