@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 from collections.abc import Sequence
-from difflib import get_close_matches
-from importlib import import_module, metadata
+from importlib import import_module
 from typing import NoReturn
 
 import click
@@ -50,6 +48,8 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command; suggest one for a mistyped name."""
         if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            from difflib import get_close_matches  # noqa: PLC0415
+
             close = get_close_matches(args[0], COMMANDS, n=1, cutoff=0.5)
             hint = f" Did you mean {close[0]}?" if close else ""
             ctx.fail(f"No such command '{args[0]}'.{hint}")
@@ -63,6 +63,8 @@ class LazyGroup(click.Group):
 
 def _print_manual(context: click.Context, _: click.Parameter, wanted: bool) -> None:
     if wanted:
+        from importlib import metadata  # noqa: PLC0415
+
         from cli.manual import page  # noqa: PLC0415
 
         assert isinstance(context.command, click.Group)
@@ -122,6 +124,8 @@ def _print_error(error: Exception, invocation: Invocation) -> int:
     from cli.ui.error_text import advice, error_text, exit_status  # noqa: PLC0415
 
     if invocation.verbose:
+        import traceback  # noqa: PLC0415
+
         traceback.print_exception(error)
     lines = filter(None, (error_text(error), advice(error)))
     click.echo("audio-pipeline: " + "\n".join(lines), err=True)

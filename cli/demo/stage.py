@@ -110,16 +110,15 @@ class Demo:
 
 
 @contextmanager
-def prepared(
-    root: Path, port: int, on_made: OnMade, is_stopped: Callable[[float], bool]
-) -> Iterator[Demo]:
+def prepared(root: Path, port: int, on_made: OnMade) -> Iterator[Demo]:
     """Make the recordings and run the stand-ins until the block ends.
 
-    ``port`` is where the webhook will answer; ``clear`` has been called for ``root``.
-    Raises ``KeyboardInterrupt`` when ``is_stopped``, which waits some seconds, returns true.
+    ``port`` is where the webhook will answer. What an earlier demonstration has made
+    below ``root`` is removed, except ``drive/`` and the recordings.
     """
     items = recordings.expected(datetime.now(UTC))
-    for name in recordings.make(root / "recordings", is_stopped):
+    _empty(root)
+    for name in recordings.make(root / "recordings"):
         on_made(name)
     on_server = [item for item in items if item.source == "sftp"]
     recordings.put_on_server(root / "recordings", root / "sftp", on_server)
@@ -155,11 +154,7 @@ def prepared(
         yield Demo(root, world, server, environ, items, folders)
 
 
-def clear(root: Path) -> None:
-    """Remove what an earlier demonstration made, except ``drive/`` and the recordings.
-
-    Raises ``FileExistsError`` for a folder of other origin.
-    """
+def _empty(root: Path) -> None:
     root.mkdir(parents=True, exist_ok=True)
     marker = root / _MARKER
     if any(root.iterdir()) and not marker.exists():
