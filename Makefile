@@ -39,9 +39,9 @@ $(STAMP) $(RUN_STAMP): pyproject.toml constraints.txt
 # The name as it was given: make would take a $ in it for one of its variables.
 run: export RUN_FILE := $(value FILE)
 # Installs no developers' tools, so that the first run starts sooner.
-run: $(if $(wildcard $(STAMP)),setup,$(RUN_STAMP)) ## Run the whole system with stand-ins for Drive and SFTP, or extract FILE=meeting.mp4
+run: $(if $(wildcard $(STAMP)),setup,$(RUN_STAMP)) ## Run the whole system with stand-ins for Drive and SFTP, or extract FILE=meeting.mp4 (EMULATORS=1: on Google's emulators)
 	@if [ -n "$$RUN_FILE" ]; then $(BIN)/audio-pipeline extract -- "$$RUN_FILE"; \
-	else $(BIN)/audio-pipeline serve --demo; fi
+	else $(BIN)/audio-pipeline serve --demo$(if $(filter-out 0 no,$(EMULATORS)), --emulators); fi
 
 check: lint types unit ## Run what a change needs before it is committed: lint, types and unit tests
 

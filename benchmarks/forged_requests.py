@@ -106,7 +106,7 @@ def deployment(directory: Path) -> Iterator[Rig]:
             "TRACKER_URL": "firestore://benchmark/(default)",
             "DRIVE_API_ENDPOINT": standin.server.endpoint,
         }
-        yield Rig(standin, variables, "")
+        yield Rig(standin, variables, lambda _count: [])
 
 
 @contextmanager

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import threading
+from typing import NoReturn
 
 #: Where systemd's protocol passes listening sockets, which gunicorn follows: it takes the
 #: socket as it is, and does not remove its path when it ends (sd_listen_fds(3)).
@@ -38,10 +40,22 @@ def _adopt_socket() -> None:
     os.environ.pop("NOTIFY_SOCKET", None)  # systemd hears from the parent alone
 
 
+def _run_program(arguments: list[str]) -> NoReturn:
+    """Run a program that knows nothing of its parent, and kill it at SIGTERM."""
+    # Blocked until there is a process to kill, so that none is left behind.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    program = subprocess.Popen(arguments, stdin=subprocess.DEVNULL)
+    signal.signal(signal.SIGTERM, lambda *_: program.kill())
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    sys.exit(program.wait())
+
+
 def main() -> None:
-    """Run a function, the front, or one of the commands."""
+    """Run a function, the front, one of the commands, or another program."""
     kind, *arguments = sys.argv[1:]
     _follow_parent()
+    if kind == "program":
+        _run_program(arguments)
     os.register_at_fork(after_in_child=_follow_parent)  # gunicorn's worker
     if kind == "command":
         from cli.main import main as run_command  # noqa: PLC0415

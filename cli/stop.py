@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import signal
+import termios
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -52,6 +54,10 @@ class Stop:
                 signal.signal(number, handler)
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
+        if number == signal.SIGHUP:
+            _leave_terminal()
+            if self._requested:
+                return  # both the kernel and a shell send it when a terminal closes
         if self._requested:
             # The cleanup may be blocked by a silent server; it gets one second.
             signal.signal(signal.SIGALRM, lambda *_: os._exit(exits.INTERRUPTED))
@@ -61,6 +67,29 @@ class Stop:
         os.write(self._writable, b"x")
         again = "; press Ctrl-C again to quit at once" if number == signal.SIGINT else ""
         _say(f"stopping{again}")
+
+
+def _leave_terminal() -> None:
+    """Send what is still written to nowhere: writing to a closed terminal fails with EIO."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for number in (1, 2):
+        with suppress(OSError):
+            if _is_closed_terminal(number):
+                os.dup2(nowhere, number)
+    os.close(nowhere)
+
+
+def _is_closed_terminal(number: int) -> bool:
+    """Return whether writing to a descriptor fails because its terminal is gone.
+
+    ``isatty`` is false for a terminal that hung up: its ioctl fails with EIO, and with ENOTTY
+    for everything that never was one.
+    """
+    try:
+        termios.tcgetattr(number)
+    except termios.error as error:
+        return bool(error.args[0] == errno.EIO)
+    return False
 
 
 def _say(text: str) -> None:

@@ -28,6 +28,7 @@ from tests.paths import ROOT
 from tests.run_folder import locked, run_folder, stop_at_end
 
 _START_S = 60
+_PUBSUB_JAR = "pubsub-emulator/lib/*.jar"
 #: Below those that Linux gives to clients (``ip_local_port_range`` starts at 32768).
 _PORTS = range(20_000, 32_000)
 
@@ -38,6 +39,17 @@ def missing(what: str) -> NoReturn:
     if os.environ.get("CI") == "true":
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+def are_installed() -> bool:
+    """Return whether Google's emulators can run here; with ``CI=true`` they have to."""
+    try:
+        firestore_command(0)
+        find_jar(_PUBSUB_JAR)
+        find_tool("fake-gcs-server")
+    except pytest.skip.Exception:
+        return False
+    return True
 
 
 def find_tool(name: str) -> str:
@@ -178,7 +190,7 @@ def firestore_command(port: int) -> list[str]:
 @pytest.fixture(scope="session")
 def pubsub_emulator() -> str:
     """``host:port`` of Google's Pub/Sub emulator."""
-    jar = find_jar("pubsub-emulator/lib/*.jar")
+    jar = find_jar(_PUBSUB_JAR)
     java = shutil.which("java") or missing("java")
     program = [java, "-jar", str(jar), "--host=127.0.0.1"]
     return _shared("pubsub", lambda port: [*program, f"--port={port}"])

@@ -25,11 +25,14 @@ import psutil
 from cli.demo.drive_standin.control import RemoteWorld
 from shared.adapters.google.documents import FirestoreDocuments
 from shared.adapters.google.storage import GCSStorage
+from shared.adapters.local.documents import SQLiteDocuments
+from shared.adapters.local.storage import FilesystemStorage
 from shared.core.message import SourceFile
-from shared.core.ports import StoredObject
+from shared.core.ports import Documents, Storage, StoredObject
 from shared.core.records import Recording
 from shared.tracking.tracker import Tracker
 from tests.emulators import answers, free_port, fresh_name, running
+from tests.local_queue import local_topic
 from tests.paths import ROOT
 
 BIN = Path(sys.executable).parent
@@ -201,7 +204,10 @@ def _is_ffmpeg(process: psutil.Process) -> bool:
 
 @dataclass
 class Cloud:
-    """What the services of one test share. ``env`` is their environment."""
+    """What the services of one test share. ``env`` is their environment.
+
+    Without a ``project`` the records are in SQLite and the objects in a directory.
+    """
 
     env: dict[str, str]
     world: RemoteWorld
@@ -212,10 +218,14 @@ class Cloud:
 
     def __post_init__(self) -> None:
         # The tests' own clients connect to the emulators directly, past every proxy.
-        self.tracker = Tracker(
-            FirestoreDocuments(self.project), lease=timedelta(seconds=self.lease_s)
-        )
-        self.storage = GCSStorage(self.bucket)
+        documents: Documents
+        if self.project:
+            documents = FirestoreDocuments(self.project)
+            self.storage: Storage = GCSStorage(self.bucket)
+        else:
+            documents = SQLiteDocuments(self.directory / "tracker.db")
+            self.storage = FilesystemStorage(self.directory / "audio")
+        self.tracker = Tracker(documents, lease=timedelta(seconds=self.lease_s))
 
     def record(self, content: Path, name: str = NAME, **more: Any) -> SourceFile:
         """Put a recording into Drive and return its message."""
@@ -327,7 +337,34 @@ def drive_standin(directory: Path) -> Iterator[tuple[int, RemoteWorld]]:
 def cloud(
     directory: Path, firestore: str, pubsub: str, gcs: str, bucket: str, project: str
 ) -> Iterator[Cloud]:
-    """Run a stand-in of Drive and describe the rest to the services."""
+    """Run a stand-in of Drive and describe the emulators to the services."""
+    places = {
+        "STORAGE_URL": f"gs://{bucket}",
+        "TRACKER_URL": f"firestore://{project}/(default)",
+        "RECORDINGS_QUEUE_URL": f"pubsub://{project}/recordings",
+        "FIRESTORE_EMULATOR_HOST": firestore,
+        "PUBSUB_EMULATOR_HOST": pubsub,
+        "STORAGE_EMULATOR_HOST": gcs,
+    }
+    with _environment(directory) as (env, world):
+        yield Cloud(env | places, world, project, bucket, directory)
+
+
+@contextmanager
+def local_cloud(directory: Path) -> Iterator[Cloud]:
+    """The same over SQLite, a directory and the local queue."""
+    with _environment(directory) as (env, world), local_topic() as recordings:
+        places = {
+            "STORAGE_URL": str(directory / "audio"),
+            "TRACKER_URL": f"sqlite:///{directory / 'tracker.db'}",
+            "RECORDINGS_QUEUE_URL": recordings.url,
+        }
+        yield Cloud(env | places, world, "", "", directory)
+
+
+@contextmanager
+def _environment(directory: Path) -> Iterator[tuple[dict[str, str], RemoteWorld]]:
+    """Run a stand-in of Drive; yields what every service's environment has, and the world."""
     with drive_standin(directory) as (port, world):
         key = directory / "key.json"
         key.write_text(json.dumps(world.key_file(account=READER)))
@@ -335,14 +372,8 @@ def cloud(
             "PATH": os.environ["PATH"],
             "HOME": str(directory),
             "LOG_FORMAT": "json",
-            "STORAGE_URL": f"gs://{bucket}",
-            "TRACKER_URL": f"firestore://{project}/(default)",
-            "RECORDINGS_QUEUE_URL": f"pubsub://{project}/recordings",
             "DRIVE_API_ENDPOINT": f"http://127.0.0.1:{port}/drive/v3/",
             "GOOGLE_APPLICATION_CREDENTIALS": str(key),
-            "FIRESTORE_EMULATOR_HOST": firestore,
-            "PUBSUB_EMULATOR_HOST": pubsub,
-            "STORAGE_EMULATOR_HOST": gcs,
             **{name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ},
         }
-        yield Cloud(env, world, project, bucket, directory)
+        yield env, world

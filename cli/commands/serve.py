@@ -56,6 +56,10 @@ _SHOWN = ("WARNING", "ERROR", "CRITICAL")
     help="Also extract every new recording below DIR. May be given several times.",
 )  # fmt: skip
 @click.option("--demo", is_flag=True, help="Run with stand-ins for Drive and an SFTP server.")
+@click.option(
+    "--emulators", is_flag=True,
+    help="With --demo: on emulators of Pub/Sub, Firestore and Cloud Storage.",
+)  # fmt: skip
 @click.pass_obj
 def serve(
     invocation: Invocation,
@@ -64,6 +68,7 @@ def serve(
     workers: int,
     folders: tuple[Path, ...],
     demo: bool,
+    emulators: bool,
 ) -> int:
     """Run the whole system on this machine until Ctrl-C.
 
@@ -71,13 +76,22 @@ def serve(
     serves the dashboard. What is not configured is left out. Settings are environment
     variables; docs/self-hosting.md explains them and shows a systemd unit.
     """
+    if emulators and not demo:
+        raise click.UsageError("--emulators needs --demo")
     stop = Stop()
     with stop.on_signals(), ExitStack() as stack:
         if demo:
             from cli.demo.director import run  # noqa: PLC0415 - the stand-ins take a second
 
             front = stack.enter_context(_listen(host, port))
-            return run(DEMO_FOLDER, front, stop, workers=workers, verbose=invocation.verbose)
+            return run(
+                DEMO_FOLDER,
+                front,
+                stop,
+                workers=workers,
+                verbose=invocation.verbose,
+                on_emulators=emulators,
+            )
         app = load(invocation)
         environ = environment(invocation)
         plan = Plan.of(app.settings, environ, folders=folders, workers=workers)

@@ -6,12 +6,12 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
 from cli import exits
-from cli.demo import stage
+from cli.demo import emulators, stage
 from cli.demo.stage import Demo
 from cli.demo.summary import print_table
 from cli.serve.story import LOCAL_LOOK_S, Story
@@ -32,17 +32,31 @@ _SHOWN_S = 3 * LOCAL_LOOK_S
 _CHANNEL_S = 60.0
 
 
-def run(root: Path, front: socket.socket, stop: Stop, *, workers: int, verbose: bool) -> int:
+def run(
+    root: Path,
+    front: socket.socket,
+    stop: Stop,
+    *,
+    workers: int,
+    verbose: bool,
+    on_emulators: bool = False,
+) -> int:
     """Run the demonstration with its files below ``root``; returns the exit status."""
     port = front.getsockname()[1]
     root = root.absolute()
     screen.line(("audio-pipeline, the whole system on this machine", "bold"))
     screen.line(("Stand-ins take the place of Google Drive and an SFTP server.\n", "dim"))
-    with _making() as on_made, stage.prepared(root, port, on_made) as demo:
+    stage.clear(root)
+    with (
+        _starting_emulators(root, stop.wait) if on_emulators else nullcontext() as cloud,
+        _making() as on_made,
+        stage.prepared(root, port, on_made, stop.wait) as demo,
+    ):
         on_made("")
         ours = Settings.variables()
         environ = {name: text for name, text in os.environ.items() if name not in ours}
         environ |= {**demo.environ, "NO_PROXY": "127.0.0.1,localhost"}
+        environ |= cloud.environ if cloud else {}
         settings = Settings.from_environment(environ)
         services = Services(settings)
         story = Story(services.tracker, look_every_s=LOCAL_LOOK_S, is_live=screen.out.is_terminal)
@@ -58,6 +72,8 @@ def run(root: Path, front: socket.socket, stop: Stop, *, workers: int, verbose: 
                 settings, plan, front, environ, on_line=on_line, on_event=story.on_event
             )
             with system, story.showing():
+                if cloud:
+                    cloud.subscribe(system.push_addresses)
                 story.note = "starting the functions, the queue and the clock"
                 system.wait_until_ready(stop.requested)
                 story.note = ""
@@ -70,6 +86,16 @@ def run(root: Path, front: socket.socket, stop: Stop, *, workers: int, verbose: 
                     while not stop.wait(1.0):
                         _take_dropped(demo, story)
                 return status
+
+
+@contextmanager
+def _starting_emulators(
+    root: Path, is_stopped: Callable[[float], bool]
+) -> Iterator[emulators.Emulators]:
+    with ExitStack() as stack:
+        with screen.err.status("starting the emulators of Pub/Sub, Firestore and Cloud Storage"):
+            cloud = stack.enter_context(emulators.running(root, is_stopped))
+        yield cloud
 
 
 @contextmanager
@@ -113,8 +139,12 @@ def _play(demo: Demo, system: System, services: Services, story: Story, stop: St
         story.say((f"{row.item.name} {row.problem}", "red"))
     if wrong:
         return exits.FAILED
-    folder = place((demo.root / "audio").as_uri())
-    story.say(f"\nAll {len(rows)} ended as expected. The audio is in {folder}/")
+    url = services.settings.storage_url
+    where = f"{place((demo.root / 'audio').as_uri())}/"
+    if url.kind == "gs":
+        emulator = os.environ["STORAGE_EMULATOR_HOST"]
+        where = f"gs://{url.bucket}, which is {emulator}/storage/v1/b/{url.bucket}/o"
+    story.say(f"\nAll {len(rows)} ended as expected. The audio is in {where}")
     return exits.OK
 
 

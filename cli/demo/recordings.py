@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -87,8 +87,11 @@ def expected(now: datetime) -> list[Expected]:
     ]
 
 
-def make(folder: Path) -> Iterator[str]:
+def make(folder: Path, is_stopped: Callable[[float], bool]) -> Iterator[str]:
     """Make the files that are not there yet; yields the name of each that is made.
+
+    ``is_stopped`` waits some seconds and returns whether to stop at once: then
+    ``KeyboardInterrupt`` is raised.
 
     Twenty seconds are encoded, and longer files repeat them: the sound of a meeting would
     take as long to make as its audio takes to extract.
@@ -115,7 +118,19 @@ def make(folder: Path) -> Iterator[str]:
         yield name
         unfinished = folder / f".{name}"
         command = [executable(), "-hide_banner", "-loglevel", "error", "-nostdin", "-y"]
-        subprocess.run([*command, *arguments, f"file:{unfinished}"], check=True)
+        # In a session of its own: Ctrl-C on the terminal is for this process only.
+        process = subprocess.Popen(
+            [*command, *arguments, f"file:{unfinished}"], start_new_session=True
+        )
+        try:
+            while process.poll() is None:
+                if is_stopped(0.05):
+                    raise KeyboardInterrupt
+        finally:
+            process.kill()
+            process.wait()
+        if process.returncode:
+            raise subprocess.CalledProcessError(process.returncode, process.args)
         if name == "damaged.mp4":
             os.truncate(unfinished, unfinished.stat().st_size * 6 // 10)
         unfinished.replace(path)

@@ -110,15 +110,16 @@ class Demo:
 
 
 @contextmanager
-def prepared(root: Path, port: int, on_made: OnMade) -> Iterator[Demo]:
+def prepared(
+    root: Path, port: int, on_made: OnMade, is_stopped: Callable[[float], bool]
+) -> Iterator[Demo]:
     """Make the recordings and run the stand-ins until the block ends.
 
-    ``port`` is where the webhook will answer. What an earlier demonstration has made
-    below ``root`` is removed, except ``drive/`` and the recordings.
+    ``port`` is where the webhook will answer; ``clear`` has been called for ``root``.
+    Raises ``KeyboardInterrupt`` when ``is_stopped``, which waits some seconds, returns true.
     """
     items = recordings.expected(datetime.now(UTC))
-    _empty(root)
-    for name in recordings.make(root / "recordings"):
+    for name in recordings.make(root / "recordings", is_stopped):
         on_made(name)
     on_server = [item for item in items if item.source == "sftp"]
     recordings.put_on_server(root / "recordings", root / "sftp", on_server)
@@ -154,7 +155,11 @@ def prepared(root: Path, port: int, on_made: OnMade) -> Iterator[Demo]:
         yield Demo(root, world, server, environ, items, folders)
 
 
-def _empty(root: Path) -> None:
+def clear(root: Path) -> None:
+    """Remove what an earlier demonstration made, except ``drive/`` and the recordings.
+
+    Raises ``FileExistsError`` for a folder of other origin.
+    """
     root.mkdir(parents=True, exist_ok=True)
     marker = root / _MARKER
     if any(root.iterdir()) and not marker.exists():

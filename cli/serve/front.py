@@ -81,9 +81,12 @@ class Front:
         if path == "/ready" or (path == "/health" and not wants_page):
             return self._state(start, path)
         if path == "/metrics":
-            text = merged([reply.body.decode() for reply in self._extractors("/metrics")])
+            texts = [reply.body.decode() for reply in self._extractors("/metrics")]
+            status, text = _asked_inside(self._dashboard, environ)
+            if status.startswith("200"):
+                texts.append(text.decode())
             kind = "text/plain; version=0.0.4; charset=utf-8"
-            return _answer(start, "200 OK", text.encode(), kind)
+            return _answer(start, "200 OK", merged(texts).encode(), kind)
         return self._dashboard(environ, start)
 
     def _state(self, start: StartResponse, path: str) -> Iterable[bytes]:
@@ -124,6 +127,22 @@ def merged(texts: Sequence[str]) -> str:
     return "".join(
         f"{name}\n" if value is None else f"{name} {value}\n" for name, value in lines.items()
     )
+
+
+def _asked_inside(app: Application, environ: dict[str, Any]) -> tuple[str, bytes]:
+    """Ask a WSGI application of this process; returns its status and body."""
+    statuses: list[str] = []
+
+    def start(status: str, _headers: list[tuple[str, str]], _exc_info: object = None) -> None:
+        statuses.append(status)
+
+    parts = app(environ, start)
+    try:
+        body = b"".join(parts)
+        return statuses[0], body
+    finally:
+        if close := getattr(parts, "close", None):
+            close()
 
 
 def _is_up(socket: Path) -> bool:

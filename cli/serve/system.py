@@ -21,6 +21,7 @@ from cli.serve import topics
 from cli.serve.clock import Clock, Job, Schedule, cron, every
 from cli.serve.front import SOCKETS
 from cli.serve.processes import OnLine, Process, Processes, listen_inside
+from cli.serve.push_address import push_address
 from cli.serve.queue import Endpoint, Message, PushQueue
 from shared.bootstrap import Services
 from shared.config.settings import Settings
@@ -131,6 +132,8 @@ class System:
         self._processes = Processes(on_line)
         self._sockets: dict[str, Path] = {}
         self._queues: dict[str, PushQueue] = {}
+        #: Where a push subscription delivers, by topic: those that are not a local queue.
+        self.push_addresses: dict[str, str] = {}
 
     def __enter__(self) -> Self:
         """Start the queues and the processes; raises ``ConfigurationError``."""
@@ -146,22 +149,29 @@ class System:
             )
             parts = self._parts()
             self._sockets = {name: folder / name for name in parts}
-            self._queues = {
-                topic: PushQueue(
-                    [Endpoint(self._sockets[name]) for name in parts if name.startswith(worker)],
+            queue_urls = {}
+            for topic, worker, variable in (
+                ("recordings", "extract", "RECORDINGS_QUEUE_URL"),
+                ("sftp-files", "compress", "SFTP_QUEUE_URL"),
+            ):
+                endpoints = [
+                    Endpoint(self._sockets[name]) for name in parts if name.startswith(worker)
+                ]
+                if getattr(settings, variable.lower()).kind == "pubsub":
+                    self.push_addresses[topic] = stack.enter_context(push_address(endpoints))
+                    continue
+                self._queues[topic] = PushQueue(
+                    endpoints,
                     Endpoint(self._sockets["extract-1"], "/dead-letter"),
                     on_event=partial(self._on_event, topic),
                 )
-                for topic, worker in (("recordings", "extract"), ("sftp-files", "compress"))
-            }
-            for topic, queue in self._queues.items():
-                stack.enter_context(topics.listening(folder / topic, queue))
+                stack.enter_context(topics.listening(folder / topic, self._queues[topic]))
+                queue_urls[variable] = f"local://{folder / topic}"
             environ = {
                 "ENCODE_WORKERS": str(max(1, settings.encode_workers // plan.workers)),
                 "THREADS": "64",  # the dashboard's live pages keep one each
                 **self._environ,
-                "RECORDINGS_QUEUE_URL": f"local://{folder / 'recordings'}",
-                "SFTP_QUEUE_URL": f"local://{folder / 'sftp-files'}",
+                **queue_urls,
                 SOCKETS: json.dumps({name: str(path) for name, path in self._sockets.items()}),
             }
             # Pushes come over sockets that no one else reaches, without a token of Google's.
@@ -240,9 +250,10 @@ class System:
         sweep = timedelta(minutes=self.settings.sweep_minutes)
         minute = min(timedelta(minutes=1), sweep)
         jobs = [
-            Job("republish", every(minute), self.republish, runs_at_start=True),
             Job("requeue", every(minute), partial(self._call, "maintain", {"only": "requeue"})),
         ]
+        if self._queues:
+            jobs.append(Job("republish", every(minute), self.republish, runs_at_start=True))
         if self.plan.drive:
             run = partial(self._call, "maintain", {})
             jobs.append(Job("maintain", every(sweep), run, runs_at_start=True))
@@ -277,7 +288,9 @@ class System:
         known = {key for queue in self._queues.values() for key in queue.known()}
         for recording in self.services.tracker.with_status(Status.QUEUED):
             topic = queues.get(Source(recording.source))
-            if topic and recording.key not in known and recording.runner != "job":
+            if topic not in self._queues:
+                continue
+            if recording.key not in known and recording.runner != "job":
                 item = recording.to_source_file()
                 self._queues[topic].publish(item.encode(), item.attributes())
         return True

@@ -105,9 +105,9 @@ def _initialised(rig: Rig) -> Any:
 def test_from_an_empty_project_to_nothing_again(whole: Whole) -> None:
     """One API and one grant take effect late, as in a project that was just created."""
     laptop, world = whole.laptop, whole.world
-    world.slow_apis["firestore.googleapis.com"] = 60
+    world.slow_apis["firestore.googleapis.com"] = 1
     world.slow_grants["roles/artifactregistry.writer"] = 5
-    laptop.more |= {"GRANT_SECONDS": "6", "RETRY_SECONDS": "45"}
+    laptop.more |= {"GRANT_SECONDS": "6", "RETRY_SECONDS": "0"}
 
     done = laptop.run("deploy")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]

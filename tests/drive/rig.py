@@ -1,11 +1,11 @@
-"""drive_watch over a stand-in of Drive and the emulators, as the tests drive it."""
+"""drive_watch over a stand-in of Drive, on emulators or on local adapters, for the tests."""
 
 from __future__ import annotations
 
 import json
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -25,6 +25,8 @@ from shared.bootstrap import Services
 from shared.config.settings import Settings
 from shared.core.records import Recording
 from tests.drive.standin import READER, StandIn, running
+from tests.emulators import are_installed
+from tests.local_queue import local_topic
 from tests.pubsub import make_topic, pull
 
 
@@ -34,7 +36,7 @@ class Rig:
 
     standin: StandIn
     environ: dict[str, str]
-    subscription: str
+    pull: Callable[[int], list[bytes]]
 
     def __post_init__(self) -> None:
         self.world: World = self.standin.world
@@ -77,7 +79,7 @@ class Rig:
 
     def messages(self, count: int) -> list[dict[str, Any]]:
         """Wait for ``count`` messages; returns them, and what else has come."""
-        return [json.loads(message.data) for message in pull(self.subscription, count)]
+        return [json.loads(data) for data in self.pull(count)]
 
     def video(self, name: str, **more: Any) -> str:
         """Make a recording that the watched account sees."""
@@ -94,10 +96,22 @@ def credentials(standin: StandIn, directory: Path, account: str = READER) -> str
 
 @contextmanager
 def make_rig(request: pytest.FixtureRequest, tmp_path: Path, **environ: str) -> Iterator[Rig]:
-    """Deploy on empty emulators."""
+    """Deploy on empty emulators; where those are missing, on SQLite and the local queue.
+
+    A parameter of the fixture, ``google`` or ``local``, decides it instead.
+    """
+    kind = getattr(request, "param", "google" if are_installed() else "local")
+    if kind == "local":
+        patch = request.getfixturevalue("monkeypatch")
+        with rig_here(tmp_path, patch) as rig, local_topic() as recordings, local_topic() as sftp:
+            rig.pull = recordings.pull
+            queues = {"RECORDINGS_QUEUE_URL": recordings.url, "SFTP_QUEUE_URL": sftp.url}
+            rig.configure(**(queues | environ))
+            yield rig
+        return
     project = request.getfixturevalue("firestore_project")
     topics = request.getfixturevalue("pubsub_project")
-    patch: pytest.MonkeyPatch = request.getfixturevalue("monkeypatch")
+    patch = request.getfixturevalue("monkeypatch")
     subscription = make_topic(topics, "recordings")
     make_topic(topics, "sftp-files")
     with running() as standin:
@@ -109,7 +123,11 @@ def make_rig(request: pytest.FixtureRequest, tmp_path: Path, **environ: str) -> 
             "DRIVE_API_ENDPOINT": standin.server.endpoint,
             "STORAGE_URL": str(tmp_path / "audio"),
         }
-        yield Rig(standin, variables | environ, subscription)
+        yield Rig(
+            standin,
+            variables | environ,
+            lambda count: [message.data for message in pull(subscription, count)],
+        )
 
 
 @contextmanager
@@ -122,7 +140,7 @@ def rig_here(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
             "STORAGE_URL": str(directory / "audio"),
             "DRIVE_API_ENDPOINT": standin.server.endpoint,
         }
-        yield Rig(standin, environ, subscription="")
+        yield Rig(standin, environ, lambda _count: [])
 
 
 def process_environment(rig: Rig) -> dict[str, str]:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.emulators import are_installed
 from tests.media.clips import run, speech
 from tests.pubsub import publisher
-from tests.services import Cloud
+from tests.services import Cloud, local_cloud
 from tests.services import cloud as running_cloud
 
 
@@ -49,24 +50,37 @@ def long_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def cloud(
-    tmp_path: Path,
-    firestore_emulator: str,
-    pubsub_emulator: str,
-    gcs_emulator: str,
-    firestore_project: str,
-    pubsub_project: str,
-    gcs_bucket: str,
-) -> Iterator[Cloud]:
-    """Emulators, an empty bucket, project and Drive, and the environment that names them."""
-    with running_cloud(
-        tmp_path, firestore_emulator, pubsub_emulator, gcs_emulator, gcs_bucket, firestore_project
-    ) as made:
+def cloud(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cloud]:
+    """Emulators, an empty bucket, project and Drive, and the environment that names them.
+
+    Where emulators are missing: SQLite, a directory and the local queue. A parameter,
+    ``google`` or ``local``, decides it instead.
+    """
+    kind = getattr(request, "param", "google" if are_installed() else "local")
+    if kind == "local":
+        with local_cloud(tmp_path) as made:
+            yield made
+        return
+    names = (
+        "firestore_emulator",
+        "pubsub_emulator",
+        "gcs_emulator",
+        "gcs_bucket",
+        "firestore_project",
+        "pubsub_project",
+    )
+    found = [request.getfixturevalue(name) for name in names]
+    with running_cloud(tmp_path, *found[:5]) as made:
         yield made
 
 
 @pytest.fixture
-def recordings_topic(cloud: Cloud) -> str:
+def emulators(firestore_emulator: str, pubsub_emulator: str, gcs_emulator: str) -> None:
+    """For tests that need an emulator itself: they are skipped where it is missing."""
+
+
+@pytest.fixture
+def recordings_topic(cloud: Cloud, emulators: None) -> str:
     """The topic of the recordings, on the emulator."""
     name = f"projects/{cloud.project}/topics/recordings"
     publisher().create_topic(name=name)

@@ -19,6 +19,8 @@ from tests.emulators import fake_gcs_server, free_port, make_bucket
 from tests.proxy import Proxy, proxy_to
 from tests.services import AUDIO, Cloud, Service, runs, until
 
+pytestmark = pytest.mark.usefixtures("emulators")
+
 LEASE_S = 3.0
 
 #: Cloud Run kills what has not ended so long after SIGTERM.

@@ -13,6 +13,8 @@ from tests.emulators import free_port
 from tests.proxy import Proxy, proxy_to
 from tests.services import AUDIO, Cloud
 
+pytestmark = pytest.mark.usefixtures("emulators")
+
 
 @pytest.mark.parametrize("reset", [False, True])
 def test_a_drive_that_fails_one_time_in_ten_gives_the_same_bytes(

@@ -18,6 +18,8 @@ from shared.core.records import Status
 from tests.pubsub import publisher, subscriber
 from tests.services import Cloud, Service, ask, item_of, until
 
+pytestmark = pytest.mark.usefixtures("emulators")
+
 BACKOFF = RetryPolicy(
     minimum_backoff=Duration(nanos=100_000_000), maximum_backoff=Duration(seconds=1)
 )

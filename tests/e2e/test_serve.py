@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from shared.core.records import Status
+from tests.emulators import find_jar, find_tool, missing
 from tests.services import BIN, envelope, item_of, until
 from tests.serving import Serve, Site, site
 
@@ -106,6 +107,9 @@ class TestThePort:
             assert serve.get("/live").status == 200
             text = serve.get("/metrics").body.decode()
             assert 'audio_extract_files_processed_total{status="DONE"} 0' in text
+            # The dashboard's own are not hidden by the extractors'.
+            assert 'audio_dashboard_recordings{status="DONE"} 0' in text
+            assert "audio_dashboard_component_up{component=" in text
 
     def test_another_port_is_taken_and_named(self, machine: Site) -> None:
         with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -282,6 +286,38 @@ class TestDemo:
         assert [path.name for path in work.iterdir()] == ["audio-pipeline-demo"]
         audio = list((work / "audio-pipeline-demo/audio/dev").rglob("*_audio.mp3"))
         assert len(audio) == 3
+
+    def test_on_emulators_of_the_cloud_s_services(self, tmp_path: Path) -> None:
+        for jar in ("cloud-firestore-emulator/*.jar", "pubsub-emulator/lib/*.jar"):
+            find_jar(jar)
+        find_tool("fake-gcs-server")
+        _ = shutil.which("java") or missing("java")
+        ended = subprocess.run(
+            [str(BIN / "audio-pipeline"), "serve", "--demo", "--emulators"],
+            cwd=tmp_path,
+            env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            timeout=500,
+            check=False,
+        )
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+        assert "All 8 ended as expected. The audio is in gs://" in ended.stdout
+        assert not (tmp_path / "audio-pipeline-demo" / "audio").exists()
+
+    def test_without_emulators_it_says_what_to_install(self, tmp_path: Path) -> None:
+        ended = subprocess.run(
+            [str(BIN / "audio-pipeline"), "serve", "--demo", "--emulators"],
+            cwd=tmp_path,
+            env={"PATH": str(tmp_path), "HOME": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert ended.returncode == 2
+        for hint in ("make test-tools", "Java", "https://cloud.google.com/sdk/docs/install"):
+            assert hint in ended.stderr
 
     def test_a_folder_that_is_not_the_demonstration_s_is_left_alone(self, tmp_path: Path) -> None:
         precious = tmp_path / "audio-pipeline-demo" / "audio" / "precious.mp3"

@@ -376,12 +376,10 @@ def test_what_it_does_not_know_is_told(client: Client) -> None:
 
 
 def test_a_slow_api_answers_some_time_after_it_was_enabled(fresh: Client) -> None:
-    fresh.world.slow_apis["pubsub.googleapis.com"] = 3600
-    project = fresh.world.project("my-project")
-    fresh.world.enable(project, "pubsub.googleapis.com")
+    fresh.world.slow_apis["pubsub.googleapis.com"] = 1
+    fresh.world.enable(fresh.world.project("my-project"), "pubsub.googleapis.com")
 
     assert fresh.ask("PUT", f"{TOPICS}/recordings", {})[0] == 403
-    project.effective_at["pubsub.googleapis.com"] = 0
     assert fresh.ask("PUT", f"{TOPICS}/recordings", {})[0] == 200
 
 

@@ -6,7 +6,6 @@ import copy
 import datetime
 import itertools
 import threading
-import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -65,7 +64,6 @@ class Project:
     number: int
     enabled: set[str] = field(default_factory=lambda: set(FIRST_SERVICES))
     agents: set[str] = field(default_factory=set)
-    effective_at: dict[str, float] = field(default_factory=dict)
     vcpus: int = 20
     memory_gib: int = 40
 
@@ -105,8 +103,9 @@ class World:
         #: enforced, as it is for organisations created since May 2024 ("Default organization
         #: policies", cloud.google.com/resource-manager/docs/secure-by-default-organizations).
         self.domain: str | None = "example.com"
-        #: Seconds until an API that was enabled answers, and until a grant takes effect.
-        self.slow_apis: dict[str, float] = {}
+        #: Calls that an API still refuses after it was enabled, and seconds until a grant of a
+        #: role takes effect.
+        self.slow_apis: dict[str, int] = {}
         self.slow_grants: dict[str, float] = {}
         self.granted_at: dict[tuple[str, str, str], float] = {}
         self.seen: list[Seen] = []
@@ -180,16 +179,17 @@ class World:
 
     def enable(self, project: Project, service: str) -> None:
         """Enable an API, which creates the agents of some."""
-        if service not in project.enabled:
-            project.effective_at[service] = time.monotonic() + self.slow_apis.get(service, 0)
         project.enabled.add(service)
         if _AGENTS.get(service, ("", False))[1]:
             project.agents.add(self.agent(project.id, service))
 
     def answers(self, project: Project, service: str) -> bool:
         """Return whether an API is enabled and the change has taken effect."""
-        effective = project.effective_at.get(service, 0)
-        return service in project.enabled and time.monotonic() >= effective
+        if service not in project.enabled:
+            return False
+        refusals = self.slow_apis.get(service, 0)
+        self.slow_apis[service] = max(0, refusals - 1)
+        return refusals == 0
 
     def create(self, name: str, body: Json) -> Json:
         """Store a new resource; 409 where the name is taken."""

@@ -1,9 +1,14 @@
+import fcntl
 import os
+import pty
 import signal
 import subprocess
 import sys
+import tempfile
+import termios
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -71,3 +76,35 @@ def test_nohup_is_respected() -> None:
             assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_a_terminal_that_closes_is_one_stop_however_often_it_is_reported() -> None:
+    program = (
+        "import sys, time\nfrom cli.stop import Stop\n"
+        "stop = Stop()\n"
+        "with stop.on_signals():\n"
+        "    print('ready', flush=True)\n"
+        "    assert stop.wait(60)\n"
+        "    time.sleep(0.5)\n"  # the second signal, of the shell
+        "    print('written to nobody', flush=True)\n"
+        "    print('written to nobody', file=sys.stderr, flush=True)\n"
+        "    open(sys.argv[1], 'w').close()\n"
+    )
+    parent, child = pty.openpty()
+    with tempfile.TemporaryDirectory() as folder:
+        ended = Path(folder) / "ended"
+        process = subprocess.Popen(
+            [sys.executable, "-c", program, str(ended)],
+            stdin=child,
+            stdout=child,
+            stderr=child,
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        )
+        os.close(child)
+        assert os.read(parent, 100).startswith(b"ready")
+        os.close(parent)  # the kernel sends SIGHUP
+        time.sleep(0.2)
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(timeout=30) == 0
+        assert ended.exists()
