@@ -195,8 +195,9 @@ class Story:
             self._line(row, word, reason)
 
     def _render(self) -> RenderableType:
-        with self._lock:
-            rows = list(self._rows.values())
+        # Not under the lock: a step prints while it has it, printing waits for the display,
+        # and the display waits for this. A dict's copy is one step for other threads.
+        rows = list(self._rows.copy().values())
         width = screen.out.width
         statuses = [_status(row, width) for row in rows]
         widest = max((status.cell_len for status in statuses), default=0)
