@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,34 @@ OTHERS = {"GOOGLE_APPLICATION_CREDENTIALS"}
 
 def unit_values(name: str) -> list[str]:
     return re.findall(rf"^{name}=(.*)$", UNIT, re.MULTILINE)
+
+
+PAGE = (ROOT / "docs" / "self-hosting.md").read_text()
+COMMANDS = [
+    line for block in re.findall(r"```\n(.*?)```", PAGE, re.DOTALL) for line in block.splitlines()
+]
+
+
+def test_the_page_s_first_command_runs() -> None:
+    assert COMMANDS[0] == ".venv/bin/audio-pipeline serve --help"
+    program = BIN / "audio-pipeline"
+    ended = subprocess.run([program, "serve", "--help"], capture_output=True, text=True, check=True)
+    assert "--watch" in ended.stdout
+
+
+def test_the_page_installs_extras_that_exist() -> None:
+    (extras,) = re.findall(r"pip install '\.\[(.*?)\]' -c constraints\.txt", "\n".join(COMMANDS))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert set(extras.split(",")) <= project["optional-dependencies"].keys()
+
+
+def test_the_page_copies_files_that_exist() -> None:
+    sources = re.findall(r"install -m \d+ (\S+)", "\n".join(COMMANDS))
+    assert len(sources) == 2
+    assert [path for path in sources if not (ROOT / path).is_file()] == []
+    folder = next(line.removeprefix("cd ") for line in COMMANDS if line.startswith("cd "))
+    (example,) = (line.split()[1] for line in COMMANDS if line.startswith("cp "))
+    assert (ROOT / folder / example).is_file()
 
 
 def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
