@@ -15,6 +15,9 @@ from cli.demo.drive_standin.errors import READONLY
 from tests.drive.rig import Rig, make_rig
 from tests.drive.standin import OWNER, READER
 
+# The command publishes for workers elsewhere, so it takes no local queue.
+pytestmark = pytest.mark.usefixtures("emulators")
+
 COMMAND = Path(sys.executable).with_name("audio-pipeline")
 
 
