@@ -88,7 +88,7 @@ def expected(now: datetime) -> list[Expected]:
 
 
 def make(folder: Path, is_stopped: Callable[[float], bool]) -> Iterator[str]:
-    """Make the files that are not there yet; yields the name of each that is made.
+    """Make the files that are missing; yields the name of each that is made.
 
     ``is_stopped`` waits some seconds and returns whether to stop at once: then
     ``KeyboardInterrupt`` is raised.

@@ -62,7 +62,7 @@ class Demo:
         return self.root / "drive"
 
     def appear(self, item: Expected, on_appear: Callable[[str, str], None]) -> None:
-        """Put a recording into Drive; ``on_appear`` gets its id and name before anyone else."""
+        """Put a recording into Drive; ``on_appear`` gets its id and name first."""
         content = self.root / "recordings" / item.file
         if item.place == "shortcut":
             # Bob's recording, which Ana as a participant gets a shortcut to.
@@ -85,7 +85,7 @@ class Demo:
     def drop(self) -> list[tuple[str, str]]:
         """Put files that were dropped into ``drive/`` into Drive; returns ids and names.
 
-        A file is taken when it has not changed since the last call, and nobody writes it.
+        A file is taken when it has not changed since the last call and no process writes it.
         """
         added = []
         before, self._dropped = self._dropped, {}

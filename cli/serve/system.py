@@ -221,7 +221,7 @@ class System:
             self.clock.start()
 
     def is_alive(self) -> bool:
-        """Tell whether the port answers."""
+        """Return whether the port answers."""
         host, port = self._front.getsockname()[:2]
         host = "127.0.0.1" if host == "0.0.0.0" else "::1" if host == "::" else host  # noqa: S104
         with closing(http.client.HTTPConnection(host, port, timeout=5)) as connection:
@@ -297,7 +297,7 @@ class System:
 
 
 def _answers(path: Path) -> bool:
-    """Tell whether a function answers, whatever it says; waits up to 5 seconds."""
+    """Return whether a function answers, with any status; waits up to 5 seconds."""
     try:
         unix_http.request(path, "GET", "/live", timeout_s=5.0)
     except (OSError, http.client.HTTPException):

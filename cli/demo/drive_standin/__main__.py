@@ -46,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def fill(world: World, root: Path, parent: str = "") -> None:
-    """Put what a directory holds into the default account's My Drive."""
+    """Put a directory's files into the default account's My Drive."""
     for path in sorted(root.iterdir()):
         if path.is_dir():
             fill(world, path, world.create_folder(path.name, parent=parent))

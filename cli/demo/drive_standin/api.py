@@ -259,7 +259,7 @@ class Api:
             return {"kind": "drive#driveList", "drives": drives, **more}
 
     def about(self, request: Request) -> dict[str, Any]:
-        """Return who asks."""
+        """Return the caller."""
         if not request["fields"]:
             message = "The 'fields' parameter is required for this method."
             raise ApiError(400, "required", message, location="fields")

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from cli.demo.drive_standin.errors import ApiError, invalid
 
-#: Tokens of several corpora are told apart by their last digits, as Drive's are its own.
+#: The last digits of a page token name its corpus; like Drive's, it is valid for no other.
 _CORPORA = 1000
 
 
@@ -49,7 +49,7 @@ class ChangeLog:
         return entry
 
     def is_latest(self, entry: ChangeEntry) -> bool:
-        """Tell whether nothing newer is known of the same thing."""
+        """Return whether it is the newest change of the same thing."""
         return self._latest[entry.id] == entry.sequence
 
     def token(self, account: str, drive_id: str, sequence: int | None = None) -> str:
@@ -58,7 +58,7 @@ class ChangeLog:
         return str((self.next if sequence is None else sequence) * _CORPORA + corpus)
 
     def sequence(self, account: str, drive_id: str, token: str) -> int:
-        """Return where a token points; raises ``ApiError`` for one that is of no use."""
+        """Return the sequence number of a token; raises ``ApiError`` for an invalid one."""
         if not token.isdigit():
             raise invalid("pageToken")
         sequence, corpus = divmod(int(token), _CORPORA)
@@ -74,7 +74,7 @@ class ChangeLog:
         return self.entries[start : start + size]
 
     def expire(self, status: int) -> None:
-        """Make every token given out so far invalid: it will be answered ``status``."""
+        """Invalidate every token issued so far; they are answered ``status``."""
         self._first += 1  # so that the next start token is a new one
         self._expired_below = self.next
         self._expired_status = status

@@ -1,4 +1,4 @@
-"""What ``changes.watch`` accepts: Drive's rules for a channel's id, address and expiration."""
+"""Drive's rules for a channel's id, address and expiration in ``changes.watch``."""
 
 from __future__ import annotations
 

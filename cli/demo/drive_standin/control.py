@@ -40,7 +40,7 @@ SCENARIOS = (
 
 
 def call(world: World, name: str, arguments: dict[str, Any], token_uri: str) -> Any:
-    """Do a scenario, or one of the control's own; raises ``KeyError`` for an unknown name."""
+    """Run a scenario or a control command; raises ``KeyError`` for an unknown name."""
     if "content_base64" in arguments:
         arguments["content"] = base64.b64decode(arguments.pop("content_base64"))
     if name == "key_file":

@@ -44,17 +44,17 @@ class ApiError(Exception):
 
 
 def not_found(file_id: str) -> ApiError:
-    """Return what Drive says of a file that is not there, or not for this account."""
+    """Return Drive's error for a file that is missing, or hidden from this account."""
     return ApiError(404, "notFound", f"File not found: {file_id}.", location="fileId")
 
 
 def invalid(location: str, message: str = "Invalid Value") -> ApiError:
-    """Return what Drive says of a parameter that it cannot use."""
+    """Return Drive's error for an invalid parameter."""
     return ApiError(400, "invalid", message, location=location)
 
 
 def unauthenticated() -> ApiError:
-    """Return what Drive says of a token that is missing, unknown or out of date."""
+    """Return Drive's error for a token that is missing, unknown or expired."""
     return ApiError(
         401,
         "authError",
@@ -66,7 +66,7 @@ def unauthenticated() -> ApiError:
 
 
 def insufficient_scopes() -> ApiError:
-    """Return what Drive says of a token that was not asked for with the right scope."""
+    """Return Drive's error for a token without the required scope."""
     reason = {
         "@type": "type.googleapis.com/google.rpc.ErrorInfo",
         "reason": "ACCESS_TOKEN_SCOPE_INSUFFICIENT",
@@ -93,7 +93,7 @@ _BY_STATUS = {status: reason for reason, (status, _, _) in _FAULTS.items()}
 
 
 def fault(status: int, reason: str | None = None) -> ApiError:
-    """Return a passing failure, or any other by its status and reason."""
+    """Return a transient error, or any other by its status and reason."""
     reason = reason or _BY_STATUS.get(status, "unknown")
     _, message, domain = _FAULTS.get(reason, (status, reason, "global"))
     return ApiError(status, reason, message, domain=domain)

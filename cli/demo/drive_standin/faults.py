@@ -1,4 +1,4 @@
-"""What goes wrong on purpose: errors, cut connections, a slow line. Seeded."""
+"""Injected faults: errors, cut connections, limited bandwidth. Seeded."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cli.demo.drive_standin.errors import ApiError, fault
 
 @dataclass
 class Faults:
-    """How the stand-in misbehaves; all of it is off at first.
+    """The faults to inject; all are off at first.
 
     ``error_rate`` is the fraction of requests answered with one of ``statuses``.
     ``cut_rate`` is the fraction of downloads whose connection is cut, after ``cut_after``
@@ -37,7 +37,7 @@ class Faults:
         self._line_free_at = 0.0
 
     def seed(self, seed: int) -> None:
-        """Start the sequence of faults afresh."""
+        """Restart the sequence of faults."""
         self._random.seed(seed)
 
     def plan(self, count: int, status: int, reason: str | None = None) -> None:
@@ -45,7 +45,7 @@ class Faults:
         self.planned.extend([(status, reason)] * count)
 
     def next_error(self) -> ApiError | None:
-        """Return the error that this request is to be answered with, or ``None``."""
+        """Return the error to answer this request with, or ``None``."""
         with self._lock:
             if self.planned:
                 return fault(*self.planned.popleft())
@@ -61,7 +61,7 @@ class Faults:
             return self._random.randrange(length) if self.cut_after is None else self.cut_after
 
     def pace(self, count: int) -> None:
-        """Wait until the line has room for ``count`` more bytes."""
+        """Wait until the bandwidth allows ``count`` more bytes."""
         if not self.bandwidth:
             return
         with self._lock:

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from cli.demo.drive_standin import discovery
 from cli.demo.drive_standin.errors import ApiError
 
-#: What is kept below each name; an empty mask keeps everything.
+#: The fields to keep, by name; an empty mask keeps everything.
 Mask: TypeAlias = dict[str, "Mask"]
 
 _TOKEN = re.compile(r"[A-Za-z0-9_@*]+|[(),/]")
@@ -84,7 +84,7 @@ def _below(spec: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def apply(mask: Mask, value: Any) -> Any:
-    """Return what ``mask`` keeps of a JSON value."""
+    """Apply ``mask`` to a JSON value."""
     if isinstance(value, list):
         return [apply(mask, item) for item in value]
     if not mask or "*" in mask or not isinstance(value, dict):

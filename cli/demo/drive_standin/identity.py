@@ -1,4 +1,4 @@
-"""Tokens and who gives them: the metadata server, IAM Credentials, the OAuth token endpoint."""
+"""Token endpoints: the metadata server, IAM Credentials and OAuth."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ IAM = "https://www.googleapis.com/auth/iam"
 
 @dataclass(frozen=True)
 class Token:
-    """What a bearer token stands for: an account, perhaps acting as ``subject``."""
+    """A bearer token's account, which may act as ``subject``."""
 
     account: str
     subject: str
@@ -31,13 +31,13 @@ class Token:
 
     @property
     def principal(self) -> str:
-        """Return whose files the token opens."""
+        """Return the account whose files the token gives access to."""
         return self.subject or self.account
 
 
 @dataclass
 class Identity:
-    """Service accounts, their rights, and the tokens given out.
+    """Service accounts, their permissions, and the tokens issued.
 
     ``metadata_account`` is the account of this "machine"; its tokens carry
     ``metadata_scopes`` unless others are asked for, as on Cloud Run, whose default cannot
@@ -57,7 +57,7 @@ class Identity:
         self._lock = threading.Lock()
 
     def issue(self, account: str, scopes: list[str] | None = None, subject: str = "") -> str:
-        """Give out a token; ``drive.readonly`` is its scope unless told otherwise."""
+        """Issue a token; its scope is ``drive.readonly`` by default."""
         granted = frozenset([READONLY] if scopes is None else scopes)
         expires = datetime.now(UTC) + timedelta(seconds=self.lifetime_s)
         text = "ya29." + secrets.token_urlsafe(32)
@@ -66,12 +66,12 @@ class Identity:
         return text
 
     def revoke_tokens(self) -> None:
-        """Make every token given out so far invalid."""
+        """Invalidate every token issued so far."""
         with self._lock:
             self._tokens.clear()
 
     def token(self, authorization: str | None) -> Token:
-        """Return what a request's ``Authorization`` stands for; raises ``ApiError`` 401."""
+        """Return the token of a request's ``Authorization`` header; raises ``ApiError`` 401."""
         scheme, _, text = (authorization or "").partition(" ")
         token = self._tokens.get(text)
         if scheme.lower() != "bearer" or token is None or token.expires < datetime.now(UTC):
@@ -79,7 +79,7 @@ class Identity:
         return token
 
     def drive_principal(self, authorization: str | None) -> str:
-        """Return who asks Drive; raises ``ApiError`` 401, or 403 without ``drive.readonly``."""
+        """Return the caller; raises ``ApiError`` 401, or 403 without ``drive.readonly``."""
         token = self.token(authorization)
         if READONLY not in token.scopes:
             raise insufficient_scopes()
@@ -156,7 +156,7 @@ class Identity:
 
 
 class OAuthError(Exception):
-    """A refusal of the token endpoint, in OAuth's own shape."""
+    """An error of the token endpoint, in OAuth's shape."""
 
     def __init__(self, status: int, error: str, description: str) -> None:
         super().__init__(description)
@@ -196,7 +196,7 @@ def _verified(assertion: str) -> dict[str, Any]:
 
 
 def key_file(account: str, token_uri: str) -> dict[str, Any]:
-    """Return what a service account's key file holds, for ``GOOGLE_APPLICATION_CREDENTIALS``."""
+    """Return a service account's key file, for ``GOOGLE_APPLICATION_CREDENTIALS``."""
     return {
         "type": "service_account",
         "project_id": "project",

@@ -1,4 +1,4 @@
-"""Sending a file's bytes: ranges, and the faults of the line."""
+"""Sending a file's bytes: ranges, and faults of the connection."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class CutConnectionError(Exception):
 
 @dataclass(frozen=True)
 class Span:
-    """Which bytes to send, with which status."""
+    """The bytes to send, and the status."""
 
     status: int
     start: int
     length: int
 
     def headers(self, size: int) -> dict[str, str]:
-        """Return the headers that tell the range."""
+        """Return the headers that name the range."""
         if self.status == 416:
             return {"Content-Range": f"bytes */{size}"}
         last = self.start + self.length - 1
@@ -57,17 +57,17 @@ def span(header: str | None, size: int) -> Span:
     return Span(206, start, end - start)
 
 
-#: Closing a socket that lingers for no time at all resets the connection.
+#: Closing a socket that lingers for zero seconds resets the connection.
 _RESET = struct.pack("ii", 1, 0)
 
 
 def is_to_be_reset(connection: socket.socket) -> bool:
-    """Tell whether closing the connection is to reset it."""
+    """Return whether closing the connection is to reset it."""
     return connection.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, len(_RESET)) == _RESET
 
 
 def send(out: socket.socket, content: Content, part: Span, faults: Faults) -> None:
-    """Send the bytes; raises ``CutConnectionError`` where the faults say so."""
+    """Send the bytes; raises ``CutConnectionError`` when a fault cuts the connection."""
     cut = faults.cut_point(part.length)
     length = part.length if cut is None else min(cut, part.length)
     with content.open() as file:

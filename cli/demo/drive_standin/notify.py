@@ -1,4 +1,4 @@
-"""Watch channels, and the notifications that are really sent to their addresses."""
+"""Watch channels, and the notifications sent to their addresses over HTTP."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RETRIED = {500, 502, 503, 504}
 
 @dataclass(kw_only=True)
 class PushChannel:
-    """A channel as its owner asked for it; ``expiration`` is in milliseconds since 1970."""
+    """A channel as it was requested; ``expiration`` is in milliseconds since 1970."""
 
     id: str
     token: str
@@ -53,7 +53,7 @@ class PushChannel:
 
 @dataclass(frozen=True)
 class Delivery:
-    """One attempt to deliver: the HTTP status, or 0 when nobody answered."""
+    """One attempt to deliver: the HTTP status, or 0 without an answer."""
 
     channel: str
     state: str
@@ -94,12 +94,12 @@ class Notifier:
                 self._pool.submit(self._deliver, channel, state, channel.messages)
 
     def settle(self, timeout_s: float = 60.0) -> bool:
-        """Wait until nothing is queued or under way; tells whether that was reached."""
+        """Wait until nothing is queued or under way; returns whether that was reached."""
         with self._idle:
             return self._idle.wait_for(lambda: self._pending == 0, timeout_s)
 
     def close(self) -> None:
-        """Give up what is left and end the threads."""
+        """Drop queued notifications and end the threads."""
         self._stopping.set()
         self._pool.shutdown(cancel_futures=True)
 

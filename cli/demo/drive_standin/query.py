@@ -16,7 +16,7 @@ from cli.demo.drive_standin.times import parse_time
 
 
 class Subject(Protocol):
-    """What a query may ask of a file, as one account sees it."""
+    """The fields of a file that a query may use, as one account sees them."""
 
     def text(self, field: str) -> str:
         """Return a text or time field."""
@@ -42,7 +42,7 @@ _TOKEN = re.compile(
 
 @dataclass(frozen=True)
 class Query:
-    """A parsed query: its predicate, and the folders it is limited to, if it is."""
+    """A parsed query: its predicate, and the folders it is limited to, if any."""
 
     matches: Predicate
     parents: frozenset[str] | None

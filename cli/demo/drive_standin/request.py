@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Request:
-    """Who asks, with which parameters (by name, typed) and body, at which base address."""
+    """The caller, the typed parameters by name, the body and the base address."""
 
     account: str
     parameters: Mapping[str, Any]

@@ -11,7 +11,7 @@ WRITERS = {"owner", "organizer", "fileOrganizer", "writer"}
 
 
 def file_json(state: State, file: File, account: str) -> dict[str, Any]:
-    """Return every field that the stand-in knows of a file; absent ones are left out."""
+    """Return a file's fields that the stand-in supports; absent ones are left out."""
     role = state.access(file).get(account, "reader")
     writes = role in WRITERS
     known: dict[str, Any] = {

@@ -23,7 +23,7 @@ from cli.demo.drive_standin.world import World
 PREFIX = "/drive/v3/"
 _IAM = "/v1/projects/-/serviceAccounts/"
 
-#: What Drive answers without a ``fields`` parameter.
+#: Drive's fields without a ``fields`` parameter.
 _DEFAULT_FILE = "kind,id,name,mimeType,driveId"
 _DEFAULT_FIELDS = {
     "files.get": _DEFAULT_FILE,
@@ -107,7 +107,7 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        """Say nothing."""
+        """Log nothing."""
 
     def do_GET(self) -> None:
         """Answer a GET."""
@@ -143,7 +143,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _drive(self, path: str, body: bytes) -> None:
         world = self.server.world
         time.sleep(world.faults.latency_s)
-        # A client sends a GET whose address would be too long as a POST that says so.
+        # A client sends a GET with too long an address as a POST with an override header.
         verb = self.headers.get("X-HTTP-Method-Override", self.command).upper()
         text = self._path.query if verb == self.command else body.decode()
         found = discovery.find(verb, path)

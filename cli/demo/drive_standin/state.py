@@ -1,4 +1,4 @@
-"""What the drives hold: files, shared drives, who sees what."""
+"""The drives' content: files, shared drives and permissions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Content:
 
     @classmethod
     def of(cls, source: bytes | str | Path, md5: str | None = None) -> Content:
-        """Describe bytes or a file; ``md5`` spares the reading of a large one."""
+        """Describe bytes or a file; with ``md5`` a large file need not be read."""
         if isinstance(source, bytes):
             return cls(len(source), md5 or hashlib.md5(source).hexdigest(), data=source)  # noqa: S324
         path = Path(source)
@@ -42,7 +42,7 @@ class Content:
 
 @dataclass(kw_only=True)
 class File:
-    """One file, folder or shortcut. ``owner`` is empty for what a shared drive holds."""
+    """One file, folder or shortcut. ``owner`` is empty in a shared drive."""
 
     id: str
     name: str
@@ -91,17 +91,17 @@ class State:
         self.roots: dict[str, str] = {}
 
     def add(self, file: File) -> None:
-        """Put a file into its place."""
+        """Add a file to the tree."""
         self.files[file.id] = file
         self.children.setdefault(file.parent, {})[file.id] = None
 
     def remove(self, file: File) -> None:
-        """Take a file out."""
+        """Remove a file."""
         del self.files[file.id]
         self.children[file.parent].pop(file.id, None)
 
     def reparent(self, file: File, parent: str) -> None:
-        """Put a file below another folder (or shared drive)."""
+        """Move a file to another folder or shared drive."""
         self.children[file.parent].pop(file.id, None)
         file.parent = parent
         self.children.setdefault(parent, {})[file.id] = None
@@ -120,7 +120,7 @@ class State:
             yield from self.subtree(self.files[child])
 
     def trashed(self, file: File) -> bool:
-        """Tell whether the file or a folder above it was trashed."""
+        """Return whether the file or a folder above it was trashed."""
         return any(step.explicitly_trashed for step in self.lineage(file))
 
     def access(self, file: File) -> dict[str, str]:
@@ -135,5 +135,5 @@ class State:
         return (drive.members | roles) if drive else roles
 
     def sees(self, account: str, file: File) -> bool:
-        """Tell whether the account may see the file."""
+        """Return whether the account may see the file."""
         return account in self.access(file)

@@ -1,4 +1,4 @@
-"""The world that the stand-in answers for, and the scenarios that change it."""
+"""The state that the stand-in serves, and the scenarios that change it."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class World:
             return drive.id
 
     def set_member(self, drive_id: str, account: str, role: str | None) -> None:
-        """Give an account a role in a shared drive, or take it away with ``None``."""
+        """Set an account's role in a shared drive; ``None`` removes it."""
         with self.lock:
             drive = self.state.drives[drive_id]
             audience = frozenset(drive.members) | {account}
@@ -115,14 +115,14 @@ class World:
             setattr(file, flag, value)
         return self._create(file)
 
-    # What happens to files
+    # Changes to files
 
     def rename(self, file_id: str, name: str) -> None:
-        """Give a file another name."""
+        """Rename a file."""
         self._edit(file_id, name=name)
 
     def move(self, file_id: str, parent: str) -> None:
-        """Put a file or folder below another folder or shared drive."""
+        """Move a file or folder to another folder or shared drive."""
         with self.lock:
             file = self.state.files[file_id]
             before = frozenset(self.state.access(file))
@@ -133,15 +133,15 @@ class World:
             self._changed(file, before)
 
     def trash(self, file_id: str) -> None:
-        """Put a file or folder into the trash; what lies below is trashed with it."""
+        """Put a file or folder into the trash, with everything below it."""
         self._edit(file_id, explicitly_trashed=True)
 
     def restore(self, file_id: str) -> None:
-        """Take a file or folder out of the trash."""
+        """Restore a file or folder from the trash."""
         self._edit(file_id, explicitly_trashed=False)
 
     def share(self, file_id: str, account: str, role: str = "reader") -> None:
-        """Let an account see a file, or a folder with all below it."""
+        """Share a file, or a folder with everything below it, with an account."""
         with self.lock:
             file = self.state.files[file_id]
             file.grants[account] = role
@@ -149,7 +149,7 @@ class World:
             self._changed(file)
 
     def revoke(self, file_id: str, account: str) -> None:
-        """Take away what ``share`` gave."""
+        """Revoke what ``share`` granted."""
         with self.lock:
             file = self.state.files[file_id]
             before = frozenset(self.state.access(file))
@@ -177,10 +177,10 @@ class World:
                 self.state.remove(file)
                 self._log("file", file.id, file.drive_id, before)
 
-    # What goes wrong
+    # Faults
 
     def expire_page_tokens(self, status: int = 410) -> None:
-        """Make every page token given out so far invalid, answered by 400, 404 or 410."""
+        """Invalidate every page token issued so far; they are answered 400, 404 or 410."""
         with self.lock:
             self.log.expire(status)
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 
 import pytest
 from rich.console import Console
@@ -14,12 +13,12 @@ from shared.tracking.tracker import Tracker
 
 
 @pytest.fixture
-def story(monkeypatch: pytest.MonkeyPatch) -> Iterator[Story]:
+def story(monkeypatch: pytest.MonkeyPatch) -> Story:
     """A story on a terminal of 80 columns that is never read."""
     screen = Screen()
     screen.__dict__["out"] = Console(force_terminal=True, width=80, quiet=True)
     monkeypatch.setattr(module, "screen", screen)
-    yield Story(Tracker(MemoryDocuments()), look_every_s=0.01, is_live=True)
+    return Story(Tracker(MemoryDocuments()), look_every_s=0.01, is_live=True)
 
 
 def test_the_display_waits_for_no_step(story: Story) -> None:
