@@ -63,13 +63,14 @@ class Packets:
 class Outline:
     """A file's packets at a glance: how many, of how many streams, and how long they last.
 
-    Codec and rate are those of the first stream, ``span_s`` is from its first packet's time,
-    or zero, to its last packet's end.
+    Codec, rate and layout (FFmpeg's name, such as ``stereo``) are those of the first stream.
+    ``span_s`` is from its first packet's time, or zero, to its last packet's end.
     """
 
     streams: int
     codec: str
     sample_rate: int
+    layout: str
     count: int
     span_s: float
 
@@ -102,6 +103,7 @@ def outline(blocks: Iterator[bytes], job: Job) -> Outline:
         streams=streams,
         codec=header.get(b"codec_id 0", b"").decode(),
         sample_rate=int(header.get(b"sample_rate 0", b"0")),
+        layout=header.get(b"channel_layout_name 0", b"").decode(),
         count=count,
         span_s=float((end - max(0, begin)) * base),
     )

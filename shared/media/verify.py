@@ -107,6 +107,11 @@ def _check_outline(encoded: Encoded, found: Outline, log: Log) -> None:
             f"{recipe.sample_rate} Hz was made"
         )
     is_copy = recipe.codec is Codec.COPY
+    # The packets of a copy decide its channels by themselves, and are all there. Other layouts
+    # occur only where samples are rewrapped.
+    channels = {"mono": 1, "stereo": 2}.get(found.layout, recipe.channels)
+    if not is_copy and channels != recipe.channels:
+        raise _failed(f"it has {channels} channels where {recipe.channels} were made")
     fewest = encoded.frames - encoded.discarded
     raw = recipe.codec_name.startswith("pcm_")  # in packets of any size
     if is_copy and not raw and not fewest <= found.count <= encoded.frames:

@@ -103,7 +103,7 @@ def test_a_wave_of_mp3_with_a_broken_frame(shelf: Shelf, tmp_path: Path) -> None
         file.seek(106 + 144 * 50)
         file.write(bytes(4))
 
-    assert "no frame begins" in refused(made)
+    assert "no frame starts" in refused(made)
 
 
 @pytest.mark.parametrize("preset", ["mp3", "opus", "whisper", "copy"])
@@ -161,3 +161,20 @@ def test_another_length_than_the_source(preset: str, shelf: Shelf, tmp_path: Pat
 
     assert "where the source lasts 20.60 s" in refused(replace(made, duration_s=20.6, span_s=None))
     assert check(replace(made, duration_s=20.4))
+
+
+@pytest.mark.parametrize("preset", ["mp3", "opus", "whisper"])
+def test_other_channels_than_the_recipe_s(preset: str, shelf: Shelf, tmp_path: Path) -> None:
+    made = make(shelf("long.wav"), preset, tmp_path)
+    other = 3 - made.recipe.channels
+
+    assert "channels" in refused(replace(made, recipe=replace(made.recipe, channels=other)))
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_a_wav_of_other_channels_than_the_recipe_s(
+    channels: int, shelf: Shelf, tmp_path: Path
+) -> None:
+    made = make(shelf("a.wav"), "", tmp_path, presets.for_compression("pcm", 16000, channels, 0))
+
+    assert "channels" in refused(replace(made, recipe=replace(made.recipe, channels=3 - channels)))
