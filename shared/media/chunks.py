@@ -1,9 +1,9 @@
-"""Pieces of the audio for speech models, no larger than a limit, cut where it is quiet.
+"""Cuts the audio into pieces below a size limit, at quiet points, for speech models.
 
-A piece of MP3 is made of the whole's own frames: two frames more in front warm the decoder
-up and are skipped by what the Info frame says, so that the pieces decode, one after
-another, to the very samples of the whole. Lossless audio is cut at samples, a copied or
-Opus stream between its packets.
+An MP3 piece consists of frames of the whole file. Two more frames before them warm up the decoder,
+and its Info frame makes players skip their samples, so that all pieces together decode to exactly
+the samples of the whole. Lossless audio is cut between samples, a copied or Opus stream between
+packets.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from shared.media.formats import mp3_frames
 from shared.media.presets import Codec
 from shared.media.source.inputs import own_file
 
-#: How far before the limit a quiet point is looked for: seconds, and share of a piece.
+#: How far before the limit to look for a quiet point: seconds, and share of a piece.
 _SEARCH_S = 30.0
 _SEARCH_SHARE = 0.25
 _RATE = 8000
 #: A quiet point is the middle of the quietest 0.2 s, in steps of 20 ms.
 _STEP = _RATE // 50
-_STEPS_LOOKED_AT = 10
+_QUIET_STEPS = 10
 _WARM_UP_FRAMES = 2
-#: Containers add to the packets: so much a piece, and a share.
+#: What a container adds to the packets of a piece: bytes, and a share.
 _OVERHEAD_BYTES = 16_384
 _OVERHEAD_SHARE = 0.03
 
@@ -47,16 +47,16 @@ class Piece:
 
 @dataclass(frozen=True)
 class _Grid:
-    """Where the audio can be cut: the time of each unit's start and the bytes before it.
+    """Where the audio can be cut: the start time of each unit, and the bytes before it.
 
-    Both end with those of the whole.
+    The last item of both is the end of the audio.
     """
 
     times: Sequence[float]
     offsets: Sequence[int]
 
     def furthest(self, start: int, room: int) -> int:
-        """Return the last unit's end that still fits into ``room`` bytes from ``start``."""
+        """Return the end of the last unit that fits into ``room`` bytes from ``start``."""
         return max(start + 1, bisect_right(self.offsets, self.offsets[start] + room) - 1)
 
 
@@ -67,7 +67,7 @@ def cut(encoded: Encoded, limit: int, directory: Path, job: Job) -> list[Piece]:
 
 
 def _plan(grid: _Grid, room: int, encoded: Encoded, job: Job) -> list[int]:
-    """Return the units at which the pieces begin, and the end."""
+    """Return the first unit of each piece, and the end."""
     edges, last = [0], len(grid.times) - 1
     while (end := grid.furthest(edges[-1], room)) < last:
         edges.append(_quiet_unit(grid, edges[-1], end, encoded, job))
@@ -96,9 +96,9 @@ def _samples(encoded: Encoded, start_s: float, length_s: float, job: Job) -> arr
 
 
 def _quietest(samples: array[int]) -> float:
-    """Return the second in the middle of the quietest stretch; the latest one of equals."""
+    """Return the middle of the quietest stretch in seconds; the last of equal ones."""
     steps = [sum(map(abs, samples[at : at + _STEP])) for at in range(0, len(samples), _STEP)]
-    width = min(_STEPS_LOOKED_AT, max(1, len(steps)))
+    width = min(_QUIET_STEPS, max(1, len(steps)))
     sums = [sum(steps[at : at + width]) for at in range(len(steps) - width + 1)]
     if not sums:
         return 0.0
@@ -106,7 +106,7 @@ def _quietest(samples: array[int]) -> float:
     return (quietest + width / 2) * _STEP / _RATE
 
 
-# MP3: the whole's own frames.
+# MP3: cut between frames.
 
 
 def _cut_mp3(encoded: Encoded, limit: int, directory: Path, job: Job) -> list[Piece]:
@@ -136,7 +136,7 @@ def _mp3_piece(data: mmap.mmap, starts: Sequence[int], begin: int, end: int, sam
     return mp3_frames.info_frame(first, end - begin + warm, len(frames), samples, delay) + frames
 
 
-# Everything else: FFmpeg cuts, at samples or between packets.
+# Everything else: FFmpeg cuts between samples or packets.
 
 
 def _cut_packets(encoded: Encoded, limit: int, directory: Path, job: Job) -> list[Piece]:

@@ -1,14 +1,13 @@
-"""MP3 by several encoders side by side, joined into the bytes that one would give.
+"""Encodes MP3 with several encoders side by side; the result has the bytes of a single encoder.
 
-LAME is single-threaded and takes nearly all the time. The samples are cut by count into
-segments, each of which is encoded by a process of its own that starts some frames early;
-these lead-in frames are dropped, and by their end the encoder must have forgotten that it
-started late. It remembers longest in silence: its hearing threshold sinks by at most 7.5 %
-a frame over a range of 1,600, which takes 95 frames. That it has forgotten is not taken on
-trust: the last lead-in frames must be the bytes that the segment before ends with, else
-``NotConvergedError`` asks for one encoder to do it all.
+LAME is single-threaded and takes nearly all the time. The samples are cut by count into segments.
+Each segment is encoded by its own process, which starts some frames early; these lead-in frames
+are dropped. After them the encoder's state must equal that of an encoder which started at the
+beginning. Its longest memory is in silence: its hearing threshold decreases by at most 7.5 % per
+frame over a range of 1,600, which takes 95 frames. This is checked: the last lead-in frames must
+equal the end of the previous segment, else ``NotConvergedError`` asks for a single encoder.
 
-At 44.1 kHz a frame is padded by a pattern of 49 frames, so everything counts in 49s.
+At 44.1 kHz the padding of frames has a period of 49, so all counts are multiples of 49.
 """
 
 from __future__ import annotations
@@ -39,31 +38,31 @@ AGREEING_FRAMES = 4
 
 
 class NotConvergedError(PipelineError):
-    """An encoder that started late still differed at the seam."""
+    """An encoder that started at a segment still differed from the previous one at the seam."""
 
 
 class FrameSink(Protocol):
-    """Takes the joined frames, in order."""
+    """Receives the joined frames, in order."""
 
     def write(self, data: bytes, /) -> object:
-        """Take some whole frames."""
+        """Write some whole frames."""
 
 
 @dataclass
 class _Segment:
-    """Samples on their way to one encoder. Blocks are followed by ``None``."""
+    """Samples for one encoder. ``None`` follows the last block."""
 
     index: int
     lead_frames: int
-    keep_frames: int | None = None  # known at its end; None keeps all
+    keep_frames: int | None = None  # set at its end; None keeps all
     blocks: queue.SimpleQueue[memoryview | None] = field(default_factory=queue.SimpleQueue)
 
 
 class ParallelEncoder:
     """Encodes raw samples from one descriptor into bare MP3 frames.
 
-    ``workers`` encoders run side by side; one encodes everything as a single segment.
-    ``on_samples`` is told how many samples per channel have been read so far.
+    ``workers`` encoders run side by side; a single one encodes everything as one segment.
+    ``on_samples`` is called with the number of samples per channel read so far.
     """
 
     def __init__(
@@ -83,8 +82,8 @@ class ParallelEncoder:
         self._workers = workers
         self._on_samples = on_samples
         self._segments: queue.SimpleQueue[_Segment | None] = queue.SimpleQueue()
-        self._begun: list[_Segment] = []
-        # What is read but not encoded yet: a segment for each further encoder, and a little.
+        self._started: list[_Segment] = []
+        # Blocks read but not yet encoded: one segment for each further encoder, and a few more.
         self._room = threading.Semaphore((workers - 1) * SEGMENT_BLOCKS + 12)
         self._spare: queue.SimpleQueue[bytearray] = queue.SimpleQueue()
         self._results = _Results()
@@ -93,7 +92,7 @@ class ParallelEncoder:
     def run(self, source: int, output: FrameSink) -> None:
         """Encode everything from the descriptor ``source``, writing frames in order.
 
-        Raises ``NotConvergedError``, what stopped the job, or what an encoder met.
+        Raises ``NotConvergedError``, the error that stopped the job, or an encoder's error.
         """
         threads = [threading.Thread(target=self._guard, args=(self._read, source))]
         threads += [
@@ -117,59 +116,63 @@ class ParallelEncoder:
     def _guard(self, target: Callable[..., None], *arguments: int) -> None:
         try:
             target(*arguments)
-        except BaseException as error:  # it is raised again by run()
+        except BaseException as error:  # run() raises it again
             self._abort(error)
 
     def _abort(self, error: BaseException) -> None:
-        """Unblock every thread; ``run`` raises the first error that came here."""
+        """Unblock every thread; ``run`` raises the first error."""
         self._results.fail(error)
         self._job.stop(error if isinstance(error, Exception) else TransientError(repr(error)))
         # Only the reader waits for room, and it checks the job before it waits again.
         self._room.release()
-        for segment in list(self._begun):
+        for segment in list(self._started):
             segment.blocks.put(None)
         for _ in range(self._workers):
             self._segments.put(None)
 
-    # The reader: cuts what comes into segments.
+    # The reader: cuts the samples into segments.
 
     def _read(self, source: int) -> None:
-        segment = self._begin(0, [])
+        segment = self._start_segment(0, [])
         lead: list[memoryview] = []
         count = 0
         while (block := self._block(source)).nbytes == self._block_bytes:
             if self._workers > 1 and count == SEGMENT_BLOCKS:
-                segment = self._turn(segment, lead, block)
+                segment = self._next_segment(segment, lead, block)
                 lead, count = [], 0
             if self._workers > 1 and count >= SEGMENT_BLOCKS - LEAD_BLOCKS:
-                lead.append(self._copy(block))  # its own buffer is used again once written
+                copy = memoryview(self._buffer())  # the block's buffer is reused once written
+                copy[:] = block
+                lead.append(copy)
             self._put(segment, block)
             count += 1
-        self._put(segment, block)  # what is left, less than a block
+        self._put(segment, block)  # the rest, less than a block
         segment.blocks.put(None)
         self._results.expect(segment.index + 1)
         for _ in range(self._workers):
             self._segments.put(None)
 
-    def _begin(self, index: int, lead: list[memoryview]) -> _Segment:
+    def _start_segment(self, index: int, lead: list[memoryview]) -> _Segment:
         segment = _Segment(index, lead_frames=len(lead) * BLOCK_FRAMES)
-        self._begun = [*self._begun[-self._workers :], segment]
+        self._started = [*self._started[-self._workers :], segment]
         self._segments.put(segment)
         for block in lead:
             self._put(segment, block)
         return segment
 
-    def _turn(self, segment: _Segment, lead: list[memoryview], following: memoryview) -> _Segment:
-        """End a segment and begin the next one.
+    def _next_segment(
+        self, segment: _Segment, lead: list[memoryview], following: memoryview
+    ) -> _Segment:
+        """End a segment and start the next one.
 
-        The old one gets a few frames more, which its last frames look ahead to. Only a
-        whole block beyond it ends a segment, so that a last one is never too short.
+        The old one gets a few more frames, since its last frames depend on them. A segment ends
+        only before a whole block, so that the last segment is never too short.
         """
         ahead = self._block_bytes // BLOCK_FRAMES * AGREEING_FRAMES
         self._put(segment, memoryview(bytes(following[:ahead])))
         segment.keep_frames = SEGMENT_BLOCKS * BLOCK_FRAMES
         segment.blocks.put(None)
-        return self._begin(segment.index + 1, lead)
+        return self._start_segment(segment.index + 1, lead)
 
     def _put(self, segment: _Segment, block: memoryview) -> None:
         self._room.acquire()
@@ -188,18 +191,12 @@ class ParallelEncoder:
         return view[:filled]
 
     def _buffer(self) -> bytearray:
-        """Return a buffer, used before where there is one: new memory costs a fault a page."""
+        """Return a used buffer, or a new one: new memory costs a page fault per page."""
         with suppress(queue.Empty):
             return self._spare.get_nowait()
         return bytearray(self._block_bytes)
 
-    def _copy(self, block: memoryview) -> memoryview:
-        """Copy a whole block, for the encoder of the next segment."""
-        copy = memoryview(self._buffer())
-        copy[:] = block
-        return copy
-
-    # The workers: one encoder process a segment.
+    # The workers: one encoder process per segment.
 
     def _work(self, slot: int) -> None:
         while (segment := self._segments.get()) is not None:
@@ -216,7 +213,7 @@ class ParallelEncoder:
             self._results.add(segment.index, *_trimmed(data, segment))
 
     def _feed(self, process: Process, segment: _Segment) -> None:
-        with suppress(BrokenPipeError):  # the encoder's own words say why it has gone
+        with suppress(BrokenPipeError):  # the encoder's log has the reason
             while (block := segment.blocks.get()) is not None:
                 write_all(process.stdin, block)
                 if isinstance(block.obj, bytearray):
@@ -237,7 +234,7 @@ def _trimmed(data: bytes, segment: _Segment) -> tuple[bytes, bytes, bytes]:
 
 
 class _Results:
-    """Encoded segments, handed out in order."""
+    """Collects encoded segments, and writes them in order."""
 
     def __init__(self) -> None:
         self._ready: dict[int, tuple[bytes, bytes, bytes]] = {}

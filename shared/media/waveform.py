@@ -1,7 +1,7 @@
-"""The picture of a recording's loudness, which people see beside its audio in the bucket.
+"""Draws a recording's loudness over time as a picture, for people who browse the bucket.
 
-Levels come from a few packets in each column, dropped to before the decoder: a picture
-must not cost a decode of everything.
+Each column is measured from a few packets; the others are dropped before the decoder, so that a
+picture does not cost a decode of all audio.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from shared.media.source.inputs import own_file
 COLUMNS = 400
 HEIGHT = 240
 _BAR, _GAP = 3, 1
-#: How much of the height the loudest column gets, and how far quiet sound is enlarged (20 dB).
-_FULL, _MOST_GAIN = 0.95, 10.0
+#: Share of the height for the loudest column, and the highest gain for quiet audio (20 dB).
+_FULL, _MAX_GAIN = 0.95, 10.0
 _RATE = 8000
-#: Seconds looked at in each column: the packets around it of any codec.
-_LOOK_S = 0.08
+#: Seconds measured in each column, in whole packets.
+_MEASURED_S = 0.08
 
 _BACKGROUND, _PEAK, _BODY = 0, 1, 2
-#: Blue, green, red, alpha, as FFmpeg's palette wants them.
+#: Blue, green, red, alpha, in the order of FFmpeg's palette.
 _PALETTE = (bytes([255, 255, 255, 0]), bytes([244, 190, 138, 255]), bytes([232, 115, 26, 255]))
 
 
@@ -40,11 +40,13 @@ class LoudnessLevel(NamedTuple):
 
 
 def arguments(path: Path, recipe: Recipe, duration_s: float) -> list[str]:
-    """Return the arguments that read ``path`` and print its samples."""
+    """Return the arguments that print the measured samples of ``path``."""
     step = duration_s / COLUMNS
     at = f"mod(pts*tb,{step:.6f})"
-    # A packet may be longer than the look (FLAC: 0.3 s): the one that a column begins in stays.
-    drop = f"gt({at},{_LOOK_S})*lt({at}+duration*tb,{step:.6f})" if step > 4 * _LOOK_S else "0"
+    # A packet may be longer than that (FLAC: 0.3 s): the packet at the start of a column stays.
+    drop = (
+        f"gt({at},{_MEASURED_S})*lt({at}+duration*tb,{step:.6f})" if step > 4 * _MEASURED_S else "0"
+    )
     return [
         *("-bsf:a", "noise=drop=" + drop.replace(",", r"\,")),
         *own_file(path, recipe),
@@ -54,7 +56,7 @@ def arguments(path: Path, recipe: Recipe, duration_s: float) -> list[str]:
 
 
 def measure(blocks: Iterable[bytes]) -> tuple[LoudnessLevel, ...]:
-    """Return the level of each column of mono samples of 16 bits, few enough to be held."""
+    """Return the level of each column, from mono samples of 16 bits, few enough for memory."""
     data = b"".join(blocks)
     samples = array("h", data[: len(data) // 2 * 2])
     edges = [len(samples) * column // COLUMNS for column in range(COLUMNS + 1)]
@@ -70,7 +72,7 @@ def _level(samples: array[int]) -> LoudnessLevel:
 
 
 def draw(levels: Iterable[LoudnessLevel], path: Path, job: Job) -> None:
-    """Draw the picture as PNG: a bar a column, its peak light and its mean dark."""
+    """Draw a PNG with one bar per column, its peak light and its mean dark."""
     width = COLUMNS * (_BAR + _GAP)
     arguments_ = [
         *("-f", "rawvideo", "-pixel_format", "pal8", "-video_size", f"{width}x{HEIGHT}"),
@@ -78,19 +80,20 @@ def draw(levels: Iterable[LoudnessLevel], path: Path, job: Job) -> None:
         *("-f", "image2pipe", f"file:{path}"),
     ]
     process = job.start(arguments_, stdin=True, ours=True)
-    write_all(process.stdin, _pixels(_scaled(tuple(levels))) + _palette())
+    palette = b"".join(_PALETTE).ljust(1024, b"\0")
+    write_all(process.stdin, _pixels(_scaled(tuple(levels))) + palette)
     process.close_stdin()
     process.wait()
 
 
 def _scaled(levels: tuple[LoudnessLevel, ...]) -> tuple[LoudnessLevel, ...]:
-    """Make the loudest column fill the picture, unless all of it is next to silent."""
-    gain = min(_MOST_GAIN, _FULL / max(max(level.peak for level in levels), 1e-9))
+    """Scale the loudest column to the full height, unless all columns are nearly silent."""
+    gain = min(_MAX_GAIN, _FULL / max(max(level.peak for level in levels), 1e-9))
     return tuple(LoudnessLevel(level.peak * gain, level.mean * gain) for level in levels)
 
 
 def _pixels(levels: tuple[LoudnessLevel, ...]) -> bytes:
-    """Return a byte a pixel; the lower half mirrors the upper one."""
+    """Return one byte per pixel; the lower half mirrors the upper one."""
     peaks, means = (_heights(values) for values in zip(*levels, strict=True))
     upper = [_row(peaks, means, distance) for distance in reversed(range(HEIGHT // 2))]
     return b"".join([*upper, *reversed(upper)])
@@ -107,7 +110,3 @@ def _row(peaks: bytes, means: bytes, distance: float) -> bytes:
         return bytes(colour if height > distance else _BACKGROUND for height in range(256))
 
     return bytes(map(max, peaks.translate(reached(_PEAK)), means.translate(reached(_BODY))))
-
-
-def _palette() -> bytes:
-    return b"".join(_PALETTE).ljust(1024, b"\0")

@@ -13,7 +13,7 @@ from shared.adapters.local.sources import LocalFile
 from shared.core.ports import ByteSource
 from shared.media import encode, presets, probe
 from shared.media.encode import EncodeContext
-from shared.media.formats.wave_repair import MendedSource, find_patches
+from shared.media.formats.wave_repair import RepairedSource, find_patches
 from shared.media.source import inputs
 from tests.media.clips import decoded_samples, run, speech
 from tests.media.containers import CountingSource
@@ -160,7 +160,7 @@ def test_a_file_that_was_cut_is_not_repaired(opened: object, sound: bytes, kind:
 def test_every_range_sees_the_same_bytes(tmp_path: Path, sound: bytes) -> None:
     path = tmp_path / "x.wav"
     path.write_bytes(LIES["RF64, 0"](sound))
-    source = MendedSource(CountingSource(path))
+    source = RepairedSource(CountingSource(path))
     whole = source.read(0, 1 << 20)
     assert whole != path.read_bytes()
     for start in range(120):
@@ -176,7 +176,7 @@ def test_four_gigabytes_begin_again_at_zero(tmp_path: Path) -> None:
     with path.open("wb") as file:
         file.write(riff(b"\x01\x02" * 100_000, 36 + 100_000, 100_000))
         file.truncate(44 + size)
-    source = MendedSource(CountingSource(path))
+    source = RepairedSource(CountingSource(path))
     assert source.read(0, 1000)[40:44] == b"\xff\xff\xff\xff"
     source.close()
 
@@ -209,7 +209,7 @@ def test_more_than_four_gigabytes_are_read_to_their_end(tmp_path: Path, kind: st
 @pytest.mark.parametrize("kind", ["0", "RF64, 0", "W64, 0"])
 def test_a_header_alone_harms_nobody(opened: object, sound: bytes, kind: str, length: int) -> None:
     source = opened(LIES[kind](sound)[:length])  # type: ignore[operator]
-    assert MendedSource(source).read(0, 100) is not None
+    assert RepairedSource(source).read(0, 100) is not None
     source.close()
 
 
@@ -217,6 +217,6 @@ def test_nothing_more_is_read_of_what_is_no_wav(tmp_path: Path) -> None:
     path = tmp_path / "x.bin"
     path.write_bytes(os.urandom(100_000))
     source = CountingSource(path)
-    MendedSource(source).read(0, 50_000)
+    RepairedSource(source).read(0, 50_000)
     assert source.reads == [(0, 50_000)]
     source.close()

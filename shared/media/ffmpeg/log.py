@@ -1,8 +1,7 @@
-"""What FFmpeg says on standard error, and what its words mean.
+"""Reads FFmpeg's standard error, and translates its errors.
 
-There is no ffprobe in the bundle: the description of the input and the counts at the end
-are read from here. Levels are asked for (``-loglevel level``), so that a line's standing
-never has to be guessed, and names or metadata cannot pose as one of FFmpeg's own lines.
+The counts at the end are read from here. Each line has its level as a prefix (``-loglevel level``),
+so that the level is never guessed, and names or metadata cannot pose as FFmpeg's own lines.
 """
 
 from __future__ import annotations
@@ -18,8 +17,8 @@ from shared.core.errors import Code, PermanentError, PipelineError, TransientErr
 
 log = logging.getLogger(__name__)
 
-#: A broken file can make FFmpeg print without end: this many lines are kept of the
-#: beginning (the description) and of the end (the counts).
+#: A broken file can make FFmpeg print endlessly. This many lines are kept from the start (the
+#: description of the input) and from the end (the counts).
 _HEAD = 2000
 _TAIL = 300
 
@@ -42,26 +41,30 @@ _MEANINGS: tuple[tuple[str, Code, str], ...] = (
     (
         "ormat not on whitelist",
         Code.NOT_A_RECORDING,
-        "this is not a recording but a kind of file that is never opened (a playlist, say)",
+        "this is not a recording but a kind of file that is never opened, such as a playlist",
     ),
     (
         "rotocol not on whitelist",
         Code.NOT_A_RECORDING,
         "this file points at other files or addresses, which are never opened",
     ),
-    ("matches no streams", Code.CORRUPT, "the file has no index, so nothing in it can be found"),
+    ("matches no streams", Code.CORRUPT, "the file has no index, so its content cannot be read"),
     ("Decoder not found", Code.UNSUPPORTED_CODEC, "there is no decoder for its audio"),
     ("no decoder found", Code.UNSUPPORTED_CODEC, "there is no decoder for its audio"),
     (
         "Error while opening decoder",
         Code.UNSUPPORTED_CODEC,
-        "its audio is in a format that is not read",
+        "the decoder does not support this form of its audio",
     ),
-    ("moov atom not found", Code.CORRUPT, "the file has no index, so nothing in it can be found"),
-    ("Cannot allocate memory", Code.CORRUPT, "the file asks for more memory than any recording"),
+    ("moov atom not found", Code.CORRUPT, "the file has no index, so its content cannot be read"),
+    (
+        "Cannot allocate memory",
+        Code.CORRUPT,
+        "the file needs more memory than any recording should",
+    ),
     ("Invalid data found", Code.CORRUPT, "the file is damaged, or not a recording"),
 )
-#: What FFmpeg ends with that was only asked what its input is.
+#: The error that ends FFmpeg when it only describes its input.
 OPENED = "At least one output file must be specified"
 _DISK_FULL = "No space left on device"
 _ENCODER = "Error while opening encoder"
@@ -69,7 +72,7 @@ _ENCODER = "Error while opening encoder"
 
 @dataclass(frozen=True, kw_only=True)
 class InputCounts:
-    """What FFmpeg read of one stream; ``samples`` are per channel, at the decoder's rate."""
+    """What FFmpeg read from one stream; ``samples`` are per channel, at the decoder's rate."""
 
     packets: int
     bytes: int
@@ -79,23 +82,22 @@ class InputCounts:
 
 
 class Log:
-    """The lines of one process, bounded."""
+    """The log of one process, limited in size."""
 
     def __init__(self) -> None:
         self._head: list[str] = []
         self._tail: deque[str] = deque(maxlen=_TAIL)
         self._errors: deque[str] = deque(maxlen=50)
         self._lock = threading.Lock()
-        #: How many packets a decoder refused.
+        #: Number of packets that a decoder rejected.
         self.decode_errors = 0
 
     def read(self, stream: IO[bytes]) -> None:
-        """Take every line of ``stream``, until it ends."""
+        """Add every line of ``stream``."""
         for raw in stream:
             self.add(raw.decode("utf-8", "replace").rstrip("\r\n"))
 
     def add(self, line: str) -> None:
-        """Take one line."""
         match = _LINE.match(line)
         with self._lock:
             kept = self._head if len(self._head) < _HEAD else self._tail
@@ -105,7 +107,7 @@ class Log:
                 self.decode_errors += match["text"].startswith(_DECODE_ERRORS)
 
     def texts(self, level: str) -> list[str]:
-        """Return the texts of one level, without their prefixes."""
+        """Return the lines of one level, without their prefixes."""
         matches = (_LINE.match(line) for line in [*self._head, *self._tail])
         return [match["text"] for match in matches if match and match["level"] == level]
 
@@ -114,7 +116,7 @@ class Log:
         return list(self._errors)
 
     def says(self, words: str) -> bool:
-        """Tell whether a line of the beginning or the end holds ``words``."""
+        """Return whether a line that was kept contains ``words``."""
         return any(words in line for line in [*self._head, *self._tail])
 
     def last_words(self) -> str:
@@ -122,29 +124,36 @@ class Log:
         return self._errors[-1] if self._errors else "FFmpeg failed and printed no error"
 
     def input_counts(self) -> InputCounts | None:
-        """Return what was read of the audio stream of the first input.
+        """Return what FFmpeg read from the first input's audio stream.
 
-        FFmpeg prints this last, and nothing that comes from a file after it, so that the last
-        line of this form is genuine.
+        FFmpeg prints this at the end and no text of the file after it, so the last lines of this
+        form are genuine.
         """
         best: InputCounts | None = None
         for text in self.texts("verbose"):
             if text.startswith("Input file #0 "):
                 best = None
             elif match := _INPUT_STREAM.match(text):
-                counts = _counts(match)
+                counts = InputCounts(
+                    packets=int(match["packets"]),
+                    bytes=int(match["bytes"]),
+                    frames=int(match["frames"] or 0),
+                    errors=int(match["errors"] or 0),
+                    samples=int(match["samples"] or 0),
+                )
                 best = counts if best is None or counts.packets > best.packets else best
         return best
 
     def demuxer_gave_up(self) -> bool:
-        """Tell whether the demuxer stopped at something that it does not support.
+        """Return whether the demuxer stopped at something that it does not support.
 
-        An Ogg whose second part has other channels ends there, and FFmpeg exits with success.
+        For example an Ogg file whose second part has other channels: FFmpeg stops there and exits
+        with success.
         """
         return any(_GAVE_UP in text for text in self._errors)
 
     def no_packets(self) -> PermanentError:
-        """Return the error of a track of which nothing was read."""
+        """Return the error for a track without a packet."""
         if self.says("Skipped opening external track"):
             return PermanentError(
                 Code.NOT_A_RECORDING, "its audio is in another file, and those are never opened"
@@ -152,7 +161,7 @@ class Log:
         return PermanentError(Code.NO_AUDIO, "its audio track is empty")
 
     def container_is_damaged(self) -> bool:
-        """Tell whether the input's own structure, not its sound, was found to be broken."""
+        """Return whether FFmpeg found damage in the container rather than in the audio."""
         lines = (_LINE.match(line) for line in [*self._head, *self._tail])
         return any(
             match["level"] == "error" and match["context"].startswith("[in#")
@@ -161,29 +170,20 @@ class Log:
         )
 
     def start_correction_s(self) -> float:
-        """Return how much later than the file the streams in use start, where FFmpeg says so."""
+        """Return by how many seconds FFmpeg corrected the start time of the streams in use."""
         matches = map(_CORRECTED.match, self.texts("verbose"))
         return sum(int(match[1]) for match in matches if match) / 1e6
 
     def error(self) -> PipelineError:
-        """Return the error that FFmpeg's last words stand for."""
+        """Return the error that FFmpeg's last errors mean."""
         said = "\n".join(self._errors)
         if _DISK_FULL in said:
             return TransientError("the disk is full: free some space and try again")
         if _ENCODER in said:
             return TransientError(f"the audio could not be written: {self.last_words()}")
-        for words, code, sentence in _MEANINGS:
+        for words, code, message in _MEANINGS:
             if words in said:
-                return PermanentError(code, sentence)
+                return PermanentError(code, message)
         if OPENED not in said:
             log.warning("FFmpeg cannot read a file: %s", self.last_words())
         return PermanentError(Code.CORRUPT, "the file is damaged and cannot be read")
-
-
-def _counts(match: re.Match[str]) -> InputCounts:
-    return InputCounts(
-        **{
-            name: int(match[name] or 0)
-            for name in ("packets", "bytes", "frames", "errors", "samples")
-        }
-    )

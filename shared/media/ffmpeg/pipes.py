@@ -1,4 +1,4 @@
-"""Pipes to and from FFmpeg: large ones, written whole."""
+"""Large pipes to and from FFmpeg."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import BinaryIO
 
-#: Bytes moved by one read or write of a pipe; also the size that pipes are grown to.
+#: Bytes of one read or write of a pipe, and the size of the pipes' buffers.
 PIPE_SIZE = 1 << 20
 
 
 def write_all(fd: int, data: bytes | memoryview) -> None:
-    """Write everything to a pipe; raises ``BrokenPipeError`` when its reader has gone.
+    """Write everything to a pipe; raises ``BrokenPipeError`` when its reader has closed it.
 
-    ``communicate()`` would feed it 4 KiB at a time.
+    ``communicate()`` writes only 4 KiB at a time.
     """
     view = memoryview(data)
     while view:
@@ -23,18 +23,18 @@ def write_all(fd: int, data: bytes | memoryview) -> None:
 
 
 def grow(pipe: object) -> None:
-    """Make a pipe hold a block, so that neither side waits for the other at each page."""
+    """Enlarge a pipe's buffer to a block, so that neither side waits for the other at each page."""
     if pipe is None or sys.platform != "linux":
         return
     import fcntl  # noqa: PLC0415
 
-    with suppress(OSError):  # over the user's limit: slower, not wrong
+    with suppress(OSError):  # over the user's limit; then it is only slower
         fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, PIPE_SIZE)  # type: ignore[attr-defined]
 
 
 @contextmanager
 def reporting(wanted: bool) -> Iterator[tuple[BinaryIO | None, int | None]]:
-    """Yield our end of a pipe for reports, and the end to hand down while the block runs."""
+    """Yield both ends of a pipe for FFmpeg's reports: ours, and the one to pass on."""
     if not wanted:
         yield None, None
         return

@@ -1,8 +1,8 @@
-"""The one module that owns FFmpeg processes: starting, watching, limiting, ending them.
+"""Starts, watches, limits and ends FFmpeg processes; no other module does.
 
-FFmpeg is the binary that imageio-ffmpeg carries. It runs with an empty environment, no
-standard input but what we write, limits on memory and processor time, and the rights to
-read only the descriptors or the loopback address that it is given (``shared.media.source.inputs``).
+FFmpeg runs with an empty environment, no standard input except what this program writes, limits
+on memory and processor time, and may read only the descriptors or the loopback address that it is
+given (``shared.media.source.inputs``).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from shared.media.ffmpeg.pipes import PIPE_SIZE, grow, reporting
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What one FFmpeg may use; times in seconds. A broken file must not hold a worker."""
+    """What one FFmpeg may use, so that a broken file cannot block a worker. Times in seconds."""
 
     wall_s: float = 3600.0
     stall_s: float = 60.0
@@ -44,14 +44,14 @@ class Limits:
 
     @classmethod
     def for_duration(cls, duration_s: float | None, max_duration_s: float) -> Self:
-        """Return limits that any recording of this length meets, at half its real speed.
+        """Return limits for a recording of this length, processed at half of its real speed.
 
-        Where the length is unknown, the longest allowed recording is taken.
+        If the length is unknown, that of the longest allowed recording counts.
         """
         return cls(wall_s=300 + 2 * min(duration_s or max_duration_s, max_duration_s))
 
 
-#: What FFmpeg says of SIGTERM and SIGINT, at which it ends early but in good order.
+#: FFmpeg prints this on SIGTERM and SIGINT, and then ends early but cleanly.
 _SIGNALLED = "Exiting normally, received signal"
 
 
@@ -104,7 +104,7 @@ def _printed_version(path: str) -> str:
 
 
 class Process:
-    """One running FFmpeg. Made by ``Job.start``."""
+    """One running FFmpeg, started by ``Job.start``."""
 
     def __init__(
         self, popen: subprocess.Popen[bytes], job: Job, *, ours: bool, pulse: BinaryIO | None
@@ -119,41 +119,42 @@ class Process:
         self._pulse = pulse
         self._readers = [threading.Thread(target=self.log.read, args=(self._lines,), daemon=True)]
         if pulse:
-            self._readers.append(threading.Thread(target=self._feel, args=(pulse,), daemon=True))
+            self._readers.append(
+                threading.Thread(target=self._read_reports, args=(pulse,), daemon=True)
+            )
         for reader in self._readers:
             reader.start()
 
     @property
     def pid(self) -> int:
-        """The process id."""
         return self._popen.pid
 
     @property
     def stdin(self) -> int:
-        """The descriptor to write FFmpeg's standard input to."""
+        """The descriptor to write FFmpeg's input to."""
         assert self._popen.stdin is not None
         return self._popen.stdin.fileno()
 
     @property
     def stdout(self) -> int:
-        """The descriptor to read FFmpeg's standard output from."""
+        """The descriptor to read FFmpeg's output from."""
         assert self._popen.stdout is not None
         return self._popen.stdout.fileno()
 
     def close_stdin(self) -> None:
-        """Tell FFmpeg that its input has ended."""
+        """Signal the end of the input to FFmpeg."""
         assert self._popen.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             self._popen.stdin.close()
 
     def blocks(self, size: int = PIPE_SIZE) -> Iterator[bytes]:
-        """Yield what FFmpeg writes to its standard output, until it closes it."""
+        """Yield FFmpeg's standard output until it is closed."""
         while block := os.read(self.stdout, size):
             self._job.touch()
             yield block
 
-    def _feel(self, reports: Iterable[bytes]) -> None:
-        """Take each change of the time that is done for a sign of life."""
+    def _read_reports(self, reports: Iterable[bytes]) -> None:
+        """Count each change of the reported time as progress."""
         last = b""
         for line in reports:
             if line.startswith(b"out_time_us=") and line != last:
@@ -161,12 +162,11 @@ class Process:
                 self._job.touch()
 
     def wait(self, *, expected: str = "") -> Log:
-        """Wait for the end and return what FFmpeg said.
+        """Wait for the end and return the log.
 
-        A failure that says the words ``expected`` is none.
-        Raises what stopped the job, ``TransientError`` when it was ended by a signal (a
-        crash of ours, never the recording's fault), else the ``PermanentError`` that its
-        last words stand for.
+        A failure whose log contains ``expected`` counts as success. Raises the error that stopped
+        the job; ``TransientError`` after a signal, which is never the recording's fault; else
+        the ``PermanentError`` that the log's last errors mean.
         """
         status = self._popen.wait()
         self._close()
@@ -176,15 +176,15 @@ class Process:
         return self.log
 
     def interrupt(self) -> None:
-        """Ask FFmpeg to end in good order; call ``end`` afterwards."""
+        """Ask FFmpeg to end cleanly; call ``end`` afterwards."""
         self._interrupted = True
         with contextlib.suppress(ProcessLookupError):
             self._popen.terminate()
 
     def end(self) -> Log:
-        """Wait for the end of a process whose failure is no error, and return its log.
+        """Wait for the end of a process that may fail, and return its log.
 
-        Raises what stopped the job, and ``TransientError`` when a signal that is not ours
+        Raises the error that stopped the job, and ``TransientError`` when a signal from outside
         ended the process.
         """
         status = self._popen.wait()
@@ -193,18 +193,18 @@ class Process:
         if status < 0 and not self._interrupted:
             raise _killed(-status)
         if self.log.says(_SIGNALLED) and not self._interrupted:
-            raise TransientError("FFmpeg was asked to end")
+            raise TransientError("FFmpeg was stopped by a signal")
         return self.log
 
     def _error(self, status: int) -> Exception:
         if status < 0:
             return _killed(-status)
         if self.log.says(_SIGNALLED):
-            return TransientError("FFmpeg was asked to end")
+            return TransientError("FFmpeg was stopped by a signal")
         return TransientError(self.log.last_words()) if self._ours else self.log.error()
 
     def kill(self) -> None:
-        """End the process at once, if it has not ended."""
+        """Kill the process if it is still running."""
         with contextlib.suppress(ProcessLookupError):
             self._popen.kill()
 
@@ -215,7 +215,7 @@ class Process:
         self._close()
 
     def _close(self) -> None:
-        """Read what is left, and close our ends of the pipes."""
+        """Read the rest of the log and reports, and close our ends of the pipes."""
         for reader in self._readers:
             reader.join()
         for pipe in (self._popen.stdin, self._popen.stdout, self._lines, self._pulse):
@@ -231,10 +231,10 @@ def _killed(number: int) -> Exception:
 
 
 class Job:
-    """All FFmpeg processes of one piece of work; leaving its context ends every one.
+    """All FFmpeg processes of one piece of work; leaving its context ends them.
 
-    A watchdog kills them when nothing has moved for ``limits.stall_s``, when the work
-    has lasted ``limits.wall_s``, or when ``cancelled`` says so.
+    A watchdog kills them after ``limits.stall_s`` without progress, after ``limits.wall_s`` in
+    total, or when ``cancelled`` returns ``True``.
     """
 
     def __init__(self, limits: Limits, cancelled: Callable[[], bool] = lambda: False) -> None:
@@ -274,11 +274,17 @@ class Job:
     ) -> Process:
         """Start FFmpeg.
 
-        ``stdin`` and ``stdout`` ask for pipes, ``fds`` are handed down, ``ours`` says that
-        its input is made by this program, so that a failure is not the recording's.
-        Counts are said at ``level`` verbose only, at which some filters print every packet.
-        ``slot`` keeps the process on one processor (``shared.media.ffmpeg.affinity``). ``pulse``
-        lets its own reports be a sign of life, where what it writes comes too seldom.
+        Args:
+            arguments: All after the general options.
+            stdin: Whether to open a pipe to its standard input.
+            stdout: Whether to open a pipe from its standard output.
+            fds: Descriptors that it inherits.
+            ours: Whether this program made its input, so that a failure is not the recording's.
+            level: Log level. FFmpeg prints counts at verbose only, at which some filters print a
+                line per packet.
+            slot: Keeps the process on one processor (``shared.media.ffmpeg.affinity``).
+            pulse: Whether its progress reports count as progress, for a process that writes
+                rarely.
         """
         self.check()
         command = [
@@ -300,7 +306,7 @@ class Job:
                 bufsize=0,
                 env={},
                 pass_fds=(*fds, *((fd,) if fd else ())),
-                start_new_session=True,  # Ctrl-C is ours to handle, in order
+                start_new_session=True,  # Ctrl-C reaches this program only, which stops FFmpeg
             )
         _limit(popen.pid, self._limits)
         for pipe in (popen.stdin, popen.stdout):
@@ -313,9 +319,9 @@ class Job:
         return process
 
     def run(self, arguments: Sequence[str]) -> Log:
-        """Run FFmpeg from files of this program to files, and wait for its end.
+        """Run FFmpeg on files that this program made, and wait for its end.
 
-        It reports each second, since a long file gives no other sign of life.
+        It reports its progress, since it writes nothing to its standard output.
         """
         process = self.start([*_reports_to(1), *arguments], stdout=True, ours=True)
         for _ in process.blocks():
@@ -323,23 +329,23 @@ class Job:
         return process.wait()
 
     def forget(self, process: Process) -> None:
-        """Let go of a process that has ended and been waited for."""
+        """Drop a process that has ended and been waited for."""
         with self._lock:
             self._processes.remove(process)
 
     def touch(self) -> None:
-        """Say that something has moved."""
+        """Record progress, for the watchdog."""
         self._moved = time.monotonic()
 
     def expect(self, duration_s: float) -> None:
-        """Allow the time that audio of this length needs, of which so much is done.
+        """Extend the time limit to what audio of this length needs.
 
-        The container's length, by which the limit was set, can be much too short.
+        The first limit follows the container's length, which can be much too short.
         """
         self._wall_s = max(self._wall_s, 300 + 2 * duration_s)
 
     def check(self) -> None:
-        """Raise what stopped the job: ``CancelledError`` or ``PermanentError(timeout)``."""
+        """Raise the error that stopped the job, if any, such as ``CancelledError`` or a timeout."""
         if self.stopped:
             raise self.stopped
 
@@ -376,7 +382,7 @@ def _reports_to(fd: int) -> tuple[str, ...]:
 
 
 def _limit(pid: int, limits: Limits) -> None:
-    """Bound what a hostile file can make FFmpeg use."""
+    """Limit the memory and processor time that a hostile file can make FFmpeg use."""
     if sys.platform != "linux":
         return
     import resource  # noqa: PLC0415

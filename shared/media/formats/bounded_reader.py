@@ -11,14 +11,14 @@ _WINDOW = 16 << 10
 
 
 class UnknownStructureError(Exception):
-    """The structure is damaged, hostile, or more than the reader may look at."""
+    """The structure is damaged or hostile, or exceeds the reader's limits."""
 
 
 class BoundedReader:
     """Reads small pieces of a source through windows, within a budget.
 
-    Every method raises ``UnknownStructureError`` for bytes that are not there and when the
-    budget is spent; an error of the source passes through.
+    Every method raises ``UnknownStructureError`` for bytes outside the file and when the budget
+    is used up. Errors of the source pass through.
     """
 
     def __init__(
@@ -33,7 +33,9 @@ class BoundedReader:
 
     def at(self, offset: int, length: int) -> bytes:
         """Return exactly ``length`` bytes from ``offset``."""
-        self._step()
+        self._steps_left -= 1
+        if self._steps_left < 0:
+            raise UnknownStructureError("too many parts")
         if offset < 0 or length < 0 or offset + length > self.size:
             raise UnknownStructureError(f"{length} bytes at {offset} are not in the file")
         start = offset - self._start
@@ -43,17 +45,12 @@ class BoundedReader:
         return self._window[start : start + length]
 
     def uint(self, offset: int, length: int) -> int:
-        """Return a big-endian unsigned number of ``length`` bytes."""
+        """Return a big-endian unsigned integer of ``length`` bytes."""
         return int.from_bytes(self.at(offset, length), "big")
 
     def uint_le(self, offset: int, length: int) -> int:
-        """Return a little-endian unsigned number of ``length`` bytes."""
+        """Return a little-endian unsigned integer of ``length`` bytes."""
         return int.from_bytes(self.at(offset, length), "little")
-
-    def _step(self) -> None:
-        self._steps_left -= 1
-        if self._steps_left < 0:
-            raise UnknownStructureError("too many parts")
 
     def _fill(self, offset: int, length: int) -> None:
         length = min(length, self.size - offset)

@@ -1,7 +1,7 @@
-"""MP3 frames: their headers, where they begin and end, and the Info frame before them.
+"""MP3 frames: headers, offsets, and the Info frame before them.
 
 Sources: ISO/IEC 11172-3 and 13818-3 for the header; the Info frame is the one that LAME
-writes ("MP3 Info Tag revision 1"), which tells players the exact length.
+writes ("MP3 Info Tag revision 1"); players take the exact length from it.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from shared.media.formats.mp3_rates import RATES_BY_VERSION
 _BITRATES_1 = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
 _BITRATES_2 = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
 
-#: Samples that the encoder puts before the first one of its input, as the Info frame
-#: counts them; the decoder adds 529 of its own.
+#: Samples that the encoder puts before its input, as the Info frame counts them, and samples
+#: that the decoder adds.
 ENCODER_DELAY = 576
 DECODER_DELAY = 529
 
@@ -27,12 +27,12 @@ _PADDING_BIT = 0x02
 
 
 class FrameError(ValueError):
-    """Data that is no chain of MP3 frames of one kind."""
+    """The data is not a series of MP3 frames of one kind."""
 
 
 @dataclass(frozen=True)
 class Header:
-    """The four bytes that begin a Layer III frame.
+    """The first four bytes of a Layer III frame.
 
     ``version`` is 3 for MPEG-1, 2 for MPEG-2, 0 for MPEG-2.5; ``bitrate`` is in kbit/s.
     """
@@ -45,9 +45,9 @@ class Header:
 
     @classmethod
     def parse(cls, data: bytes) -> Header:
-        """Read a header; raises ``FrameError`` when it is none."""
+        """Read a header; raises ``FrameError`` for other bytes."""
         if len(data) < 4 or data[0] != 0xFF or data[1] & 0xE0 != 0xE0:
-            raise FrameError("no frame begins here")
+            raise FrameError("no frame starts here")
         version, layer = data[1] >> 3 & 3, data[1] >> 1 & 3
         bitrate, rate = data[2] >> 4, data[2] >> 2 & 3
         if version == 1 or layer != 1 or bitrate in (0, 15) or rate == 3:
@@ -68,7 +68,7 @@ class Header:
 
     @property
     def size(self) -> int:
-        """Bytes of the frame, header and padding included."""
+        """Bytes of the frame, including header and padding."""
         return self.samples // 8 * self.bitrate * 1000 // self.sample_rate + self.padding
 
     @property
@@ -81,15 +81,14 @@ class Header:
 
 
 def samples_per_frame(sample_rate: int) -> int:
-    """Return the samples per channel in a frame of that rate."""
+    """Return the samples per channel in a frame at this sample rate."""
     return 1152 if sample_rate >= 32000 else 576
 
 
 def frame_starts(data: bytes | mmap.mmap, start: int = 0) -> array[int]:
-    """Return where each frame from ``start`` on begins, and where the last one ends.
+    """Return the offset of each frame from ``start`` on, and the end of the last one.
 
-    From there on ``data`` is nothing but whole frames of one kind at one bit rate.
-    Raises ``FrameError`` at the first byte that is not as it must be.
+    Raises ``FrameError`` unless the rest of ``data`` is whole frames of one kind and bit rate.
     """
     starts = _whole_frames(data, start)
     if starts[-1] != len(data):
@@ -98,7 +97,7 @@ def frame_starts(data: bytes | mmap.mmap, start: int = 0) -> array[int]:
 
 
 def count_frames(blocks: Iterator[bytes]) -> tuple[Header, int]:
-    """Walk a file's frames, given in blocks of any size; return the first header and the count.
+    """Return the first header and the number of frames of a file, given in blocks of any size.
 
     Raises ``FrameError`` unless every frame is whole and of the first one's kind.
     """
@@ -112,20 +111,20 @@ def count_frames(blocks: Iterator[bytes]) -> tuple[Header, int]:
         count += len(starts) - 1
         rest = data[starts[-1] :]
         if count and rest and not _same_kind(rest[:4], first):
-            raise FrameError(f"no frame begins after {count} frames")
+            raise FrameError(f"no frame starts after {count} frames")
     if rest or not count:
-        raise FrameError("the last frame is cut" if rest else "there is no frame in it")
+        raise FrameError("the last frame is cut" if rest else "it contains no frame")
     return Header.parse(first), count
 
 
 def _same_kind(head: bytes, first: bytes) -> bool:
-    """Tell whether ``head``, which may be cut, begins a frame like ``first``."""
+    """Return whether ``head``, which may be cut, starts a frame like ``first``."""
     masks = (0xFF, 0xFF, 0xFF & ~_PADDING_BIT)
     return all(a & mask == b & mask for a, b, mask in zip(head, first, masks, strict=False))
 
 
 def _whole_frames(data: bytes | mmap.mmap, start: int) -> array[int]:
-    """Return where each whole frame begins, and where the last whole one ends."""
+    """Return the offset of each whole frame, and the end of the last one."""
     starts, at, end = array("q", [start]), start, len(data)
     if end < start + 4:
         return starts
@@ -134,7 +133,7 @@ def _whole_frames(data: bytes | mmap.mmap, start: int) -> array[int]:
     second, third = data[start + 1], data[start + 2] & ~_PADDING_BIT
     while at + 3 <= end:
         if data[at] != 0xFF or data[at + 1] != second or data[at + 2] & ~_PADDING_BIT != third:
-            raise FrameError(f"no frame begins at byte {at}")
+            raise FrameError(f"no frame starts at byte {at}")
         at += size + (data[at + 2] >> 1 & 1)
         if at > end:
             break
@@ -145,17 +144,16 @@ def _whole_frames(data: bytes | mmap.mmap, start: int) -> array[int]:
 def info_frame(
     first: Header, frames: int, audio_bytes: int, samples: int, delay: int = ENCODER_DELAY
 ) -> bytes:
-    """Return the Info frame that stands before ``frames`` frames.
+    """Return the Info frame to put before ``frames`` frames.
 
-    ``audio_bytes`` are those of the frames alone, ``samples`` those per channel that a
-    decoder shall give back: it leaves out ``delay`` and 529 at the beginning, and what is
-    then too much at the end.
+    ``audio_bytes`` counts the frames alone. ``samples`` per channel are what a decoder returns:
+    it drops ``delay`` and 529 at the start, and what is left over at the end.
     """
     header = _info_header(first)
     size = Header.parse(header).size
     padding = min(0xFFF, max(0, frames * first.samples - delay - samples))
     tag = b"Info" + struct.pack(">III", 0xF, frames, audio_bytes + size)
-    tag += bytes(i * 256 // 100 for i in range(100))  # constant bit rate: evenly spread
+    tag += bytes(i * 256 // 100 for i in range(100))  # constant bit rate: evenly spaced
     tag += struct.pack(">I", 0)
     tag += b"Lavc\0\0\0\0\0" + bytes([0x01, 0]) + bytes(8)  # constant bit rate, no gain
     tag += bytes([0, min(first.bitrate, 255)])
@@ -167,22 +165,22 @@ def info_frame(
 
 
 def info_bytes(head: bytes) -> int:
-    """Return the bytes of the Info frame that a file begins with, 0 when there is none.
+    """Return the size in bytes of the Info frame at the start of a file, 0 without one.
 
-    It may be of a higher bit rate than the frames after it, whose own would not hold it.
-    Raises ``FrameError`` when no frame begins there at all.
+    Its bit rate may be higher than that of the frames after it, which can be too small for it.
+    Raises ``FrameError`` when the file does not start with a frame.
     """
     header = Header.parse(head)
     return header.size if head[4 + header.side_bytes :][:4] in (b"Info", b"Xing") else 0
 
 
 def info_size(first: Header) -> int:
-    """Return the bytes that ``info_frame`` takes."""
+    """Return the size in bytes of ``info_frame``'s result."""
     return Header.parse(_info_header(first)).size
 
 
 def _info_header(first: Header) -> bytes:
-    """Return a header like the stream's, of the first bit rate from its own up that fits a tag."""
+    """Return a header like the stream's, at the lowest bit rate from its own up that fits a tag."""
     need = 4 + first.side_bytes + _TAG_BYTES
     rates = _BITRATES_1 if first.version == 3 else _BITRATES_2
     for index in range(rates.index(first.bitrate), 15):
@@ -196,7 +194,7 @@ def _info_header(first: Header) -> bytes:
         )
         if Header.parse(header).size >= need:
             return header
-    raise FrameError("no frame of this kind holds an Info tag")
+    raise FrameError("every frame of this kind is too small for an Info tag")
 
 
 def _crc16(data: bytes) -> int:

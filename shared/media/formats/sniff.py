@@ -11,16 +11,16 @@ from shared.core.errors import Code, PermanentError
 
 
 def refuse_non_recording(head: bytes) -> None:
-    """Raise when ``head``, the first bytes of a file, shows that it is no recording.
+    """Raise when ``head``, the first bytes of a file, shows that the file is not a recording.
 
-    A few kilobytes are enough; fewer than 512 only when the file is shorter. What is not
-    known passes: whether it is a recording is then for FFmpeg to say.
+    A few kilobytes are enough, and at least 512 are needed unless the file is shorter. Unknown
+    formats pass: FFmpeg decides about them.
 
     Raises ``PermanentError``: ``corrupt`` for no bytes at all, ``not_a_recording`` for a
     playlist, a manifest, a picture, a document, an archive, a program or text.
     """
     if not head:
-        raise PermanentError(Code.CORRUPT, "The file is empty: it has no bytes at all.")
+        raise PermanentError(Code.CORRUPT, "The file is empty (0 bytes).")
     what = _by_signature(head) or _text(head)
     if what:
         raise PermanentError(
@@ -50,7 +50,7 @@ def _heif(head: bytes) -> bool:
 
 
 def _bmp(head: bytes) -> bool:
-    # Two letters alone would be too little: any sound may start with them.
+    # The two letters alone are not enough: audio may start with them too.
     header_size = int.from_bytes(head[14:18], "little")
     return (
         head[:2] == b"BM"
@@ -60,7 +60,7 @@ def _bmp(head: bytes) -> bool:
 
 
 def _ico(head: bytes) -> bool:
-    # An MPEG program may start with zeros too; the rest of the first entry tells.
+    # An MPEG program stream may start with these zeros too; the first entry decides.
     count = int.from_bytes(head[4:6], "little")
     offset = int.from_bytes(head[18:22], "little")
     is_icon = head[:4] in {b"\0\0\1\0", b"\0\0\2\0"}
@@ -118,7 +118,7 @@ _SIGNATURES: tuple[tuple[_Test, str], ...] = (
     (_exe, "a program"),
     (_starts(*_MACH_O, b"\xca\xfe\xba\xbe", b"\0asm"), "a program"),
     (_starts(b"SQLite format 3\0"), "a database"),
-    (_starts(b"MThd\0\0\0\x06"), "a MIDI file, which holds notes and no sound"),
+    (_starts(b"MThd\0\0\0\x06"), "a MIDI file, which contains notes, not audio"),
 )
 
 
@@ -126,8 +126,8 @@ def _by_signature(head: bytes) -> str | None:
     return next((what for test, what in _SIGNATURES if test(head)), None)
 
 
-# Text. Every kind of it is refused: no format of FFmpeg's that is text is a recording, and
-# playlists, manifests and scripts are what makes it read other files.
+# Text. All of it is refused: no text format that FFmpeg reads is a recording, and playlists,
+# manifests and scripts make it read other files.
 
 _BOMS = (
     (b"\xef\xbb\xbf", "utf-8"),
@@ -137,11 +137,11 @@ _BOMS = (
     (b"\xfe\xff", "utf-16-be"),
 )
 
-#: Controls that no text has. Those of terminals, printers and DOS are left to it.
+#: Control characters that no text has. Text may have those of terminals, printers and DOS.
 _CONTROLS = re.compile(r"[\x00-\x06\x0e-\x19\x1c-\x1f\x7f]")
 
-#: Text in an 8-bit encoding is told by having no such control in so many bytes, and by
-#: its share of ASCII and of blanks.
+#: Data is text in an 8-bit encoding when it is at least this long, has no such control
+#: character, and has at least these shares of ASCII and of blanks.
 _MIN_8_BIT = 64
 _MIN_ASCII = 0.7
 _MIN_BLANKS = 0.03
@@ -170,15 +170,15 @@ _KINDS: tuple[tuple[str, str], ...] = (
 )
 _KIND_PATTERNS = tuple((re.compile(p, re.IGNORECASE), what) for p, what in _KINDS)
 
-#: Starts that make FFmpeg read other files, refused whatever binary follows.
+#: Starts that make FFmpeg read other files: refused even before binary data.
 _DANGEROUS = re.compile(rb"\s*(#EXTM3U|\[playlist\]|ffconcat version|v=0\r?\n)", re.IGNORECASE)
 
-#: Sound that starts with a line of text.
-_SOUND_WITH_TEXT = (b"#!AMR", b"#!SILK", b"\x02#!SILK", b"#!EVRC")
+#: Audio formats that start with a line of text.
+_AUDIO_WITH_TEXT = (b"#!AMR", b"#!SILK", b"\x02#!SILK", b"#!EVRC")
 
 
 def _text(head: bytes) -> str | None:
-    if head.startswith(_SOUND_WITH_TEXT):
+    if head.startswith(_AUDIO_WITH_TEXT):
         return None
     if match := _DANGEROUS.match(head.removeprefix(b"\xef\xbb\xbf")):
         return _kind(match[0].decode().strip() + "\no=")
@@ -203,7 +203,7 @@ def _decoded(head: bytes) -> str | None:
 
 
 def _decode(head: bytes, encoding: str) -> str | None:
-    # Not final: the head may end in the middle of a character.
+    # Incremental: the head may end in the middle of a character.
     try:
         text = codecs.getincrementaldecoder(encoding)().decode(head)
     except UnicodeDecodeError:
@@ -212,7 +212,7 @@ def _decode(head: bytes, encoding: str) -> str | None:
 
 
 def _wide_encodings(head: bytes) -> tuple[str, ...]:
-    # UTF-16 without a mark: nearly all of a text's first characters are ASCII.
+    # UTF-16 without a byte order mark: nearly all of the first characters are ASCII.
     sample = head[: min(256, len(head) & ~1)]
     even, odd = sample[0::2], sample[1::2]
     if len(sample) < 8:

@@ -30,17 +30,17 @@ class RiffChunk(NamedTuple):
 
 
 def is_wav(head: bytes) -> bool:
-    """Tell whether a file starts as WAV and RF64 do."""
+    """Return whether a file starts like WAV or RF64."""
     return head[:4] in {b"RIFF", b"RF64", b"BW64"} and head[8:12] == b"WAVE"
 
 
 def is_w64(head: bytes) -> bool:
-    """Tell whether a file starts as Sony's Wave64 does."""
+    """Return whether a file starts like Sony's Wave64."""
     return head[:16] == _W64_RIFF and head[24:40] == _W64_WAVE
 
 
 def wav_chunks(reader: BoundedReader) -> Iterator[RiffChunk]:
-    """Yield the chunks of a WAV; raises ``UnknownStructureError`` where there is none."""
+    """Yield the chunks of a WAV; raises ``UnknownStructureError`` at the end of the file."""
     at = 12
     for _ in range(_MAX_CHUNKS):
         chunk = RiffChunk(reader.at(at, 4), at, at + 8, reader.uint_le(at + 4, 4))
@@ -50,41 +50,37 @@ def wav_chunks(reader: BoundedReader) -> Iterator[RiffChunk]:
 
 
 def w64_chunks(reader: BoundedReader) -> Iterator[RiffChunk]:
-    """Yield the chunks of a Wave64; raises ``UnknownStructureError`` where there is none.
+    """Yield the chunks of a Wave64; raises ``UnknownStructureError`` where none follows.
 
-    A size counts the chunk's own head there; of one that is smaller, nothing is left.
+    A size in the file includes the chunk's own head of 24 bytes.
     """
     at = 40
     for _ in range(_MAX_CHUNKS):
         identifier, size = reader.at(at, 16), reader.uint_le(at + 16, 8)
         if not is_w64_chunk(identifier):
-            raise UnknownStructureError("no chunk of Wave64")
+            raise UnknownStructureError("not a chunk of Wave64")
         yield RiffChunk(identifier[:4], at, at + 24, size - 24)
         at += (max(size, 24) + 7) & ~7
     raise UnknownStructureError("too many chunks")
 
 
 def is_w64_chunk(identifier: bytes) -> bool:
-    """Tell whether 16 bytes name a chunk that Wave64 has."""
+    """Return whether 16 bytes are the name of a Wave64 chunk."""
     return identifier[4:] == _W64_TAIL
 
 
 def is_one_run(source: ByteSource) -> bool:
-    """Tell whether a file is read the same from front to back as with jumps.
+    """Return whether FFmpeg reads the same audio without seeking as with it.
 
-    FFmpeg wants the format before the sound when it cannot seek, and takes the last of
-    several sounds when it can.
+    Without seeking it needs the format before the data; with seeking it uses the last of
+    several data chunks.
     """
     head = source.read(0, _HEAD_BYTES)
     if not is_wav(head) and not is_w64(head):
         return False
     reader = BoundedReader(source)
-    names = list(_names(wav_chunks(reader) if is_wav(head) else w64_chunks(reader)))
+    names = []
+    with suppress(UnknownStructureError):  # the end of the file, or bytes that are no chunk
+        for chunk in wav_chunks(reader) if is_wav(head) else w64_chunks(reader):
+            names.append(chunk.name)  # noqa: PERF401 - the names before the error count
     return names.count(b"data") == 1 and b"fmt " in names[: names.index(b"data")]
-
-
-def _names(chunks: Iterator[RiffChunk]) -> Iterator[bytes]:
-    # Ends where the file does, mostly, or at what no reader takes for a chunk.
-    with suppress(UnknownStructureError):
-        for chunk in chunks:
-            yield chunk.name

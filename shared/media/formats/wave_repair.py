@@ -1,9 +1,9 @@
-"""WAV, RF64 and Wave64 whose header has not kept up with the sound, or that FFmpeg misreads.
+"""Repairs headers of WAV, RF64 and Wave64 files in the bytes that FFmpeg reads.
 
-A recorder writes the length of the sound when it stops. One that dies leaves what it wrote
-at first, or long ago; one that cannot count beyond four gigabytes begins again at zero. FFmpeg
-believes most of that. Here the length is put right in the bytes that it reads. And integers of
-24 bits in words of 32 (WAVEFORMATEXTENSIBLE) are said to be of 32, since it takes them for floats.
+A recorder writes the length of the audio when it stops. After a crash the header still has the
+first or an earlier length, and a recorder with a counter of 32 bits starts again at zero after
+4 GiB. FFmpeg stops reading at most of these lengths. It also reads integers of 24 bits in words
+of 32 (WAVEFORMATEXTENSIBLE) as floats, so the header declares 32 bits.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ from shared.media.formats.wave_chunks import (
     wav_chunks,
 )
 
-#: Where bytes are changed, and what to.
+#: Offsets, and the bytes to put there.
 Patches: TypeAlias = tuple[tuple[int, bytes], ...]
 
 _HEAD_BYTES = 64
 
-#: WAVEFORMATEXTENSIBLE (mmreg.h): its tag, its size, and the first number of integers' GUID.
+#: WAVEFORMATEXTENSIBLE (mmreg.h): its tag, its size, and the first field of the GUID for integers.
 _EXTENSIBLE, _EXTENSIBLE_BYTES, _PCM = 0xFFFE, 40, 1
 
-#: What follows the sound is taken for sound itself only when it lasts a second at least:
-#: some writers leave a few bytes there that are no chunk, such as an ID3v1 tag.
+#: Bytes after the declared end count as audio only from one second on: some writers append a few
+#: bytes that are no chunk, such as an ID3v1 tag.
 _LEAST_S = 1
 
-#: A size that a writer puts where it does not know yet.
+#: Sizes that mean "not known yet".
 _NO_SIZE_64 = 1 << 62
 _NO_SIZE_32 = 0xFFFFFFFF
 
 
-class MendedSource:
-    """A source with the length of its sound put right; anything else is as it was."""
+class RepairedSource:
+    """A source whose header is repaired; all other bytes are unchanged."""
 
     local_path: Path | None = None
 
@@ -51,14 +51,12 @@ class MendedSource:
 
     @property
     def size(self) -> int:
-        """Size in bytes."""
         return self._source.size
 
     def read(self, offset: int, length: int) -> bytes:
-        """Return what the source does, but for the bytes that were wrong."""
         data = self._source.read(offset, length)
         if not self._looked and offset == 0 and len(data) >= min(_HEAD_BYTES, self.size):
-            # Not before: of what is no WAV, nothing is read that nobody asked for.
+            # Only now: a file that is no WAV gets no read beyond those of the caller.
             self._patches = _find(self._source, data[:_HEAD_BYTES])
             self._looked = True
         for patch in self._patches:
@@ -66,16 +64,14 @@ class MendedSource:
         return data
 
     def check_unchanged(self) -> None:
-        """Ask the source whether this is still its revision; raises ``PermanentError``."""
         self._source.check_unchanged()
 
     def close(self) -> None:
-        """Close the source."""
         self._source.close()
 
 
 def find_patches(source: ByteSource) -> Patches:
-    """Return what must be changed for FFmpeg to read all the sound."""
+    """Return the changes that FFmpeg needs to read all of the audio; empty for other files."""
     return _find(source, source.read(0, _HEAD_BYTES))
 
 
@@ -114,16 +110,16 @@ def _wav(reader: BoundedReader, *, is_long: bool) -> Patches:
     body, size = chunk.body, chunk.size
     if is_long and long_size_at:
         size = reader.uint_le(long_size_at, 8)
-        lies = not 0 < size < _NO_SIZE_64 or _goes_on(reader, body + size, bytes_per_second)
-        right = ((long_size_at, (reader.size - body).to_bytes(8, "little")),)
-        return (*wide, *right) if lies else wide
-    # FFmpeg knows the sizes that stand for none.
-    lies = size not in (0, _NO_SIZE_32) and _goes_on(reader, body + size, bytes_per_second)
-    return (*wide, (chunk.at + 4, _NO_SIZE_32.to_bytes(4, "little"))) if lies else wide
+        is_wrong = not 0 < size < _NO_SIZE_64 or _goes_on(reader, body + size, bytes_per_second)
+        actual = ((long_size_at, (reader.size - body).to_bytes(8, "little")),)
+        return (*wide, *actual) if is_wrong else wide
+    # FFmpeg reads to the end of the file for these two sizes.
+    is_wrong = size not in (0, _NO_SIZE_32) and _goes_on(reader, body + size, bytes_per_second)
+    return (*wide, (chunk.at + 4, _NO_SIZE_32.to_bytes(4, "little"))) if is_wrong else wide
 
 
 def _whole_words(reader: BoundedReader, chunk: RiffChunk) -> Patches:
-    """Let all bits of a word count: those that do not are its lowest, and zero."""
+    """Declare all bits of a word as valid: the unused ones are its lowest, and zero."""
     if chunk.size < _EXTENSIBLE_BYTES or reader.uint_le(chunk.body, 2) != _EXTENSIBLE:
         return ()
     word, valid = reader.uint_le(chunk.body + 14, 2), reader.uint_le(chunk.body + 18, 2)
@@ -134,7 +130,7 @@ def _whole_words(reader: BoundedReader, chunk: RiffChunk) -> Patches:
 
 
 def _goes_on(reader: BoundedReader, end: int, bytes_per_second: int) -> bool:
-    """Tell whether what lies behind the declared end is more of the sound."""
+    """Return whether the bytes after the declared end are more audio."""
     if reader.size - end < max(8, _LEAST_S * bytes_per_second):
         return False
     end += end % 2
@@ -153,12 +149,12 @@ def _w64(reader: BoundedReader) -> Patches:
             bytes_per_second = reader.uint_le(chunk.body + 8, 4)
             wide = _whole_words(reader, chunk)
     size, end = chunk.size, chunk.body + ((chunk.size + 7) & ~7)
-    lies = not 0 < size < _NO_SIZE_64 or (
+    is_wrong = not 0 < size < _NO_SIZE_64 or (
         reader.size - end >= max(40, _LEAST_S * bytes_per_second)
         and not is_w64_chunk(reader.at(end, 16))
     )
-    if not lies:
+    if not is_wrong:
         return wide
-    # The file's own size comes before: FFmpeg refuses one that has no room for a header.
+    # The size of the whole file changes too: FFmpeg refuses one smaller than its header.
     sizes = ((at + 16, (reader.size - at).to_bytes(8, "little")) for at in (0, chunk.at))
     return (*wide, *sizes)

@@ -17,7 +17,7 @@ from shared.core.errors import CancelledError, Code, PermanentError, TransientEr
 from shared.core.ports import ByteSource
 from shared.media.ffmpeg.process import Job, Process
 from shared.media.formats.wave_chunks import is_one_run
-from shared.media.formats.wave_repair import MendedSource, find_patches
+from shared.media.formats.wave_repair import RepairedSource, find_patches
 from shared.media.presets import Recipe
 from shared.media.source import range_server, stdin
 from shared.media.source.stdin import PIECE_BYTES, Feeders
@@ -152,7 +152,10 @@ def reachable(source: ByteSource, name: str = "") -> Iterator[Input]:
     if source.local_path and not find_patches(source):
         yield Input(source, name=name)
         return
-    with stdin.feeders() as feeders, range_server.serve(MendedSource(source), name=name) as server:
+    with (
+        stdin.feeders() as feeders,
+        range_server.serve(RepairedSource(source), name=name) as server,
+    ):
         # Our own readers go through the same cache as FFmpeg.
         yield Input(server.source, server, feeders, name)
 

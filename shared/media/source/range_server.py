@@ -20,11 +20,11 @@ from shared.core.ports import ByteSource
 from shared.media.source.peer import peer_uid
 from shared.media.source.read_ahead import BLOCK_BYTES, MEMORY_BYTES, WORKERS, ReadAhead
 
-#: What FFmpeg wants before ``-i`` of a served address, found by counting its requests.
-#: A jump of less than a block is read through: the block is here, a request would end the
-#: run of the read-ahead. Without ``ignidx`` FFmpeg walks all fragments of a fragmented MP4
-#: for an index before it reads them again in order, and everything is fetched twice; the
-#: packets are the same. No reconnection: the source has tried again already.
+#: FFmpeg's options before ``-i`` of a served address, found by counting its requests. It reads
+#: through a jump of less than a block: the block is in memory, and a new request would stop the
+#: read-ahead. Without ``ignidx`` FFmpeg scans all fragments of a fragmented MP4 for an index
+#: before it reads them in order, so everything is fetched twice for the same packets. FFmpeg does
+#: not reconnect: the source retries by itself.
 HTTP_INPUT_OPTIONS: tuple[str, ...] = (
     *("-protocol_whitelist", "http,tcp"),
     *("-short_seek_size", str(BLOCK_BYTES)),
@@ -32,14 +32,14 @@ HTTP_INPUT_OPTIONS: tuple[str, ...] = (
     *("-icy", "0"),
 )
 
-#: How much is copied out of the cache at a time: all that a stalled client holds.
+#: Bytes copied out of the cache at a time, which is all the memory that a stalled client uses.
 PIECE_BYTES = 256 << 10
 
-#: FFmpeg uses one connection, and for a moment two; a server with more is being abused.
+#: FFmpeg uses one connection, or two for a moment; more is abuse.
 MAX_CONNECTIONS = 16
 
-# Half as much is too little for one segment on the loopback: each would wait for its
-# acknowledgement. The kernel doubles it.
+# The kernel doubles this. Half of it is less than one segment on the loopback interface, so that
+# each segment would wait for the acknowledgement of the last.
 _SEND_BUFFER_BYTES = 256 << 10
 _POLL_SECONDS = 0.05
 _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,8}\Z", re.ASCII)
@@ -55,18 +55,18 @@ def serve(
     memory_bytes: int = MEMORY_BYTES,
     workers: int = WORKERS,
 ) -> Iterator[RangeServer]:
-    """Serve ``source`` on the loopback interface for as long as the block runs.
+    """Serve ``source`` on the loopback interface inside a ``with`` block.
 
     Args:
         source: What to serve; it is not closed.
-        name: A file name; its extension helps FFmpeg to tell raw formats apart. No other
-            part of it is used.
+        name: A file name. Only its extension is used, which helps FFmpeg to recognise raw
+            formats.
         block_bytes: Size of one request to the source.
-        memory_bytes: Bound of all that is held of the source.
+        memory_bytes: Limit of the source's bytes in memory.
         workers: How many requests to the source run at once.
 
-    Yields the server. When FFmpeg has ended, look at ``failure`` first: an error of the
-    source breaks the connection, of which FFmpeg only knows that it broke.
+    Yields the server. When FFmpeg has ended, check ``failure`` first: an error of the source
+    closes the connection, and FFmpeg sees only that.
     """
     ahead = ReadAhead(source, block_bytes=block_bytes, memory_bytes=memory_bytes, workers=workers)
     server = RangeServer(ahead, name=name)
@@ -92,26 +92,26 @@ class RangeServer:
 
     @property
     def source(self) -> ReadAhead:
-        """The source as the server reads it: what is cached is not fetched again."""
+        """The source with the server's cache: cached bytes are not fetched again."""
         return self._source
 
     @property
     def failure(self) -> BaseException | None:
-        """What made the server break off: the first error of the source, or ``None``."""
+        """The first error, of the source or of the server, or ``None``."""
         return self._source.failure or self._listener.failure
 
     @property
     def waits_for_source(self) -> bool:
-        """Whether a client waits for bytes that the source has not given yet."""
+        """Whether a client waits for bytes that the source has not returned yet."""
         return self._source.is_awaited
 
     @property
     def requests(self) -> int:
-        """How many requests were answered with bytes of the source."""
+        """Number of valid requests so far."""
         return self._listener.requests
 
     def close(self) -> None:
-        """Break all connections and end all threads; the source stays open. Idempotent."""
+        """Close all connections and stop all threads; the source stays open. Idempotent."""
         self._listener.shutdown()
         self._thread.join()
         self._listener.break_connections()
@@ -120,7 +120,7 @@ class RangeServer:
 
 
 class _Listener(socketserver.TCPServer):
-    # Not http.server.HTTPServer: that one asks the resolver for this machine's name.
+    # Not http.server.HTTPServer, which asks the resolver for this machine's name.
     request_queue_size = 16
 
     def __init__(self, source: ReadAhead, path: str) -> None:
@@ -133,9 +133,9 @@ class _Listener(socketserver.TCPServer):
         super().__init__(("127.0.0.1", 0), _RangeHandler)
 
     def verify_request(self, request: Any, client_address: Any) -> bool:  # noqa: ARG002
-        """Return whether the client is ours: others can read the address in its command line."""
+        """Return whether the client is this user: others can see the address in `ps`."""
         uid = peer_uid(request)
-        # A client that is gone already has no user; it gets no bytes either.
+        # A client that is already gone has no user, and gets no bytes.
         return uid is None or uid == os.getuid()
 
     def process_request(self, request: Any, client_address: Any) -> None:
@@ -155,7 +155,7 @@ class _Listener(socketserver.TCPServer):
         try:
             self.finish_request(request, client_address)
         except OSError:
-            pass  # the client went away, which FFmpeg does at each jump
+            pass  # the client disconnected, as FFmpeg does at each jump
         except BaseException as error:
             self.failure = self.failure or error
         finally:
@@ -189,12 +189,12 @@ class _RangeHandler(BaseHTTPRequestHandler):
     server: _Listener
 
     def setup(self) -> None:
-        # What the kernel takes ahead of a client that is about to jump is fetched in vain.
+        # Bytes in the kernel's buffer are wasted when the client jumps.
         self.request.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
         super().setup()
 
     def log_message(self, *_: Any) -> None:
-        """Say nothing: standard error belongs to the program."""
+        """Log nothing: standard error belongs to the program."""
 
     def do_GET(self) -> None:
         self._answer(with_body=True)
@@ -203,12 +203,12 @@ class _RangeHandler(BaseHTTPRequestHandler):
         self._answer(with_body=False)
 
     def parse_request(self) -> bool:
-        """Read the request's head; answers and tells ``False`` for all but GET and HEAD."""
+        """Read the request's head; answer all but GET and HEAD, and return ``False`` for them."""
         if not super().parse_request():
             return False
         if self.command in ("GET", "HEAD"):
             return True
-        # Its body, if it has one, was not read.
+        # The body, if any, was not read, so the connection cannot be reused.
         headers = {"Allow": "GET, HEAD", "Connection": "close"}
         self._send_empty(HTTPStatus.METHOD_NOT_ALLOWED, **headers)
         return False
@@ -233,7 +233,7 @@ class _RangeHandler(BaseHTTPRequestHandler):
 
     def _wanted(self, size: int) -> range | None:
         headers = self.headers.get_all("Range", [])
-        # There is no validator of ours that If-Range could name, so it never matches.
+        # The server sends no validator, so If-Range never matches.
         if len(headers) != 1 or "If-Range" in self.headers:
             return None
         return parse_range(headers[0], size)
@@ -247,7 +247,7 @@ class _RangeHandler(BaseHTTPRequestHandler):
 
     def _send_head(self, wanted: range | None, size: int) -> None:
         self.send_response(HTTPStatus.OK if wanted is None else HTTPStatus.PARTIAL_CONTENT)
-        # A more telling type would count in FFmpeg's guess of the format.
+        # A more specific type would influence FFmpeg's guess of the format.
         self.send_header("Content-Type", "application/octet-stream")
         self.send_header("Accept-Ranges", "bytes")
         if wanted is not None:
@@ -268,7 +268,7 @@ class _RangeHandler(BaseHTTPRequestHandler):
             position += len(piece)
 
     def _reset(self) -> None:
-        # A reset rather than an end: no client may take what it got for the whole.
+        # Reset instead of a normal close: the client must not mistake a part for the whole.
         self.close_connection = True
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.connection.close()
@@ -277,8 +277,8 @@ class _RangeHandler(BaseHTTPRequestHandler):
 def parse_range(header: str, size: int) -> range | None:
     """Return the bytes of a file of ``size`` bytes that a Range header asks for.
 
-    ``None`` means that the header is to be ignored, as RFC 9110 (14.2) allows for other
-    units, invalid ranges and sets of ranges; an empty range, that it cannot be satisfied.
+    ``None``: ignore the header, as RFC 9110 (14.2) allows for other units, invalid ranges and
+    sets of ranges. An empty range: it cannot be satisfied.
     """
     match = _RANGE.match(header.strip())
     if match is None or match[0] == "" or not (match[1] or match[2]):
@@ -294,7 +294,7 @@ def parse_range(header: str, size: int) -> range | None:
 
 
 def _number(digits: str) -> int | None:
-    # int() refuses thousands of digits; beyond any file one number is as good as another.
+    # int() rejects thousands of digits. Beyond the end of any file, the exact number is irrelevant.
     if len(digits.lstrip("0")) > 19:
         return 1 << 63
     return int(digits) if digits else None

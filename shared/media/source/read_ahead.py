@@ -10,34 +10,34 @@ from pathlib import Path
 from shared.core.errors import TransientError
 from shared.core.ports import ByteSource
 
-#: Large enough that the time to first byte of a request (0.1 to 0.5 s at Drive) is small
-#: beside the time to carry the block, small enough that several fit in the memory limit.
+#: Large enough that a request's time to first byte (0.1 to 0.5 s at Drive) is small compared with
+#: the transfer of the block, small enough that several fit into the memory limit.
 BLOCK_BYTES = 4 << 20
 MEMORY_BYTES = 48 << 20
 WORKERS = 4
 
-#: How long ``close`` waits for reads of the source that are under way.
+#: How long ``close`` waits for the source's running reads.
 CLOSE_SECONDS = 2.0
 
 _REMEMBERED_RUNS = 64
 
 
 class ReadAhead:
-    """A ``ByteSource`` that keeps blocks of another one and fetches the next ones ahead.
+    """A ``ByteSource`` that caches blocks of another one and fetches the next ones ahead.
 
-    ``memory_bytes`` bounds everything it holds: blocks that are cached and blocks that are
-    being fetched. The least recently used block goes first. A block is read ahead only
-    when the ones before it were read in order, so that a jump (to the index at the end of
-    an MP4, and back) costs one block and not a window of them.
+    ``memory_bytes`` limits cached blocks and blocks that are being fetched together. The least
+    recently used block is dropped first. A block is read ahead only after the ones before it
+    were read in order, so that a jump (to the index at the end of an MP4, and back) costs one
+    block instead of several.
 
-    The first error of the source ends it: ``failure`` holds the error, and every read
-    from then on raises it, since a reader that is told less would take it for the end.
+    After the first error of the source, ``failure`` is set and every read raises it: a short
+    read would look like end of file.
 
     Args:
         source: Where the bytes come from; it stays open when this is closed.
-        block_bytes: Size of a block and so of a request; made smaller to fit four of them
-            into the memory limit.
-        memory_bytes: The limit; below 4 bytes it is taken for 4.
+        block_bytes: Size of a block and of a request; reduced if four of them do not fit into
+            the memory limit.
+        memory_bytes: The limit; at least 4.
         workers: How many requests run at once.
     """
 
@@ -52,7 +52,7 @@ class ReadAhead:
         self._source = source
         self._block_bytes = max(1, min(block_bytes, memory_bytes // 4))
         self._slots = max(4, memory_bytes // self._block_bytes)
-        # One slot stays with the block that is being read, one with the block before it.
+        # Two slots are reserved, for the block that is being read and the one before it.
         self._workers = max(1, min(workers, self._slots - 2))
         self._changed = threading.Condition()
         self._blocks: OrderedDict[int, bytes] = OrderedDict()
@@ -63,16 +63,13 @@ class ReadAhead:
         self._threads: list[threading.Thread] = []
         self._failure: BaseException | None = None
         self._closed = False
-        self._fetched = 0
 
     @property
     def size(self) -> int:
-        """Size of the source in bytes."""
         return self._source.size
 
     @property
     def local_path(self) -> Path | None:
-        """Where the same bytes lie as a plain local file, or ``None``."""
         return self._source.local_path
 
     @property
@@ -82,14 +79,9 @@ class ReadAhead:
 
     @property
     def is_awaited(self) -> bool:
-        """Whether a reader waits for a block that the source has not given yet."""
+        """Whether a reader waits for a block that the source has not returned yet."""
         with self._changed:
             return not self._is_over and any(index not in self._blocks for index in self._wanted)
-
-    @property
-    def fetched_bytes(self) -> int:
-        """How many bytes were read from the source so far."""
-        return self._fetched
 
     def read(self, offset: int, length: int) -> bytes:
         """Return up to ``length`` bytes from ``offset``; fewer only at the end of the file."""
@@ -103,21 +95,20 @@ class ReadAhead:
     def piece(self, offset: int, length: int) -> bytes:
         """Return 1 to ``length`` bytes from ``offset``, at most to the end of their block.
 
-        ``offset`` must lie within the file. Raises what the source raised, and
-        ``ValueError`` when this is closed.
+        ``offset`` must be within the file. Raises the source's error, and ``ValueError`` after
+        ``close``.
         """
         index, start = divmod(offset, self._block_bytes)
         return self._block(index)[start : start + length]
 
     def check_unchanged(self) -> None:
-        """Ask the source whether this is still its revision; raises ``PermanentError``."""
         self._source.check_unchanged()
 
     def close(self) -> None:
-        """Forget all blocks and end the threads; readers that wait get a ``ValueError``.
+        """Drop all blocks and stop the threads; waiting readers get a ``ValueError``.
 
-        Waits at most ``CLOSE_SECONDS`` for reads of the source that are under way: they
-        cannot be broken from here. Their threads end when the reads do. Idempotent.
+        Waits at most ``CLOSE_SECONDS`` for the source's running reads, which cannot be
+        interrupted. Their threads stop when the reads return. Idempotent.
         """
         with self._changed:
             self._closed = True
@@ -180,7 +171,7 @@ class ReadAhead:
                 self._fail(index, error)
             else:
                 self._store(index, block)
-            # The block must not live on in this frame while the thread waits.
+            # Free the block while the thread waits.
             block = b""
 
     def _next_job(self) -> int | None:
@@ -211,7 +202,7 @@ class ReadAhead:
         block = self._source.read(offset, length)
         if len(block) != length:
             raise TransientError(
-                f"The source gave {len(block)} bytes at {offset} where {length} were asked for."
+                f"The source returned {len(block)} bytes at {offset} instead of {length}."
             )
         return block
 
@@ -220,7 +211,6 @@ class ReadAhead:
             self._in_flight.discard(index)
             if self._closed:
                 return
-            self._fetched += len(block)
             self._blocks[index] = block
             self._changed.notify_all()
 
