@@ -176,14 +176,14 @@ class Log:
 
     def error(self) -> PipelineError:
         """Return the error that FFmpeg's last errors mean."""
-        said = "\n".join(self._errors)
-        if _DISK_FULL in said:
+        printed = "\n".join(self._errors)
+        if _DISK_FULL in printed:
             return TransientError("the disk is full: free some space and try again")
-        if _ENCODER in said:
+        if _ENCODER in printed:
             return TransientError(f"the audio could not be written: {self.last_words()}")
         for words, code, message in _MEANINGS:
-            if words in said:
+            if words in printed:
                 return PermanentError(code, message)
-        if OPENED not in said:
+        if OPENED not in printed:
             log.warning("FFmpeg cannot read a file: %s", self.last_words())
         return PermanentError(Code.CORRUPT, "the file is damaged and cannot be read")

@@ -99,7 +99,7 @@ def check_executable() -> None:
 
 def _printed_version(path: str) -> str:
     command = [path, "-version"]
-    run = subprocess.run(command, env={}, capture_output=True, timeout=5, check=True)
+    run = subprocess.run(command, env={}, capture_output=True, timeout=20, check=True)
     return run.stdout.decode(errors="replace")
 
 

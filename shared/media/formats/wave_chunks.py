@@ -18,7 +18,7 @@ _MAX_CHUNKS = 1000
 
 
 class RiffChunk(NamedTuple):
-    """One chunk: its name of four bytes, where it and its body begin, its body's size in bytes.
+    """One chunk: its name of four bytes, the offsets of it and its body, its body's size in bytes.
 
     The size is the file's own claim and can be wrong.
     """
