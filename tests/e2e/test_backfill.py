@@ -62,6 +62,22 @@ def test_json_is_the_documents_and_nothing_else(rig: Rig, tmp_path: Path) -> Non
     }
 
 
+def test_a_dry_run_changes_nothing(rig: Rig, tmp_path: Path) -> None:
+    planned = backfill(rig, tmp_path, "--dry-run", "--since", "2025-01-01")
+    assert planned.returncode == 0, planned.stderr
+    assert "new.mp4  queue" in planned.stdout
+    assert "1 recordings would be queued" in planned.stdout
+    assert rig.names() == []
+
+    assert backfill(rig, tmp_path, "--since", "2025-01-01").returncode == 0
+    before = rig.recordings()
+    planned = backfill(rig, tmp_path, "--dry-run", "--json")
+    assert [one["name"] for one in json.loads(planned.stdout)] == ["old.mp4"]
+    assert rig.recordings() == before
+    # The queue has what was queued before, and nothing of the dry run.
+    assert [one["name"] for one in rig.messages(1)] == ["new.mp4"]
+
+
 def test_one_account_that_fails_does_not_stop_the_others(rig: Rig, tmp_path: Path) -> None:
     rig.world.identity.delegations = {READER: {READONLY}}
     rig.world.identity.suspended = {"bob@example.com"}

@@ -8,6 +8,7 @@ import os
 import pty
 import re
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,7 +25,8 @@ import pytest
 from cli.demo.drive_standin.identity import key_file
 from cli.demo.sample import arguments
 from shared.bootstrap import Services
-from shared.core.records import Recording
+from shared.core.message import SourceFile
+from shared.core.records import COLLECTION, Audio, Recording, Status
 from tests.drive.standin import READER, StandIn
 from tests.drive.standin import running as standin
 from tests.emulators import missing
@@ -372,6 +374,39 @@ def test_a_folder_has_a_summary_and_names_relative_to_it(cli: Cli, spoken: Path)
     assert "empty.mp4" in cli("audit", folder).out
 
 
+def test_unreadable_files_and_folders_are_named(cli: Cli, spoken: Path) -> None:
+    folder = cli.folder / "recordings"
+    copied(spoken, folder / "good.mp4")
+    copied(spoken, folder / "secret.mp4").chmod(0)
+    locked = copied(spoken, folder / "locked/inside.mp4").parent
+    locked.chmod(0)
+
+    status, out, err = as_owner(cli, "extract", folder)
+
+    assert status == 1
+    assert "3 recordings: 1 done, 1 new, 2 failed" in out, err
+    assert all(name in out and name in err for name in ("secret.mp4", "locked"))
+    status, _, err = as_owner(cli, "audit", folder)
+    assert status == 1
+    assert "secret.mp4" in err
+    assert "locked" in err
+    locked.chmod(0o700)
+
+
+def as_owner(cli: Cli, *arguments: str | Path) -> tuple[int, str, str]:
+    """Run the command bound by file modes, as root is without two capabilities."""
+    prefix: list[str] = []
+    if os.geteuid() == 0:
+        dropped = "-dac_override,-dac_read_search"
+        setpriv = shutil.which("setpriv") or missing("setpriv")
+        prefix = [setpriv, f"--inh-caps={dropped}", f"--bounding-set={dropped}"]
+    done = subprocess.run(
+        [*prefix, COMMAND, *arguments], cwd=cli.folder, env={**os.environ, **cli.environ},
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE_S,
+    )  # fmt: skip
+    return done.returncode, done.stdout, done.stderr
+
+
 def test_a_renamed_file_keeps_its_audio(cli: Cli, meeting: Path) -> None:
     cli("extract", meeting)
     [before] = cli.documents()
@@ -685,6 +720,46 @@ def test_audit_finds_what_was_lost(cli: Cli, meeting: Path, spoken: Path) -> Non
     assert "gone" in cli("audit", status=1).err
     [document] = cli("audit", "--json", status=1).documents
     assert document["name"] == "meeting.mp4"
+
+
+def test_audit_shows_twenty_of_a_kind_between_the_totals(cli: Cli) -> None:
+    url = f"sqlite:///{cli.folder}/audio/tracker.db"
+    tracker = Services.from_environment({"TRACKER_URL": url}).tracker
+    inbox = cli.folder / "inbox"
+    inbox.mkdir()
+    for number in range(300):
+        (inbox / f"{number}.mp4").write_bytes(b"%d" % number)
+        lost = without_audio(f"file{number}")
+        tracker.documents.create(COLLECTION, lost.key, lost.to_document())
+
+    process = cli.start("audit", "inbox", stderr=subprocess.STDOUT)
+    lines = process.communicate(timeout=PATIENCE_S)[0].decode().splitlines()
+
+    assert process.returncode == 1
+    totals = "inbox: 300 seen ≠ 0 done + 0 skipped + 0 failed + 0 in flight"
+    assert lines[0] == totals
+    assert lines[-2] == totals
+    assert lines[-1] == "600 problems: 300 not in the tracker, 300 without its audio"
+    assert sum(line.startswith("✗") for line in lines) == 40
+    assert "  … and 280 more not in the tracker" in lines
+    assert "  … and 280 more without its audio" in lines
+    assert "  run: audio-pipeline extract inbox" in lines
+    assert any(line.startswith("  run: audio-pipeline retry drive-") for line in lines)
+
+
+def without_audio(file_id: str) -> Recording:
+    """Return a DONE recording of Drive whose object does not exist."""
+    now = datetime(2025, 1, 1, tzinfo=UTC)
+    item = SourceFile(
+        source="drive", source_id=file_id, revision="a1", name=file_id,
+        mime_type="video/mp4", size_bytes=1, created_at=now,
+    )  # fmt: skip
+    audio = Audio(
+        object=f"dev/{file_id}.mp3", bytes=1, crc32c="AAAAAA==", duration_s=1.0,
+        start_offset_s=0.0, codec="mp3", bitrate_kbps=128.0, preset="mp3",
+    )  # fmt: skip
+    done = Recording.from_source_file(item, now=now)
+    return done.evolve(status=Status.DONE, audio=audio, gcs_path=audio.object, finished_at=now)
 
 
 def test_audit_finds_a_file_that_changed_since(cli: Cli, meeting: Path) -> None:
