@@ -156,10 +156,7 @@ def _print_failed(app: App, recordings: list[Recording], total: int, now: dateti
 def retry_command(app: App, recording: Recording, *, every: bool = False) -> str:
     """Return the command that tries a failed recording again, or ``every`` one like it."""
     if recording.source == Source.SFTP and app.settings.sftp_queue_url.kind != "pubsub":
-        # Nothing in the tracker says which server it came from.
-        host = app.settings.sftp_host
-        address = (
-            f"sftp://{host}{app.settings.sftp_remote_path}" if host else "sftp://USER@HOST/DIR"
-        )
-        return f"audio-pipeline compress {address} --retry-failed"
+        # The tracker does not record the server. Without an address, the settings name it.
+        address = "" if app.settings.sftp_host else "sftp://USER@HOST/DIR "
+        return f"audio-pipeline compress {address}--retry-failed"
     return f"audio-pipeline retry {'--failed' if every else recording.key}"

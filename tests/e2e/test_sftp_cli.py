@@ -96,6 +96,26 @@ def test_a_failed_file_stays_visible_and_is_retried_when_asked(
     ).stdout  # fmt: skip
     assert "audio-pipeline compress sftp://USER@HOST/DIR --retry-failed" in failed
 
+    # Where the settings name the server, the command works as it is printed.
+    credentials = {
+        "username": sshd.user,
+        "known_hosts": sshd.known_hosts,
+        "private_key": (sshd.base / "client").read_text(),
+    }
+    env = environ(
+        tmp_path,
+        SFTP_HOST="127.0.0.1",
+        SFTP_PORT=str(sshd.port),
+        SFTP_REMOTE_PATH=str(sshd.root),
+        SFTP_CREDENTIALS=json.dumps(credentials),
+    )
+    options: dict[str, Any] = {"cwd": tmp_path, "env": env, "capture_output": True, "text": True}
+    failed = subprocess.run([PROGRAM, "status", "--failed"], check=False, **options).stdout
+    (recommended,) = {line.strip() for line in failed.splitlines() if "--retry-failed" in line}
+    done = subprocess.run([PROGRAM, *recommended.split()[1:]], check=False, **options)
+    assert done.returncode == 1
+    assert "bad.wav" in done.stderr
+
     tried = compress("--retry-failed")
     assert tried.returncode == 1
     assert "bad.wav" in tried.stderr
