@@ -117,4 +117,4 @@ def test_the_job_says_what_is_wrong_with_its_environment(image: Image) -> None:
     done = archives.run(command, image.directory, {**image.env, "AUDIO_PRESET": "tape"})
 
     assert done.returncode == 2
-    assert re.match(r"extract_audio cannot start:\nAUDIO_PRESET is not", done.stderr)
+    assert re.match(r"extract_audio cannot start:\nAUDIO_PRESET has an unknown value", done.stderr)
