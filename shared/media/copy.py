@@ -23,6 +23,9 @@ from shared.media.presets import Recipe
 from shared.media.probe import Probe
 from shared.media.source.inputs import Input, own_file
 
+#: A source of no more bytes than this is decoded as a whole: that takes less than starting FFmpeg,
+#: and damage anywhere shows in the length.
+_SMALL_BYTES = 1 << 20
 #: Frames that are decoded to learn how many samples a packet has.
 _LOOKED_AT = 256
 #: The encoder's delay is no more packets, and no more seconds, than this (Opus: 80 ms; HE-AAC:
@@ -61,7 +64,11 @@ def copy(input_: Input, found: Probe, recipe: Recipe, work: EncodeContext) -> En
     Raises ``PermanentError`` (``unsupported_codec``) for a track that plays, but that no
     container here can hold; else as ``shared.media.encode.encode``.
     """
-    everything = found.container in _CAN_CHANGE or found.track.codec in _VARIABLE
+    everything = (
+        found.container in _CAN_CHANGE
+        or found.track.codec in _VARIABLE
+        or input_.source.size <= _SMALL_BYTES
+    )
     try:
         copied = _run(input_, found, recipe, work, decode_all=everything, constant=True)
         if not everything and _length(copied) is None:
@@ -85,6 +92,7 @@ def copy(input_: Input, found: Probe, recipe: Recipe, work: EncodeContext) -> En
         frames=table.count,
         discarded=table.discarded,
         span_s=table.duration_s,
+        gapless_s=table.gapless_s,
         source_errors=log.decode_errors,
     )
     if copied.frames.whole or recipe.codec_name not in _PROVEN:
@@ -99,8 +107,8 @@ def _refuse_other_packets(encoded: Encoded, work: EncodeContext) -> None:
         process = job.start([*source, *packets.arguments("a:0")], stdout=True)
         made = packets.outline(process.blocks(), job)
         process.end()
-    fewest, by_times = encoded.frames - encoded.discarded, encoded.span_s or encoded.duration_s
-    length = min(abs(made.span_s - one) for one in (by_times, encoded.duration_s))
+    fewest = encoded.frames - encoded.discarded
+    length = min(abs(made.span_s - one) for one in encoded.lengths)
     raw = encoded.recipe.codec_name.startswith("pcm_")  # in packets of any size
     if not (raw or fewest <= made.count <= encoded.frames) or length > tolerance(
         encoded.duration_s
@@ -174,7 +182,9 @@ def _run(
                     job,
                     [*found.input_options, *(("-reinit_filter", "0") if constant else ())],
                     [
-                        *("-bsf:a", packets.WITHOUT_GAPS),
+                        *("-bsf:a", packets.without_gaps(found.track.codec)),
+                        # A WAV has no edit list: what it would hide is left out.
+                        *(("-copypriorss", "0") if found.track.raw else ()),
                         *presets.output_arguments(recipe, found.track, path),
                         *packets.arguments(found.track.index),
                         *("-map", f"0:{found.track.index}"),

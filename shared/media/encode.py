@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from shared.core.errors import Code, PermanentError, PipelineError
+from shared.core.errors import Code, PermanentError, PipelineError, TransientError
 from shared.media import copy, packets, presets, sample_format
 from shared.media.damage import refuse_damaged
 from shared.media.encoded import EncodeContext, Encoded, tolerance
@@ -29,6 +29,11 @@ from shared.media.sample_format import SampleFormat
 from shared.media.source.inputs import Input
 
 __all__ = ["EncodeContext", "Encoded", "encode", "tolerance"]
+
+
+#: How FFmpeg ends when LAME refuses its samples (libavcodec/libmp3lame.c), as it does floats far
+#: beyond full scale and those that are no numbers.
+_LAME_FAILED = "Cannot allocate memory"
 
 
 class ParametersChangedError(PipelineError):
@@ -53,15 +58,21 @@ def encode(input_: Input, found: Probe, recipe: Recipe, work: EncodeContext) -> 
 
 
 def _decode_and_encode(input_: Input, found: Probe, recipe: Recipe, work: EncodeContext) -> Encoded:
-    workers, gathered = work.workers, True
+    workers, gathered, clipped = work.workers, True, False
     while True:
         try:
-            return _one_pass(input_, found, recipe, work, workers=workers, gathered=gathered)
+            return _one_pass(
+                input_, found, recipe, work, workers=workers, gathered=gathered, clipped=clipped
+            )
         except NotConvergedError:
             # Never seen with real audio; one encoder has no seams to disagree at.
             workers = 1
         except ParametersChangedError:
             gathered = False
+        except TransientError as error:
+            if clipped or recipe.codec is not Codec.MP3 or _LAME_FAILED not in str(error):
+                raise
+            clipped = True
 
 
 def _refuse_truncated(input_: Input, found: Probe, encoded: Encoded) -> None:
@@ -91,16 +102,18 @@ def _one_pass(
     *,
     workers: int,
     gathered: bool,
+    clipped: bool,
 ) -> Encoded:
     """Decode the track once into the encoders.
 
     Raises ``ParametersChangedError`` when a ``gathered`` pass fails: collected samples would
     be lost where rate or channels change, so FFmpeg is asked to stop there instead.
+    ``clipped`` makes integers of floats.
     """
     path = work.directory / f"audio.{recipe.extension}"
 
     with work.job(found.duration_s) as job:
-        format_ = _sample_format(input_, found, recipe, job)
+        format_ = "s32le" if clipped else _sample_format(input_, found, recipe, job)
 
         def on_samples(samples: int) -> None:
             done_s = samples / recipe.sample_rate

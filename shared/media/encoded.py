@@ -31,7 +31,8 @@ class Encoded:
 
     The rest is of copies: ``discarded`` counts packets that are never played and that some
     containers leave out, ``span_s`` is how long the packets last by their own times, and
-    ``source_errors`` how many of the source's packets could not be decoded, of those tried.
+    ``gapless_s`` the same with the gaps that a copy keeps. ``source_errors`` is how many of the
+    source's packets could not be decoded, of those tried.
     """
 
     path: Path
@@ -42,7 +43,15 @@ class Encoded:
     frames: int = 0
     discarded: int = 0
     span_s: float | None = None
+    gapless_s: float | None = None
     source_errors: int | None = None
+
+    @property
+    def lengths(self) -> tuple[float, ...]:
+        """The lengths in seconds that the packets of the file may have by their times."""
+        if self.span_s is None:
+            return (self.duration_s,)
+        return (self.duration_s, self.span_s, self.gapless_s or self.span_s)
 
     @property
     def source_plays(self) -> bool:

@@ -30,14 +30,21 @@ def first_frame_arguments(stream_index: int, fd: int) -> list[str]:
     return ["-map", f"0:{stream_index}", "-frames:a", "1", "-f", "framecrc", f"pipe:{fd}"]
 
 
-#: Sets the times of a copied stream: it starts at zero or, by the encoder's delay, before, and
+#: The times of a copied stream: it starts at zero or, by the encoder's delay, before, and
 #: a gap or a jump of the clock is closed. Live streams, joined files and broken muxers have
 #: jumps of hours, in both directions, which no container should repeat.
-WITHOUT_GAPS = (
-    "setts=ts='if(eq(N,0),min(if(eq(PTS,NOPTS),0,PTS),0),"
-    "PREV_OUTPTS+if(between(PTS-PREV_INPTS,0,4*DURATION+1/TB),PTS-PREV_INPTS,"
-    "max(DURATION,1)))'"
-)
+_START = "if(eq(N,0),min(if(eq(PTS,NOPTS),0,PTS),0),PREV_OUTPTS+"
+_STEP = "if(between(PTS-PREV_INPTS,0,4*DURATION+1/TB),PTS-PREV_INPTS,max(DURATION,1))"
+
+#: The last time in an Ogg cuts off the samples behind it (RFC 7845, 4.4), so that Opus lasts as
+#: long as its packets, whatever their times. Matroska's milliseconds cannot count 2.5 ms.
+_OPUS_STEP = f"if(gt(PREV_OUTDURATION*TB,0.004),PREV_OUTDURATION,{_STEP})"
+
+
+def without_gaps(codec: str) -> str:
+    """Return the filter that sets the times of a copied stream of this codec."""
+    step = _OPUS_STEP if codec == "opus" else _STEP
+    return f"setts=ts='{_START}{step})'"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +53,8 @@ class Packets:
     encoder's delay, ``first_s`` the same but never negative.
 
     ``duration_s`` adds up the packets' own durations, so that a gap does not count, without
-    the encoder's delay, which a decoder leaves out. ``last_s`` is the last packet's duration,
+    the encoder's delay, which a decoder leaves out. ``gapless_s`` is the end of the last packet
+    with the times that ``without_gaps`` sets. ``last_s`` is the last packet's duration,
     ``discarded`` the number of packets that are never played: those outside an edit list, and
     empty ones, such as FFmpeg's FLAC encoder writes at the end of an AVI.
     """
@@ -55,6 +63,7 @@ class Packets:
     begin_s: float
     first_s: float
     duration_s: float
+    gapless_s: float
     last_s: float
     discarded: int
 
@@ -127,16 +136,17 @@ def rows(blocks: Iterator[bytes], job: Job | None = None) -> Iterator[tuple[floa
 def read(blocks: Iterator[bytes], job: Job, on_time: OnProgress) -> Packets:
     """Add up a table as it is printed; ``on_time`` is told how many seconds are done."""
     base, rest = Fraction(1), b""
-    table, discarded = _Table(), 0
+    table, discarded, second = _Table(), 0, 1.0
     for block in blocks:
         job.touch()
         *lines, rest = (rest + block).split(b"\n")
         for line in lines:
             if line.startswith(b"#"):
                 base = _time_base(line) or base
+                second = float(1 / base)
             else:
                 _, _, pts, duration, size, rest_of_line = line.split(b",", 5)
-                table.add(int(pts), int(duration))
+                table.add(int(pts), int(duration), second)
                 # Flags are printed only where they are not those of a key frame.
                 flags = _FLAGS.search(rest_of_line)
                 unplayed = flags and int(flags[1], 16) & _DISCARD
@@ -148,6 +158,7 @@ def read(blocks: Iterator[bytes], job: Job, on_time: OnProgress) -> Packets:
         begin_s=float(table.first * base),
         first_s=float(start * base),
         duration_s=float(base * (table.duration() - table.delay())),
+        gapless_s=float(base * (table.gapless + table.last)),
         last_s=float(base * table.last),
         discarded=discarded,
     )
@@ -173,16 +184,19 @@ class _Table:
         self.end: int = 0
         self.count: int = 0
         self.done: int = 0
+        self.gapless: int = 0
         self._last = (0, 0)
         self._steps: Counter[tuple[int, int]] = Counter()
 
-    def add(self, pts: int, duration: int) -> None:
-        """Take the next packet."""
+    def add(self, pts: int, duration: int, second: float) -> None:
+        """Take the next packet; a ``second`` is in ticks, like the rest."""
         if self.count:
             before, lasting = self._last
-            self._steps[pts - before, lasting] += 1
+            step = pts - before
+            self._steps[step, lasting] += 1
+            self.gapless += step if 0 <= step <= 4 * duration + second else max(duration, 1)
         else:
-            self.first = pts
+            self.first, self.gapless = pts, min(pts, 0)
         self.count += 1
         self.done += min(duration, _GAP * (self._last[1] or duration))
         self.end = pts + duration

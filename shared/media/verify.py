@@ -115,13 +115,14 @@ def _check_outline(encoded: Encoded, found: Outline, log: Log) -> None:
     fewest = encoded.frames - encoded.discarded
     raw = recipe.codec_name.startswith("pcm_")  # in packets of any size
     if is_copy and not raw and not fewest <= found.count <= encoded.frames:
+        if encoded.source_errors is not None:
+            raise _not_copyable()
         raise _failed(f"it has {found.count} packets where {encoded.frames} were copied")
     if not is_copy and (errors := log.errors()):
         _log.warning("FFmpeg reports of audio that was made: %s", errors[-1])
         raise _failed("it is damaged")
     # A copy keeps the times of its source, which may differ from the decoder's.
-    by_times = encoded.span_s
-    if by_times is None or abs(found.span_s - by_times) > tolerance(encoded.duration_s):
+    if min(abs(found.span_s - one) for one in encoded.lengths) > tolerance(encoded.duration_s):
         _check_length(encoded, found.span_s)
 
 
@@ -196,7 +197,10 @@ def _check_copy(encoded: Encoded, decoded_s: float, windows: Log, picture: Log) 
     """Judge a copy as its source would be: what cannot be decoded was damaged before."""
     known = encoded.source_errors or 0
     errors = max(0, windows.decode_errors - known) + max(0, picture.decode_errors - known)
-    lost_s = errors * encoded.duration_s / max(1, encoded.frames)
+    if encoded.recipe.codec_name.startswith("pcm_"):  # only less than a sample is refused
+        lost_s = errors / encoded.recipe.sample_rate
+    else:
+        lost_s = errors * encoded.duration_s / max(1, encoded.frames)
     if decoded_s and lost_s <= tolerance(encoded.duration_s):
         return
     if encoded.source_plays:

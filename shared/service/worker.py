@@ -9,11 +9,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, TypeVar
 
-from shared.core.errors import MessageError, PermanentError
+from shared.core.errors import Code, MessageError, PermanentError
 from shared.core.message import Source, SourceFile
 from shared.core.ports import Sources, Storage, StoredObject
 from shared.media import encode, probe, silence, verify
@@ -21,6 +21,7 @@ from shared.media.encode import EncodeContext, Encoded
 from shared.media.presets import Recipe
 from shared.media.probe import Probe
 from shared.media.source import inputs
+from shared.media.source.inputs import Input
 from shared.media.verify import Verified
 from shared.runtime.stopwatch import Stages
 from shared.runtime.workdir import work_directory
@@ -112,10 +113,8 @@ class Worker(ABC, Generic[W]):
                 if item.source == Source.LOCAL and self._is_plausible(found.created_at):
                     # A copied or synced file has the time of the copy.
                     claim.update(created_at=found.created_at)
-                recipe = self.recipe(found)
-                self.check_space(_estimated_bytes(source.size, found, recipe))
                 with stages.timed("encode"):
-                    encoded = encode.encode(input_, found, recipe, context)
+                    encoded = self._encode(input_, found, context)
             with stages.timed("verify"), context.job(encoded.duration_s) as job:
                 verified = verify.verify(encoded, job)
                 silent = silence.is_silent(encoded.path, encoded.recipe, verified.levels, job)
@@ -129,6 +128,19 @@ class Worker(ABC, Generic[W]):
             fields = writer.done(encoded, verified, stored, now) | more | {"silent": silent}
             writer.log(now, fields, encoded.recipe, stages.seconds)
             return fields
+
+    def _encode(self, input_: Input, found: Probe, context: EncodeContext) -> Encoded:
+        """Encode the best track, or the next best where that is empty."""
+        while True:
+            recipe = self.recipe(found)
+            self.check_space(_estimated_bytes(input_.source.size, found, recipe))
+            try:
+                return encode.encode(input_, found, recipe, context)
+            except PermanentError as error:
+                others = tuple(one for one in found.tracks if one != found.track and one.decodable)
+                if error.code is not Code.NO_AUDIO or not others:
+                    raise
+                found = replace(found, tracks=others)
 
     def _is_plausible(self, created_at: datetime | None) -> bool:
         # Recorders without a clock write the epoch of their container, or no year at all.

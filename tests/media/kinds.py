@@ -146,6 +146,59 @@ def _block_align(path: Path) -> None:
     path.write_bytes(b"RIFF" + struct.pack("<I", len(body)) + body)
 
 
+def _block_align_24(path: Path) -> None:
+    """Write 24 bits in stereo whose block align is 1, not 6."""
+    clips.run(*speech(channels=2), "-c:a", "pcm_s24le", path)
+    data = bytearray(path.read_bytes())
+    at = data.find(b"fmt ") + 20
+    data[at : at + 2] = struct.pack("<H", 1)
+    path.write_bytes(data)
+
+
+def _timed(extension: str, times: str, *options: str) -> Callable[[Path], None]:
+    """Return a maker of a recording whose packets have other times."""
+
+    def make(path: Path) -> None:
+        plain = path.with_name(f"plain-{path.name}.{extension}")
+        clips.run(*speech(), *options, plain)
+        clips.run("-i", plain, "-c", "copy", "-bsf:a", f"setts=ts={times}", path)
+
+    return make
+
+
+def _trimmed_pcm(path: Path) -> None:
+    """Write a recording whose edit list starts within the audio, at the last key picture."""
+    plain = path.with_name("plain-trim.mov")
+    _video(plain, "-c:a", "pcm_s16le")
+    clips.run("-ss", "3.3", "-i", plain, "-t", "4", "-c", "copy", path)
+
+
+def _without_clusters(path: Path) -> None:
+    """Write a live recording of which some packets in the middle are overwritten."""
+    clips.run(*speech(20), *_OPUS, "-f", "webm", "-live", "1", path)
+    data = bytearray(path.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 6000] = random.Random(6).randbytes(6000)
+    path.write_bytes(data)
+
+
+def _no_numbers(path: Path) -> None:
+    """Write floats of which some are no numbers, and some far beyond full scale."""
+    clips.run(*speech(), "-c:a", "pcm_f32le", path)
+    data = bytearray(path.read_bytes())
+    for at, value in enumerate((float("nan"), float("inf"), 3e38, -3e38) * 50):
+        start = len(data) // 8 * 4 + at * 40
+        data[start : start + 4] = struct.pack("<f", value)
+    path.write_bytes(data)
+
+
+def empty_default(path: Path) -> None:
+    """Write a recording whose default track has no packet, beside one that has audio."""
+    empty = ["-filter_complex", "[1:a]atrim=end=0[empty]", "-map", "0:a", "-map", "[empty]"]
+    flags = ["-disposition:a:0", "0", "-disposition:a:1", "default"]
+    clips.run(*speech(), *speech(channels=2), *empty, *_OPUS, *flags, path)
+
+
 def _trimmed_flac(*trim: str) -> Callable[[Path], None]:
     def make(path: Path) -> None:
         whole = path.with_name(f"whole-{path.name}")
@@ -203,6 +256,10 @@ PLAYS: dict[str, Callable[[Path], None]] = {
     "block_align.wav": _block_align,
     "edit_head.mp4": _from_video(before=("-ss", "1.3")),
     "edit_end.mp4": _from_video("-t", "5.2"),
+    "drift.webm": _timed("webm", "TS*0.9", *_OPUS),
+    "jitter.mkv": _timed("mkv", "TS+random(0)*0.2/TB", *_OPUS),
+    "edit_pcm.mov": _trimmed_pcm,
+    "lost_packets.webm": _without_clusters,
     # Parameters that change on the way.
     "rate.aac": _joined(("aac", _AAC, 44100, 1), ("aac", _AAC, 48000, 1)),
     "channels.aac": _joined(("aac", _AAC, 48000, 1), ("aac", _AAC, 48000, 2)),
@@ -222,6 +279,8 @@ PLAYS: dict[str, Callable[[Path], None]] = {
     "forged_stream.mkv": _encode(*_OPUS, "-metadata:s:a:0", f"language={_FORGED_STREAM}"),
     "forged_length.mkv": _encode(*_AAC, "-metadata:s:a:0", f"language={_FORGED_LENGTH}"),
     "iamf.mp4": _iamf,
+    # Samples that an encoder refuses.
+    "no_numbers.wav": _no_numbers,
     # Good files that a copy must not call corrupt.
     "float.aif": _encode("-c:a", "pcm_f32be"),
     "float.mov": _encode("-c:a", "pcm_f32be"),
@@ -230,6 +289,7 @@ PLAYS: dict[str, Callable[[Path], None]] = {
     "ima4.mov": _encode("-c:a", "adpcm_ima_qt"),
     "nellymoser.flv": _encode("-c:a", "nellymoser", rate=22050),
     "adpcm.flv": _encode("-c:a", "adpcm_swf", rate=22050),
+    "block_align_24.wav": _block_align_24,
     "adpcm_ms.wav": _encode("-c:a", "adpcm_ms"),
     "two.webm": _two_in_one(*_OPUS, "-f", "webm", "-live", "1"),
     "two.mp4": _two_in_one(*_AAC, "-movflags", "frag_keyframe+empty_moov"),

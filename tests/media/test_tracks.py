@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.media import clips
+from tests.media import clips, kinds
 from tests.media.rig import RangeSources, Rig
 
 SINE = "sine=frequency={hz}:sample_rate=48000:duration={s}"
@@ -190,3 +190,13 @@ def test_an_edit_list_is_obeyed_as_plain_ffmpeg_does(
 
     assert clips.decoded_md5(made.path) == clips.decoded_md5(whole)
     assert made.audio.duration_s == pytest.approx(clips.decoded_samples(clip) / 44100, abs=0.001)
+
+
+@pytest.mark.parametrize("preset", ["mp3", "copy"])
+def test_an_empty_default_track_does_not_hide_one_with_audio(
+    preset: str, worker: Rig, tmp_path: Path
+) -> None:
+    clip = tmp_path / "empty_default.mkv"
+    kinds.empty_default(clip)
+
+    assert worker.extract(clip, preset).audio.duration_s == pytest.approx(kinds.SECONDS, abs=0.05)
