@@ -152,9 +152,11 @@ def test_every_line_is_logged_once_and_without_secrets(sftp_compress: Built, ena
         lines = compress.log.splitlines()
 
     ours = [json.loads(line) for line in lines if FILE.key in line]
-    assert [line["message"] for line in ours] == ["recording retry"]
+    messages = [line["message"] for line in ours]
+    assert "recording retry" in messages
+    assert len(set(messages)) == len(messages)
     assert all("severity" in line for line in ours)
-    assert "cannot be reached" in ours[0]["error"]
+    assert any("***.invalid" in line.get("error", "") for line in ours)
     assert "a-secret-word" not in compress.log
 
 
