@@ -26,6 +26,7 @@ from shared.media.source.inputs import Input, own_file
 #: A source of no more bytes than this is decoded as a whole: that takes less than starting FFmpeg,
 #: and damage anywhere shows in the length.
 _SMALL_BYTES = 1 << 20
+_NO_CONTAINER = "no file format here can hold its audio as it is"
 #: Frames that are decoded to learn how many samples a packet has.
 _LOOKED_AT = 256
 #: The encoder's delay is no more packets, and no more seconds, than this (Opus: 80 ms; HE-AAC:
@@ -82,8 +83,9 @@ def copy(input_: Input, found: Probe, recipe: Recipe, work: EncodeContext) -> En
     duration_s = _length(copied) or 0.0
     if copied.frames.whole or log.demuxer_gave_up():
         refuse_damaged(input_, found, log, duration_s)
-    elif not table.count:
-        raise log.no_packets()
+    if not table.count:
+        # A track that decodes plays: FFmpeg could not write its packets, or read them alone.
+        raise _not_copyable(_NO_CONTAINER) if duration_s else log.no_packets()
     encoded = Encoded(
         path=work.directory / f"audio.{recipe.extension}",
         recipe=recipe,
@@ -113,7 +115,7 @@ def _refuse_other_packets(encoded: Encoded, work: EncodeContext) -> None:
     if not (raw or fewest <= made.count <= encoded.frames) or length > tolerance(
         encoded.duration_s
     ):
-        raise _not_copyable("no file format here can hold its audio as it is")
+        raise _not_copyable(_NO_CONTAINER)
 
 
 def _with_changes(
@@ -131,7 +133,7 @@ def _with_changes(
             if second.code is not Code.CORRUPT:
                 raise
     if _plays(input_, found, work):
-        raise _not_copyable("no file format here can hold its audio as it is") from error
+        raise _not_copyable(_NO_CONTAINER) from error
     raise error
 
 

@@ -327,7 +327,7 @@ PLAYS: dict[str, Callable[[Path], None]] = {
 }
 
 #: What plays, but what no container here can hold as it is.
-NOT_COPYABLE = frozenset({"dfpwm.wav", "ra144.rm", "s302m.ts"})
+NOT_COPYABLE = frozenset({"dfpwm.wav", "s302m.ts"})
 
 
 def _zeroed_index(path: Path, *, keep_head: bool) -> None:

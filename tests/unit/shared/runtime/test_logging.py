@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pytest
@@ -342,7 +343,11 @@ def test_setup_replaces_every_handler_so_that_each_line_is_written_once() -> Non
     assert second.one()["message"] == "x"
 
 
-def test_clients_are_quiet_below_warnings(lines: Lines) -> None:
+def test_clients_are_quiet_below_warnings(lines: Lines, request: pytest.FixtureRequest) -> None:
+    # The SFTP login silences paramiko for the whole process, and may have been imported before.
+    paramiko = logging.getLogger("paramiko")
+    request.addfinalizer(partial(paramiko.setLevel, paramiko.level))
+    paramiko.setLevel(logging.WARNING)
     for name in (
         "paramiko.transport",
         "urllib3.connectionpool",
