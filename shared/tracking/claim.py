@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import timedelta
 
 from shared.core.errors import Code, PermanentError
@@ -43,13 +42,16 @@ class Claim:
         """Remember the fraction done, 0 to 1; the next heartbeat writes it."""
         self._progress = min(1.0, max(0.0, fraction))
 
-    def renew(self) -> None:
-        """Extend the lease from now, and write the progress."""
-        self._write(lambda current: current)
-
     def update(self, **changes: object) -> None:
-        """Write fields, and extend the lease."""
-        self._write(lambda current: current.evolve(**changes))
+        """Write fields and the progress, and extend the lease; without fields, a renewal."""
+        progress, now = self._progress, self._clock()
+        self._lease.update(
+            lambda document: (
+                Recording.from_document(document)
+                .evolve(**{"progress": progress, "updated_at": now} | changes)
+                .to_document()
+            )
+        )
 
     def finish(self, status: Status, **changes: object) -> Recording:
         """End the claim with a final status, and log it."""
@@ -81,25 +83,13 @@ class Claim:
         return self._end(status=Status.QUEUED, error=info, **changes)
 
     def _end(self, **changes: object) -> Recording:
-        now = self._clock()
-
-        def ended(current: Recording) -> Recording:
-            return current.evolve(
-                **{"lease_owner": None, "lease_expires_at": None},
-                processing_s=(now - (current.started_at or now)).total_seconds(),
-                **changes,
-            )
-
-        self._write(ended)
-        return self.recording
-
-    def _write(self, change: Callable[[Recording], Recording]) -> None:
-        progress, now = self._progress, self._clock()
-        self._lease.update(
-            lambda document: change(
-                Recording.from_document(document).evolve(progress=progress, updated_at=now)
-            ).to_document()
+        now, started = self._clock(), self.recording.started_at
+        self.update(
+            **{"lease_owner": None, "lease_expires_at": None},
+            processing_s=(now - (started or now)).total_seconds(),
+            **changes,
         )
+        return self.recording
 
 
 def error_info(code: str, error: BaseException) -> ErrorInfo:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, auto
-from typing import Any, Self
+from typing import Any
 
 from shared.core.errors import (
     CancelledError,
@@ -110,10 +110,7 @@ _ABANDON_AFTER_S = 0.5
 
 
 class WorkControl:
-    """What limits the work: the lease, a request to stop, a time limit.
-
-    As a context it keeps the lease alive.
-    """
+    """What limits the work: the lease, a request to stop, a time limit."""
 
     def __init__(self, claim: Claim, options: RunOptions) -> None:
         self._claim = claim
@@ -125,19 +122,7 @@ class WorkControl:
         self._interrupted = False
         self._released_at: float | None = None
         self._on_release: list[Callable[[], object]] = []
-        self.heartbeat = Heartbeat(claim.renew, claim.duration, self._release_when_overdue)
-
-    def __enter__(self) -> Self:
-        self.heartbeat.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.heartbeat.stop()
-
-    @property
-    def lost(self) -> LeaseLostError | None:
-        """Why the lease is no longer ours, as far as the heartbeat knows."""
-        return self.heartbeat.lost
+        self.heartbeat = Heartbeat(claim.update, claim.duration, self._release_when_overdue)
 
     @property
     def released(self) -> bool:
@@ -161,7 +146,8 @@ class WorkControl:
 
     def should_stop(self) -> bool:
         """Return whether the work must stop now."""
-        return self._interrupted or self.lost is not None or self.out_of_time or self._cancelled()
+        lost = self.heartbeat.lost is not None
+        return self._interrupted or lost or self.out_of_time or self._cancelled()
 
     def interrupt(self) -> None:
         """Ask the work to stop now."""
@@ -169,15 +155,15 @@ class WorkControl:
 
     def check(self) -> None:
         """Raise ``LeaseLostError`` or ``CancelledError`` when the work must stop now."""
-        if self.lost:
-            raise self.lost
+        if self.heartbeat.lost:
+            raise self.heartbeat.lost
         if self.should_stop():
             raise CancelledError("stopped on request")
 
     def renew(self) -> None:
         """Renew the lease; called just before each write that others can see."""
         self.check()
-        self._claim.renew()
+        self._claim.update()
 
     def progress(self, fraction: float) -> None:
         """Note the fraction done; the next heartbeat writes it."""
@@ -218,13 +204,16 @@ def run(
         return Result(_REFUSED[claim], tracker.get(item.key))
     control = WorkControl(claim, options)
     try:
-        with control:
+        control.heartbeat.start()
+        try:
             fields = run_interruptible(
                 lambda: work(claim, control),
                 control.interrupt,
                 STOP_GRACE_S,
                 abandon=lambda: control.abandoned,
             )
+        finally:
+            control.heartbeat.stop()
         recording = claim.finish(Status.DONE, **fields)
     except Exception as error:
         try:
@@ -246,8 +235,8 @@ def _end(claim: Claim, control: WorkControl, error: Exception) -> Result:
     """End the claim after ``error``."""
     if control.released:
         return Result(Outcome.CANCELLED, claim.recording, error)
-    if control.lost or isinstance(error, LeaseLostError):
-        return Result(Outcome.LOST, error=control.lost or error)
+    if control.heartbeat.lost or isinstance(error, LeaseLostError):
+        return Result(Outcome.LOST, error=control.heartbeat.lost or error)
     # A first timeout is retried: the process itself may have been frozen, or without CPU.
     earlier = claim.recording.error
     is_first_timeout = getattr(error, "code", None) is Code.TIMEOUT and (

@@ -122,13 +122,9 @@ class LeasedDocument:
 
         write_document(self.documents, self.collection, self.doc_id, changed)
 
-    def is_leased(self, document: Document) -> bool:
-        """Return whether a process is working on ``document`` now."""
-        return is_leased(document, self.clock)
-
     def was_abandoned(self, document: Document) -> bool:
         """Return whether a lease expired before it was released: its process crashed."""
-        return bool(document.get("lease_owner")) and not self.is_leased(document)
+        return bool(document.get("lease_owner")) and not is_leased(document, self.clock)
 
     def acquire(self, take: Change | None = None) -> Lease | None:
         """Take the lease; ``None`` when it is refused.
@@ -138,13 +134,13 @@ class LeasedDocument:
         """
         owner = new_owner()
 
-        def free(current: Document | None) -> Document | None:
-            return None if current is None or self.is_leased(current) else current
-
         def leased(current: Document | None) -> Document | None:
             if current and current.get("lease_owner") == owner:
                 return current  # our answer was lost, and another write came between
-            wanted = (take or free)(current)
+            if take:
+                wanted = take(current)
+            else:
+                wanted = None if current and is_leased(current, self.clock) else current
             return None if wanted is None else {**wanted, **self.lease_fields(owner)}
 
         read = write_document(self.documents, self.collection, self.doc_id, leased)
@@ -226,8 +222,8 @@ class Lease:
             self._read = written
 
 
-class Heartbeat:
-    """Renews a lease every third of its duration, from a thread of its own.
+class Heartbeat(threading.Thread):
+    """Renews a lease every third of its duration, until ``stop`` or until the lease is lost.
 
     ``on_look``, if given, is called every half second.
     """
@@ -238,26 +234,14 @@ class Heartbeat:
         duration: timedelta,
         on_look: Callable[[], object] = lambda: None,
     ) -> None:
+        super().__init__(name="heartbeat", daemon=True)
         self._renew = renew
         self._on_look = on_look
         self._every_s = duration.total_seconds() / 3
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
         self.lost: LeaseLostError | None = None
 
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Stop, and wait until no renewal is under way."""
-        self._over.set()
-        self._thread.join()
-
-    def join(self, timeout_s: float) -> None:
-        """Wait until the lease is lost or the heartbeat is stopped."""
-        self._thread.join(timeout_s)
-
-    def _run(self) -> None:
+    def run(self) -> None:
         renew_at = time.monotonic() + self._every_s
         while not self.lost and not self._over.wait(min(_LOOK_EVERY_S, self._every_s)):
             try:
@@ -270,3 +254,8 @@ class Heartbeat:
             except Exception as error:
                 # The lease is ours until another process takes it, however long this lasts.
                 log.warning("could not renew a lease: %s", error)
+
+    def stop(self) -> None:
+        """Stop, and wait until no renewal is under way."""
+        self._over.set()
+        self.join()

@@ -46,21 +46,26 @@ class Requeue:
         """
         if not self._queues:
             return 0
-        due = (read for where in _due(self._tracker.clock()) for read in self._find(*where))
-        return sum(self._publish(read) for read in due)
-
-    def _find(self, *where: Where) -> list[Versioned]:
-        # Read whole before the first document is written.
         of_ours = ("source", Op.IN, sorted(map(str, self._queues)))
-        ranged = where[-1][0]
-        return list(
-            self._tracker.documents.find(COLLECTION, of_ours, *where, order_by=ranged, limit=BATCH)
-        )
+        published = 0
+        for where in _due(self._tracker.clock()):
+            # Read whole before the first document is written.
+            due = list(
+                self._tracker.documents.find(
+                    COLLECTION, of_ours, *where, order_by=where[-1][0], limit=BATCH
+                )
+            )
+            published += sum(self._publish(read) for read in due)
+        return published
 
     def _publish(self, read: Versioned) -> bool:
         try:
-            taken = self._take(Recording.from_document(read.document))
-            if taken is None:
+            candidate = Recording.from_document(read.document)
+            if candidate.status is Status.PROCESSING:
+                taken = self._tracker.count_crash(candidate.key)
+            else:
+                taken = self._tracker.change(candidate.key, self._again)
+            if taken is None or taken.status is not Status.QUEUED:
                 return False
             # Without force: any worker may claim what is QUEUED.
             self._queues[taken.source].publish([taken.to_source_file()])
@@ -72,19 +77,18 @@ class Requeue:
         log.warning("published again", extra=taken.log_context())
         return True
 
-    def _take(self, candidate: Recording) -> Recording | None:
-        """Set the recording QUEUED and return it, or ``None`` if it is no longer due."""
-        if candidate.status is Status.PROCESSING:
-            counted = self._tracker.count_crash(candidate.key)
-            return counted if counted and counted.status is Status.QUEUED else None
-        return self._tracker.change(candidate.key, self._again)
-
     def _again(self, current: Recording) -> Recording | None:
+        """Return the recording QUEUED again, or ``None`` if it is no longer due."""
         now = self._tracker.clock()
-        if _is_stale(current, now):
-            return current.evolve(republished=current.republished + 1)
-        if _is_given_up(current, now):
-            return requeued(current, now).evolve(requeues=current.requeues + 1)
+        if current.status is Status.QUEUED:
+            patience = PATIENCE[min(current.republished, len(PATIENCE) - 1)]
+            if now - (current.updated_at or current.created_at) >= patience:
+                return current.evolve(republished=current.republished + 1)
+        given_up = current.error is not None and current.error.code in _GIVEN_UP
+        if current.status is Status.FAILED and given_up and current.finished_at:
+            after = dict(enumerate(RESURRECT_AFTER)).get(current.requeues)
+            if after is not None and now - current.finished_at >= after:
+                return requeued(current, now).evolve(requeues=current.requeues + 1)
         return None
 
 
@@ -102,19 +106,3 @@ def _due(now: datetime) -> Iterator[tuple[Where, ...]]:
     for requeues, after in enumerate(RESURRECT_AFTER):
         given_up = ("error.code", Op.IN, list(_GIVEN_UP))
         yield given_up, ("requeues", Op.EQ, requeues), ("finished_at", Op.LE, now - after)
-
-
-def _is_stale(current: Recording, now: datetime) -> bool:
-    if current.status is not Status.QUEUED:
-        return False
-    patience = PATIENCE[min(current.republished, len(PATIENCE) - 1)]
-    return now - (current.updated_at or current.created_at) >= patience
-
-
-def _is_given_up(current: Recording, now: datetime) -> bool:
-    if current.status is not Status.FAILED or current.finished_at is None:
-        return False
-    if current.error is None or current.error.code not in _GIVEN_UP:
-        return False
-    after = dict(enumerate(RESURRECT_AFTER)).get(current.requeues)
-    return after is not None and now - current.finished_at >= after

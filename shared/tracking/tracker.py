@@ -77,14 +77,32 @@ class Tracker:
             nonlocal refusal
             current = Recording.from_document(document) if document else None
             refusal = self._refusal(current, item, published_at, runner) if current else None
-            return None if refusal else self._claimed(current, item, runner).to_document()
+            if refusal:
+                return None
+            now = self.clock()
+            base = current or Recording.from_source_file(item, now=now)
+            if base.status.is_final:
+                base = cleared(base).evolve(requeues=0)
+            return base.evolve(
+                status=Status.PROCESSING,
+                account=item.account or base.account,
+                runner=runner,
+                progress=0.0,
+                attempts=base.attempts + 1,
+                crashes=base.crashes + (base.status is Status.PROCESSING),
+                republished=0,  # a message reached a worker: the backlog is through
+                first_claimed_at=base.first_claimed_at or now,
+                started_at=now,
+                finished_at=None,
+                updated_at=now,
+            ).to_document()
 
         leased = LeasedDocument(self.documents, COLLECTION, item.key, self.lease, self.clock)
         lease = leased.acquire(take)
-        if lease is None:
-            assert refusal
-            return refusal
-        return Claim(lease, self.clock)
+        if lease:
+            return Claim(lease, self.clock)
+        assert refusal
+        return refusal
 
     def _refusal(
         self, current: Recording, item: SourceFile, published_at: datetime | None, runner: str
@@ -111,25 +129,6 @@ class Tracker:
         """Return whether the lease has expired, so that another worker may claim."""
         expires = recording.lease_expires_at
         return expires is None or expires <= self.clock()
-
-    def _claimed(self, current: Recording | None, item: SourceFile, runner: str) -> Recording:
-        now = self.clock()
-        base = current or Recording.from_source_file(item, now=now)
-        if base.status.is_final:
-            base = cleared(base).evolve(requeues=0)
-        return base.evolve(
-            status=Status.PROCESSING,
-            account=item.account or base.account,
-            runner=runner,
-            progress=0.0,
-            attempts=base.attempts + 1,
-            crashes=base.crashes + (base.status is Status.PROCESSING),
-            republished=0,  # a message reached a worker: the backlog is through
-            first_claimed_at=base.first_claimed_at or now,
-            started_at=now,
-            finished_at=None,
-            updated_at=now,
-        )
 
     def change(self, key: str, change: Callable[[Recording], Recording | None]) -> Recording | None:
         """Apply ``change`` to the recording as it is at the moment of the write.

@@ -11,7 +11,7 @@ import pytest
 from functions.drive_watch.watch import STATES
 from shared.core.errors import LeaseLostError
 from shared.core.ports import Documents
-from shared.tracking.leased_document import LeasedDocument
+from shared.tracking.leased_document import LeasedDocument, is_leased
 from tests.backends import on_every_database
 from tests.services import until
 
@@ -80,7 +80,7 @@ def test_a_heartbeat_keeps_it(documents: Documents) -> None:
     with hold:
         at_first = _expiry(state)
         until(lambda: _expiry(state) > at_first, what="a heartbeat")
-        assert state.is_leased(state.read() or {})
+        assert is_leased(state.read() or {}, state.clock)
         assert state.acquire() is None
 
 

@@ -114,7 +114,7 @@ def test_a_worker_that_renews_in_time_is_left_alone(
     claim = claimed(tracker.claim(ITEM))
     clock.tick(EXPIRED)
     late = Requeue(
-        Tracker(Interleaved(tracker.documents, claim.renew), clock=clock),
+        Tracker(Interleaved(tracker.documents, claim.update), clock=clock),
         {"drive": MemoryQueue()},
     )
     assert late.run() == 0

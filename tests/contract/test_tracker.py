@@ -89,7 +89,7 @@ def test_enqueue_creates_the_document_once(tracker: Tracker, clock: SettableCloc
 def test_enqueue_leaves_a_faster_worker_alone(tracker: Tracker) -> None:
     claim = claimed(tracker.claim(ITEM))
     assert not tracker.enqueue(ITEM)
-    claim.renew()
+    claim.update()
     assert existing(tracker, KEY).status is Status.PROCESSING
 
 
@@ -134,7 +134,7 @@ def test_a_live_lease_is_refused_to_its_last_moment(tracker: Tracker, clock: Set
     assert tracker.claim(ITEM) is ClaimRefusal.BUSY
     assert tracker.claim(source_file(force=True)) is ClaimRefusal.BUSY
     assert tracker.claim(ITEM, runner="job") is ClaimRefusal.BUSY
-    claim.renew()
+    claim.update()
     clock.tick(timedelta(microseconds=1))
     assert tracker.claim(ITEM) is ClaimRefusal.BUSY
 
@@ -231,7 +231,7 @@ def test_what_belongs_to_the_job_is_left_to_it(tracker: Tracker, clock: Settable
     assert tracker.claim(ITEM) is ClaimRefusal.JOB
     assert existing(tracker, KEY).crashes == 1
     with pytest.raises(LeaseLostError):
-        job.renew()
+        job.update()
 
 
 def test_the_fifth_crash_of_the_job_ends_it(tracker: Tracker, clock: SettableClock) -> None:
@@ -312,7 +312,7 @@ def test_a_heartbeat_extends_the_lease_and_carries_the_progress(
     claim.note_progress(0.4)
     assert existing(tracker, KEY).progress == 0.0
     clock.tick(20 * SECOND)
-    claim.renew()
+    claim.update()
     recording = existing(tracker, KEY)
     assert recording.lease_expires_at == clock.now + timedelta(seconds=60)
     assert (recording.progress, recording.updated_at) == (0.4, clock.now)
@@ -322,12 +322,12 @@ def test_a_heartbeat_extends_the_lease_and_carries_the_progress(
 def test_progress_is_a_fraction(tracker: Tracker, noted: float, kept: float) -> None:
     claim = claimed(tracker.claim(ITEM))
     claim.note_progress(noted)
-    claim.renew()
+    claim.update()
     assert existing(tracker, KEY).progress == kept
 
 
 WRITES: dict[str, Callable[[Claim], object]] = {
-    "renew": lambda claim: claim.renew(),
+    "renew": lambda claim: claim.update(),
     "update": lambda claim: claim.update(gcs_path="dev/x.mp3"),
     "finish": lambda claim: claim.finish(Status.DONE),
     "fail": lambda claim: claim.fail(PermanentError(Code.CORRUPT, "no")),
@@ -399,7 +399,7 @@ def test_a_deleted_document_is_a_lost_lease(tracker: Tracker) -> None:
     assert read is not None
     tracker.documents.delete(COLLECTION, read)
     with pytest.raises(LeaseLostError):
-        claim.renew()
+        claim.update()
     assert tracker.get(KEY) is None
 
 
@@ -408,7 +408,7 @@ def test_threads_share_a_claim(tracker: Tracker) -> None:
     claim = claimed(tracker.claim(ITEM))
 
     def write(number: int) -> None:
-        claim.update(gcs_path="dev/x.mp3") if number == 3 else claim.renew()
+        claim.update(gcs_path="dev/x.mp3") if number == 3 else claim.update()
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(write, range(8)))
@@ -625,11 +625,11 @@ def test_a_retry_starts_from_zero(tracker: Tracker, clock: SettableClock, status
 def test_a_retry_leaves_a_worker_alone(tracker: Tracker, clock: SettableClock) -> None:
     claim = claimed(tracker.claim(ITEM))
     assert tracker.retry(KEY) is None
-    claim.renew()
+    claim.update()
     clock.tick(EXPIRED)
     assert tracker.retry(KEY) is not None
     with pytest.raises(LeaseLostError):
-        claim.renew()
+        claim.update()
 
 
 @on_every_database

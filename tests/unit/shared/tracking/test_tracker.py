@@ -103,7 +103,7 @@ class TrackerMachine(RuleBasedStateMachine):
     @rule(claim=claims, fraction=st.floats(0, 1))
     def heartbeat(self, claim: Claim, fraction: float) -> None:
         claim.note_progress(fraction)
-        if self.writes(claim, claim.renew):
+        if self.writes(claim, claim.update):
             self.holders[claim.recording.key] = claim, claim.recording.lease_expires_at
 
     @rule(claim=consumes(claims))
