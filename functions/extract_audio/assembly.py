@@ -57,17 +57,16 @@ def build_receiver(services: Services, cancelled: Callable[[], bool]) -> Receive
     return Receiver(source=Source.DRIVE, tracker=services.tracker, work=work, cancelled=cancelled)
 
 
-def ready_checks(services: Services) -> Mapping[str, Callable[[], object]]:
-    """Return the checks of ``/ready``, by component: what a delivery cannot do without."""
+def health_checks(
+    services: Services, *, only_ready: bool = False
+) -> Mapping[str, Callable[[], object]]:
+    """Return the checks of ``/health`` by component; of ``/ready``, what a delivery needs."""
     # Each part is built by its check: a part that cannot be built is down.
-    return {
+    checks: dict[str, Callable[[], object]] = {
         "ffmpeg": check_executable,
         "storage": lambda: services.storage.check(),  # noqa: PLW0108
         "tracker": lambda: services.documents.check(),  # noqa: PLW0108
     }
-
-
-def health_checks(services: Services) -> Mapping[str, Callable[[], object]]:
-    """Return the checks of ``/health``, by component."""
-    queue = lambda: services.recordings_queue.check()  # noqa: E731, PLW0108 - built late, too
-    return {**ready_checks(services), "queue": queue}
+    if not only_ready:
+        checks["queue"] = lambda: services.recordings_queue.check()  # noqa: PLW0108
+    return checks

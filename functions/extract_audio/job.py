@@ -13,7 +13,7 @@ from shared.core.errors import ConfigurationError
 from shared.core.message import Source
 from shared.runtime import logging as pipeline_logging
 from shared.runtime import shutdown
-from shared.tracking.lease import Outcome, RunOptions
+from shared.tracking.lease import RunOptions
 
 log = logging.getLogger(__name__)
 
@@ -34,26 +34,23 @@ def main(environ: Mapping[str, str] = os.environ) -> int:
     pipeline_logging.setup(services.settings)
     shutdown.listen()
     try:
-        return _extract(services, environ.get(KEY_VARIABLE, ""))
+        key = environ.get(KEY_VARIABLE, "")
+        # Keys are safe as document ids, so a key with a slash does not exist.
+        recording = services.tracker.get(key) if key and "/" not in key else None
+        if recording is None:
+            log.error("%s names no recording", KEY_VARIABLE, extra={"key": key})
+            return 2
+        result = build_worker(services, Source.DRIVE).process(
+            recording.to_source_file(),
+            RunOptions(runner="job", cancelled=shutdown.requested.is_set),
+        )
     except Exception:
         log.exception("the job failed")
         return 1
-
-
-def _extract(services: Services, key: str) -> int:
-    # Keys are safe as document ids, so a key with a slash does not exist.
-    recording = services.tracker.get(key) if key and "/" not in key else None
-    if recording is None:
-        log.error("%s names no recording", KEY_VARIABLE, extra={"key": key})
-        return 2
-    result = build_worker(services, Source.DRIVE).process(
-        recording.to_source_file(),
-        RunOptions(runner="job", cancelled=shutdown.requested.is_set),
-    )
     if not result.outcome.ends:
         left = result.recording or recording
         log.info("recording %s", result.outcome.name.lower(), extra=left.log_context())
-    return 1 if result.outcome in (Outcome.RETRY, Outcome.CANCELLED) else 0
+    return 0 if result.outcome.acknowledges else 1
 
 
 if __name__ == "__main__":

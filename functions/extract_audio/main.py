@@ -49,33 +49,27 @@ def extract_audio(request: Request) -> Answer:
         return "", 405, {"Allow": _ROUTES[path]}
     with pipeline_logging.traced(dict(request.headers), _services.settings.project):
         try:
-            return _answer(path, request)
+            if path == "/live":
+                return "ok\n", 200, {}
+            receiver = _receiver()
+            if path == "/metrics":
+                from shared.service.metrics import CONTENT_TYPE  # noqa: PLC0415
+
+                return receiver.metrics.text(), 200, {"Content-Type": CONTENT_TYPE}
+            if path in ("/ready", "/health"):
+                from functions.extract_audio.assembly import health_checks  # noqa: PLC0415
+                from shared.service import health  # noqa: PLC0415
+
+                state = health.check(health_checks(_services, only_ready=path == "/ready"))
+                status = 200 if state["status"] == "ok" else 503
+                return json.dumps(state) + "\n", status, {"Content-Type": "application/json"}
+            body = request.get_data(cache=False)
+            receive = receiver.receive_dead if path == "/dead-letter" else receiver.receive
+            return "", receive(body), {}
         except Exception:
             # Pub/Sub will redeliver; don't leak the error to the caller.
             log.exception("request failed")
             return "", 503, {}
-
-
-def _answer(path: str, request: Request) -> Answer:
-    if path == "/live":
-        return "ok\n", 200, {}
-    if path == "/metrics":
-        from shared.service.metrics import CONTENT_TYPE  # noqa: PLC0415
-
-        return _receiver().metrics.text(), 200, {"Content-Type": CONTENT_TYPE}
-    if path in ("/ready", "/health"):
-        from functions.extract_audio.assembly import health_checks, ready_checks  # noqa: PLC0415
-        from shared.service import health  # noqa: PLC0415
-
-        _receiver()
-        checks = ready_checks if path == "/ready" else health_checks
-        state = health.check(checks(_services))
-        status = 200 if state["status"] == "ok" else 503
-        return json.dumps(state) + "\n", status, {"Content-Type": "application/json"}
-    body = request.get_data(cache=False)
-    if path == "/dead-letter":
-        return "", _receiver().receive_dead(body), {}
-    return "", _receiver().receive(body), {}
 
 
 def _build() -> Receiver:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
@@ -13,7 +12,7 @@ from typing import Any
 from shared.core.errors import Code, PermanentError
 from shared.core.message import SourceFile
 from shared.core.ports import Document, Queue, Sources
-from shared.core.records import Recording, Status
+from shared.core.records import Status
 from shared.core.sftp_errors import ServerCode, ServerError, UnreachableError
 from shared.tracking.leased_document import write_document
 from shared.tracking.tracker import Tracker
@@ -60,39 +59,36 @@ class Nightly:
         """
         started, counts = self.tracker.clock(), Counter[str]()
         try:
-            self._scan(counts, started)
+            files = self.sources.list()
+            while page := list(islice(files, PAGE)):
+                counts["found"] += len(page)
+                settled = [one for one in page if abs(started - one.created_at) >= self.settle]
+                counts["unsettled"] += len(page) - len(settled)
+                wanted = [item for item in settled if self._is_wanted(item, counts)]
+                counts["known"] += len(settled) - len(wanted)
+                # In this order: a message without a document is processed, a document
+                # without a message is not.
+                if wanted:
+                    self.queue.publish(wanted)
+                for item in wanted:
+                    self.tracker.enqueue(item)
+                counts["queued"] += len(wanted)
+            if not counts["found"]:
+                raise ServerError(
+                    ServerCode.EMPTY_DIRECTORY,
+                    "no audio files in the source directory; is the disk mounted on the server?",
+                )
+            # By hand (resume) the same run tries them again, and reports it.
+            if counts["tried"] and counts["superseded"] == counts["tried"] and not self.resume:
+                raise ServerError(
+                    ServerCode.INCONSISTENT,
+                    "every file differed from its listing when it was opened: the server"
+                    " reports other sizes or times each time",
+                )
         except (ServerError, UnreachableError) as error:
             self._record(started, counts, error)
             raise
         return self._record(started, counts)
-
-    def _scan(self, counts: Counter[str], now: datetime) -> None:
-        files = self.sources.list()
-        while page := list(islice(files, PAGE)):
-            counts["found"] += len(page)
-            settled = [item for item in page if abs(now - item.created_at) >= self.settle]
-            counts["unsettled"] += len(page) - len(settled)
-            wanted = [item for item in settled if self._is_wanted(item, counts)]
-            counts["known"] += len(settled) - len(wanted)
-            # In this order: a message without a document is processed, a document without a
-            # message is not.
-            if wanted:
-                self.queue.publish(wanted)
-            for item in wanted:
-                self.tracker.enqueue(item)
-            counts["queued"] += len(wanted)
-        if not counts["found"]:
-            raise ServerError(
-                ServerCode.EMPTY_DIRECTORY,
-                "no audio files in the source directory; is the disk mounted on the server?",
-            )
-        # By hand (resume) the same run tries them again, and reports it.
-        if counts["tried"] and counts["superseded"] == counts["tried"] and not self.resume:
-            raise ServerError(
-                ServerCode.INCONSISTENT,
-                "every file differed from its listing when it was opened: the server reports"
-                " other sizes or times each time",
-            )
 
     def _is_wanted(self, item: SourceFile, counts: Counter[str]) -> bool:
         known = self.tracker.get(item.key)
@@ -103,24 +99,19 @@ class Nightly:
         counts["tried"] += 1
         # The same revision is listed again, so the file has not changed.
         counts["superseded"] += known.error is not None and known.error.code == Code.SUPERSEDED
+        done = known.status is Status.DONE
         failed = self.retry_failed and known.status is Status.FAILED
         other = bool(self.remake_as and known.audio and known.audio.preset != self.remake_as)
-        again = failed or (other and known.status is Status.DONE)
-        if not again and not self._may_be_read_now(known, item):
-            return False
+        if not failed and not (other and done):
+            # Files that could not be read may be readable now.
+            if done or known.error is None or known.error.code not in _PASSED:
+                return False
+            if known.error.code == Code.FORBIDDEN:
+                try:
+                    self.sources.open(item).close()
+                except PermanentError:
+                    return False
         return self.tracker.retry(item.key) is not None
-
-    def _may_be_read_now(self, known: Recording, item: SourceFile) -> bool:
-        """Return whether the reason for which a recording ended unread no longer applies."""
-        if known.status is Status.DONE or known.error is None or known.error.code not in _PASSED:
-            return False
-        if known.error.code != Code.FORBIDDEN:
-            return True
-        try:
-            with closing(self.sources.open(item)):
-                return True
-        except PermanentError:
-            return False
 
     def _record(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from shared.core import naming
 from shared.core.ports import StoredObject
@@ -15,24 +16,22 @@ class CompressedObjectWriter(ObjectWriter):
 
     output_dir: str
 
+    has_picture: ClassVar[bool] = False
+
     def _names(self, extension: str) -> list[str]:
-        path = self._recording.source_id
+        path = self.claim.recording.source_id
         plain, suffixed = (
             naming.compressed_object(self.env, self.output_dir, path, extension, told_apart_by)
             for told_apart_by in (None, path)
         )
-        kept = self._recording.gcs_path
+        kept = self.claim.recording.gcs_path
         names = [kept] if kept and kept.endswith(f".{extension}") else []
         return list(dict.fromkeys([*names, plain, suffixed]))
 
     def _is_ours(self, there: StoredObject) -> bool:
-        one = self._recording
+        one = self.claim.recording
         owner = there.metadata.get("source"), there.metadata.get("source_id")
         return owner == (one.source, one.source_id)
 
     def clean_up(self) -> None:
         """Keep everything: the manifest lists the object, and the next revision replaces both."""
-
-    def _is_taken(self, name: str) -> bool:
-        del name
-        return False  # there are no objects beside a compressed one

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +12,7 @@ from shared.core.ports import Mirror, StoredObject
 from shared.media import presets
 from shared.media.presets import Recipe
 from shared.media.probe import Probe
+from shared.service.object_writer import file_sha256
 from shared.service.worker import VerifiedAudio, Worker
 from shared.tracking.claim import Claim
 from shared.tracking.lease import WorkControl
@@ -38,12 +38,6 @@ class CompressionWorker(Worker[CompressedObjectWriter]):
     bitrate: int = 32_000
     mirror: Mirror | None = None
 
-    @property
-    def manifest(self) -> Manifest:
-        """The list of all compressed files."""
-        name = naming.manifest_object(self.env, self.output_dir)
-        return Manifest(storage=self.storage, name=name, clock=self.tracker.clock)
-
     def recipe(self, found: Probe) -> Recipe:
         del found
         return presets.for_compression(
@@ -60,13 +54,13 @@ class CompressionWorker(Worker[CompressedObjectWriter]):
 
         In this order a run after a crash repairs the manifest.
         """
-        encoded, manifest = audio.encoded, self.manifest
+        encoded = audio.encoded
+        name = naming.manifest_object(self.env, self.output_dir)
+        manifest = Manifest(storage=self.storage, name=name, clock=self.tracker.clock)
         with audio.stages.timed("publish"):
             stored = writer.audio(encoded.path, encoded.recipe, encoded.duration_s)
         with audio.stages.timed("manifest"):
-            with encoded.path.open("rb") as file:
-                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-            now = self.tracker.clock()
+            sha256, now = file_sha256(encoded.path), self.tracker.clock()
             entry = Entry.of(audio.item, stored, sha256, encoded.duration_s, now)
             earlier = manifest.add(entry, check=writer.control.renew)
             if earlier and earlier["object"] != stored.name:

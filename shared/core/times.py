@@ -27,6 +27,13 @@ def format_time(moment: datetime, timespec: str = "auto") -> str:
     return _plain(moment).isoformat(timespec=timespec).replace("+00:00", "Z")
 
 
+def time_as_json(value: object, timespec: str = "auto") -> str:
+    """Return a time as ``format_time`` does: the ``default`` of ``json.dumps`` for documents."""
+    if not isinstance(value, datetime):
+        raise TypeError(type(value).__name__)
+    return format_time(value, timespec)
+
+
 def parse_time(text: str) -> datetime:
     """Read an RFC 3339 time as UTC; raises ``ValueError`` for anything else."""
     if not _RFC3339.fullmatch(text):

@@ -14,25 +14,19 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class _Slot(Generic[T]):
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.made: list[T] = []
-
-
 class PerProcess(Generic[T]):
     """Calls ``make`` once in each process, when first called there. Threads may share it."""
 
     def __init__(self, make: Callable[[], T]) -> None:
         self._make = make
-        self._slots: dict[int, _Slot[T]] = {}
+        self._slots: dict[int, tuple[threading.Lock, list[T]]] = {}
 
     def __call__(self) -> T:
         """Return this process's object."""
         # Each process has its own lock: one that is taken during a fork stays taken in the
         # child forever. setdefault() is atomic.
-        slot = self._slots.setdefault(os.getpid(), _Slot())
-        with slot.lock:
-            if not slot.made:
-                slot.made.append(self._make())
-            return slot.made[0]
+        lock, made = self._slots.setdefault(os.getpid(), (threading.Lock(), []))
+        with lock:
+            if not made:
+                made.append(self._make())
+            return made[0]

@@ -13,13 +13,13 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from shared.core import naming
 from shared.core.errors import ConflictError, ObjectExistsError, TransientError
 from shared.core.ports import Storage, StoredObject
-from shared.core.records import Audio, Chunk, Recording
-from shared.core.times import format_time
+from shared.core.records import Audio, Chunk
+from shared.core.times import format_time, time_as_json
 from shared.media.chunks import Piece
 from shared.media.encode import Encoded
 from shared.media.presets import Recipe
@@ -44,31 +44,8 @@ class ObjectWriter:
     env: str
     _written: set[str] = field(init=False, repr=False, default_factory=set)
 
-    @property
-    def _recording(self) -> Recording:
-        return self.claim.recording
-
-    @property
-    def _metadata(self) -> dict[str, str]:
-        one = self._recording
-        return {
-            "key": one.key,
-            "source": one.source,
-            "source_id": one.source_id,
-            "revision": one.revision,
-        }
-
-    def _audio_metadata(self, duration_s: float) -> dict[str, str]:
-        """Return what people who browse the bucket want to know about an audio object."""
-        one = self._recording
-        # Cloud Storage allows 8 KiB of custom metadata per object ("Quotas and limits").
-        title = one.name.encode()[:MAX_TITLE_BYTES].decode(errors="ignore")
-        about = {
-            "title": title,
-            "recorded_at": one.recorded_at.isoformat().replace("+00:00", "Z"),
-            "duration_s": f"{duration_s:.3f}",
-        }
-        return about | ({"source_url": one.source_url} if one.source_url else {})
+    #: Whether a picture and chunks are stored beside the audio.
+    has_picture: ClassVar[bool] = True
 
     def publish(
         self,
@@ -84,9 +61,19 @@ class ObjectWriter:
         before the chunks: it reserves the name against other recordings.
         """
         stored = self.audio(path, recipe, duration_s)
-        self.waveform(stored.name, picture)
-        chunks = self.chunks(stored.name, pieces, recipe)
-        self._tidy(recipe.extension)
+        if not self._create(naming.waveform_object(stored.name), picture, "image/png"):
+            # Its audio has another extension. The next try finds the name taken.
+            raise TransientError(
+                f"another recording took the name of {stored.name} at the same time"
+            )
+        chunks = self._chunks(stored.name, pieces, recipe)
+        # Other presets and crashed runs leave objects; the document names only one.
+        audio = self.claim.recording.audio
+        names = [*self._names(recipe.extension), *([audio.object] if audio else [])]
+        for stem in sorted({name.rpartition(".")[0] for name in names}):
+            for there in self._beside(stem):
+                if self._is_ours(there) and there.name not in self._written:
+                    self._delete(there)
         return stored, chunks
 
     def audio(self, path: Path, recipe: Recipe, duration_s: float) -> StoredObject:
@@ -94,21 +81,33 @@ class ObjectWriter:
 
         Raises ``LeaseLostError``, or what the storage met.
         """
-        earlier = self._recording.gcs_path
+        one = self.claim.recording
+        recorded = one.recorded_at
+        about = (
+            {  # for people who browse the bucket
+                # Cloud Storage allows 8 KiB of custom metadata per object ("Quotas and limits").
+                "title": one.name.encode()[:MAX_TITLE_BYTES].decode(errors="ignore"),
+                "recorded_at": format_time(recorded) if recorded.tzinfo else recorded.isoformat(),
+                "duration_s": f"{duration_s:.3f}",
+            }
+            | ({"source_url": one.source_url} if one.source_url else {})
+        )
         for name in self._names(recipe.extension):
-            if self._is_taken(name):
+            # The names of two recordings may differ in nothing but the extension, and the
+            # objects beside the audio have none.
+            picture = self.storage.stat(naming.waveform_object(name)) if self.has_picture else None
+            if picture and not self._is_ours(picture):
                 continue
             self.claim.update(gcs_path=name)
-            about = self._audio_metadata(duration_s)
             stored = self._create(name, path, recipe.content_type, about)
             if stored:
-                if earlier and earlier != name:  # the audio of another preset
-                    self.remove(earlier)
+                if one.gcs_path and one.gcs_path != name:  # the audio of another preset
+                    self.remove(one.gcs_path)
                 return stored
         raise ObjectExistsError(name)
 
     def _names(self, extension: str) -> list[str]:
-        one = self._recording
+        one = self.claim.recording
         plain = naming.audio_object(self.env, one.name, one.created_at, extension)
         suffixed = naming.audio_object(self.env, one.name, one.created_at, extension, one.key)
         # The first claim's object stays, even if the rules for names change later.
@@ -117,15 +116,7 @@ class ObjectWriter:
 
     def _is_ours(self, there: StoredObject) -> bool:
         """Return whether this recording may replace an object."""
-        return there.metadata.get("key") == self._recording.key
-
-    def _is_taken(self, name: str) -> bool:
-        """Return whether another recording's objects are where those beside this one would be.
-
-        The names of two recordings may differ in nothing but the extension.
-        """
-        beside = self.storage.stat(naming.waveform_object(name))
-        return beside is not None and not self._is_ours(beside)
+        return there.metadata.get("key") == self.claim.recording.key
 
     def _create(
         self, name: str, path: Path, content_type: str, about: Mapping[str, str] | None = None
@@ -150,41 +141,28 @@ class ObjectWriter:
         if there and self._is_ours(there):
             self._delete(there)
 
-    def _tidy(self, extension: str) -> None:
-        """Remove our objects under any of our names that were not written in this run.
-
-        Other presets and crashed runs leave them; the document names only one.
-        """
-        names = self._names(extension)
-        if self._recording.audio:
-            names.append(self._recording.audio.object)
-        for stem in sorted({name.rpartition(".")[0] for name in names}):
-            picture = self.storage.stat(naming.waveform_object(f"{stem}."))
-            beside = [*self.storage.list(f"{stem}."), *([picture] if picture else [])]
-            for there in beside:
-                if self._is_ours(there) and there.name not in self._written:
-                    self._delete(there)
-
     def clean_up(self) -> None:
         """Remove what a crashed run left, for a recording that ends without audio.
 
         Nothing else would: the document of such a recording names no object.
         """
-        name = self._recording.gcs_path
-        if not name or self._recording.audio:
-            return
-        stem = name.rpartition(".")[0]
-        picture = self.storage.stat(naming.waveform_object(name))
-        for there in [*self.storage.list(f"{stem}."), *([picture] if picture else [])]:
-            if there.metadata.get("key") == self._recording.key:
-                self._delete(there)
+        one = self.claim.recording
+        if one.gcs_path and not one.audio:
+            for there in self._beside(one.gcs_path.rpartition(".")[0]):
+                if there.metadata.get("key") == one.key:
+                    self._delete(there)
+
+    def _beside(self, stem: str) -> list[StoredObject]:
+        """Return the objects of one name without its extension: audio, chunks, picture."""
+        picture = self.storage.stat(naming.waveform_object(f"{stem}."))
+        return [*self.storage.list(f"{stem}."), *([picture] if picture else [])]
 
     def _delete(self, there: StoredObject) -> None:
         self.control.renew()
         with _another_writer(there.name):
             self.storage.delete(there.name, if_generation=there.generation)
 
-    def chunks(self, audio: str, pieces: Sequence[Piece], recipe: Recipe) -> tuple[Chunk, ...]:
+    def _chunks(self, audio: str, pieces: Sequence[Piece], recipe: Recipe) -> tuple[Chunk, ...]:
         """Store the chunks and their index; returns the chunks as the document lists them."""
         made = []
         for index, piece in enumerate(pieces):
@@ -195,20 +173,11 @@ class ObjectWriter:
             )
         if pieces:
             rows = [
-                {**asdict(chunk), "sha256": _sha256(piece.path)}
+                {**asdict(chunk), "sha256": file_sha256(piece.path)}
                 for chunk, piece in zip(made, pieces, strict=True)
             ]
             self._put_json(naming.chunks_index_object(audio), {"audio": audio, "chunks": rows})
         return tuple(made)
-
-    def waveform(self, audio: str, picture: Path) -> None:
-        """Store the picture beside the audio.
-
-        Raises ``TransientError`` when another recording, whose audio has another extension,
-        took the same name at the same time; the next try finds it taken.
-        """
-        if not self._create(naming.waveform_object(audio), picture, "image/png"):
-            raise TransientError(f"another recording took the name of {audio} at the same time")
 
     def done(
         self, encoded: Encoded, verified: Verified, stored: StoredObject, now: datetime
@@ -235,7 +204,7 @@ class ObjectWriter:
         self, now: datetime, fields: dict[str, Any], recipe: Recipe, seconds: dict[str, float]
     ) -> None:
         """Store what was done, with which settings, and how long each stage took."""
-        one = self._recording.evolve(**fields)
+        one = self.claim.recording.evolve(**fields)
         entry = {
             **{name: value for name, value in one.to_document().items() if name not in _PROTOCOL},
             "settings": asdict(recipe),
@@ -245,7 +214,7 @@ class ObjectWriter:
         self._put_json(naming.log_object(self.env, one.key, now), entry)
 
     def _put_json(self, name: str, value: object) -> None:
-        text = json.dumps(value, ensure_ascii=False, indent=2, default=_as_json)
+        text = json.dumps(value, ensure_ascii=False, indent=2, default=time_as_json)
         self._put(name, text.encode() + b"\n", "application/json")
 
     def _put(
@@ -258,24 +227,26 @@ class ObjectWriter:
     ) -> StoredObject:
         self.control.renew()
         self._written.add(name)
+        one = self.claim.recording
+        owner = {
+            "key": one.key,
+            "source": one.source,
+            "source_id": one.source_id,
+            "revision": one.revision,
+        }
         return self.storage.put(
             name,
             content,
             content_type=content_type,
-            metadata={**self._metadata, **(about or {})},
+            metadata={**owner, **(about or {})},
             if_generation=if_generation,
         )
 
 
-def _sha256(path: Path) -> str:
+def file_sha256(path: Path) -> str:
+    """Return a file's SHA-256 in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _as_json(value: object) -> str:
-    if isinstance(value, datetime):
-        return format_time(value)
-    raise TypeError(type(value).__name__)
 
 
 @contextmanager

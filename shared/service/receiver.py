@@ -33,9 +33,9 @@ class Receiver:
     cancelled: Callable[[], bool] = lambda: False
     metrics: Metrics = field(default_factory=Metrics)
     wait_s: float = WAIT_S
-
-    def __post_init__(self) -> None:
-        self._slot = threading.Semaphore(1)
+    _slot: threading.Semaphore = field(
+        default_factory=lambda: threading.Semaphore(1), init=False, repr=False
+    )
 
     def receive(self, body: bytes) -> int:
         """Process a push request's body; returns the HTTP status of the answer."""

@@ -110,9 +110,11 @@ class Worker(ABC, Generic[W]):
             with inputs.reachable(source, item.name) as input_:
                 with stages.timed("probe"), context.job(None) as job:
                     found = probe.probe(input_, job)
-                if item.source == Source.LOCAL and self._is_plausible(found.created_at):
-                    # A copied or synced file has the time of the copy.
-                    claim.update(created_at=found.created_at)
+                made, tomorrow = found.created_at, self.tracker.clock() + timedelta(days=1)
+                # A copied or synced file has the time of the copy. Recorders without a clock
+                # write the epoch of their container, or no year at all.
+                if item.source == Source.LOCAL and made and _FIRST_CREATED <= made <= tomorrow:
+                    claim.update(created_at=made)
                 with stages.timed("encode"):
                     encoded = self._encode(input_, found, context)
             with stages.timed("verify"), context.job(encoded.duration_s) as job:
@@ -133,7 +135,11 @@ class Worker(ABC, Generic[W]):
         """Encode the best track, or the next best where that is empty."""
         while True:
             recipe = self.recipe(found)
-            self.check_space(_estimated_bytes(input_.source.size, found, recipe))
+            if recipe.bitrate is not None and found.duration_s is not None:
+                # Rather too small than too large: the container's duration may be wrong by
+                # hours, so the source's size is a second limit.
+                needed = int(found.duration_s * recipe.bitrate / 8)
+                self.check_space(min(needed, 10 * input_.source.size))
             try:
                 return encode.encode(input_, found, recipe, context)
             except PermanentError as error:
@@ -141,12 +147,6 @@ class Worker(ABC, Generic[W]):
                 if error.code is not Code.NO_AUDIO or not others:
                     raise
                 found = replace(found, tracks=others)
-
-    def _is_plausible(self, created_at: datetime | None) -> bool:
-        # Recorders without a clock write the epoch of their container, or no year at all.
-        return created_at is not None and (
-            _FIRST_CREATED <= created_at <= self.tracker.clock() + timedelta(days=1)
-        )
 
     @abstractmethod
     def recipe(self, found: Probe) -> Recipe:
@@ -159,13 +159,3 @@ class Worker(ABC, Generic[W]):
     @abstractmethod
     def publish(self, audio: VerifiedAudio, writer: W) -> tuple[StoredObject, dict[str, Any]]:
         """Write all objects; returns the audio's, and further fields of the document."""
-
-
-def _estimated_bytes(source_bytes: int, found: Probe, recipe: Recipe) -> int:
-    """Estimate the size of the audio, rather too small than too large.
-
-    The container's duration may be wrong by hours, so the source's size is a second limit.
-    """
-    if recipe.bitrate is None or found.duration_s is None:
-        return 0
-    return min(int(found.duration_s * recipe.bitrate / 8), 10 * source_bytes)

@@ -41,9 +41,9 @@ def test_an_error_is_answered_with_its_code(
     error: Exception, code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TRACKER_URL", f"sqlite:///{tmp_path}/tracker.db")
-    from functions.sftp_compress import main
+    from functions.sftp_compress import assembly, main
 
-    monkeypatch.setattr(main, "_nightly", lambda: Failing(error))
+    monkeypatch.setattr(assembly, "build_nightly", lambda _: Failing(error))
     monkeypatch.setattr(main, "_set_up_logging", lambda: None)
     request = Request(EnvironBuilder(method="POST", path="/").get_environ())
     body, status, _ = main.nightly(request)  # type: ignore[arg-type]
