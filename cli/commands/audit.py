@@ -32,6 +32,7 @@ from cli.ui.console import screen
 from cli.ui.report import listed
 from cli.ui.text import below, shown
 from functions.sftp_compress.manifest import Manifest
+from shared.core.counts import counted
 from shared.core.errors import (
     ConfigurationError,
     ConflictError,
@@ -190,7 +191,9 @@ class AuditRun:
                 for kind in ProblemKind
                 if (count := sum(one.kind is kind for one in self.problems))
             ]
-            screen.line((f"{len(self.problems):,} problems: {', '.join(counts)}", "bold red"))
+            screen.line(
+                (f"{counted(len(self.problems), 'problem')}: {', '.join(counts)}", "bold red")
+            )
 
     def _print_problems(self, kind: ProblemKind, folders: Sequence[Path]) -> None:
         found = [one for one in self.problems if one.kind is kind]
@@ -216,7 +219,7 @@ class AuditRun:
         if self.empty:
             yield f"{len(self.empty):,} empty: {listed(self.empty)}"
         if self.gone:
-            yield f"{len(self.gone):,} recordings whose source is gone: {listed(self.gone)}"
+            yield f"{counted(len(self.gone), 'recording')} without its source: {listed(self.gone)}"
         files = sum(one.source == Source.SFTP for one in self.known.values())
         if files and not self.app.settings.sftp_host:
             yield f"not compared: the SFTP server ({files:,} of its files are in the tracker)"

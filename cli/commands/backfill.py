@@ -17,6 +17,7 @@ from cli.ui.console import screen
 from cli.ui.report import print_failure
 from cli.ui.text import shown
 from functions.drive_watch.assembly import build_watch
+from shared.core.counts import counted
 from shared.core.errors import ConfigurationError
 from shared.core.message import SourceFile
 
@@ -45,7 +46,9 @@ def backfill(invocation: Invocation, since: datetime | None, dry_run: bool, json
     quiet = json or invocation.quiet
     if dry_run:
         return _plan(app, json=json, quiet=quiet)
-    if app.settings.recordings_queue_url.kind != "pubsub":
+    queue = app.settings.recordings_queue_url
+    if queue.kind == "local" and not queue.path:
+        # What this process queued for itself would be lost at its end.
         raise ConfigurationError(["backfill needs RECORDINGS_QUEUE_URL=pubsub://PROJECT/TOPIC"])
     app.services.documents.check()
     run = BackfillRun(app, Stop(), quiet=quiet)
@@ -55,7 +58,7 @@ def backfill(invocation: Invocation, since: datetime | None, dry_run: bool, json
         recordings = (app.tracker.get(item.key) for item in run.queued)
         json_output.write(one for one in recordings if one)
     elif not quiet:
-        screen.line(f"{len(run.queued):,} recordings queued")
+        screen.line(f"{counted(len(run.queued), 'recording')} queued")
     return exits.INTERRUPTED if run.stop.requested() else status
 
 
@@ -66,7 +69,7 @@ def _plan(app: App, *, json: bool, quiet: bool) -> int:
     elif not quiet:
         for item in new:
             screen.line(f"{screen.marks.waiting} {shown(item.name)}  ", ("queue", "dim"))
-        screen.line(f"{len(new):,} recordings would be queued")
+        screen.line(f"{counted(len(new), 'recording')} would be queued")
     return exits.OK
 
 

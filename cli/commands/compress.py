@@ -23,6 +23,7 @@ from cli.ui.progress import bar
 from cli.ui.report import print_result
 from cli.ui.text import shown
 from functions.sftp_compress.assembly import build_nightly, build_worker
+from shared.core.counts import counted
 from shared.core.errors import Code
 from shared.core.message import SourceFile
 from shared.core.ports import ByteSource, Sources
@@ -273,7 +274,7 @@ class CompressRun:
             (earlier, "failed earlier: --retry-failed"),
         ]
         text = ", ".join(f"{count:,} {word}" for count, word in parts if count)
-        screen.line((f"{len(keys):,} files: ", "bold"), text or "nothing to do")
+        screen.line((f"{counted(len(keys), 'file')}: ", "bold"), text or "nothing to do")
         wanted = self.app.settings.output_format
         for made, count in Counter(filter(None, map(self._other_format, found))).items():
             note = f"{count:,} done as {made}; --format {wanted} makes them again as {wanted}"

@@ -13,6 +13,7 @@ from cli.options import Command, Invocation
 from cli.ui.console import screen
 from cli.ui.error_text import error_text
 from cli.ui.text import shown
+from shared.core.counts import counted
 from shared.core.errors import ConfigurationError
 
 
@@ -49,7 +50,7 @@ def doctor(invocation: Invocation, json: bool) -> int:
         ]
         click.echo(json_format.dumps(objects, ensure_ascii=False, indent=2))
     elif bad:
-        screen.line(("1 problem" if bad == 1 else f"{bad} problems", "bold red"))
+        screen.line((counted(bad, "problem"), "bold red"))
     elif not invocation.quiet:
         screen.line(("ready: audio-pipeline extract FILE", "bold green"))
     return exits.FAILED if bad else exits.OK

@@ -10,6 +10,7 @@ from cli import exits
 from cli.ui.console import screen
 from cli.ui.error_text import error_text
 from cli.ui.text import duration, place, shown, size
+from shared.core.counts import counted
 from shared.core.records import Recording, Status
 from shared.tracking.lease import Outcome, Result
 
@@ -67,7 +68,7 @@ def _print_success(recording: Recording, name: str, *, again: bool, note: str) -
         f"{audio.codec} {audio.bitrate_kbps:.0f} kbit/s",
     ]
     if recording.chunks:
-        facts.append(f"{len(recording.chunks)} chunks")
+        facts.append(counted(len(recording.chunks), "chunk"))
     if recording.processing_s is not None:
         facts.append(f"took {duration(recording.processing_s)}")
     silent = (f"{marks.dot}silent", "bold yellow") if recording.silent else ""
@@ -115,7 +116,6 @@ class Summary:
 
         Done includes new. Names that were left out and ``next_commands`` follow.
         """
-        recordings = "1 recording" if self.total == 1 else f"{self.total:,} recordings"
         parts = [(f"{self.ended[Status.DONE]:,} done", "green")]
         if self.new:
             parts.append((f"{self.new:,} new", "bold green"))
@@ -128,7 +128,7 @@ class Summary:
             if count > 0:
                 parts.append((f"{count:,} {word}", style))
         joined = [part for pair in parts for part in (", ", pair)][1:]
-        screen.line((f"{recordings}: ", "bold"), *joined)
+        screen.line((f"{counted(self.total, 'recording')}: ", "bold"), *joined)
         if self.silent:
             screen.line("  ", (f"silent: {listed(self.silent)}", "yellow"))
         for why, names in self.left_out.items():

@@ -6,6 +6,8 @@ from datetime import datetime
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from shared.core.counts import counted
+
 # Joiners are not printable to Python, and part of emoji and of several scripts.
 _JOINERS = "\u200c\u200d"
 
@@ -51,7 +53,7 @@ def ago(then: datetime | None, now: datetime) -> str:
         if seconds < most:
             return f"{int(seconds / unit)} {name} ago"
     days = int(seconds / 86400)
-    return "1 day ago" if days == 1 else f"{days} days ago"
+    return f"{counted(days, 'day')} ago"
 
 
 def place(url: str) -> str:

@@ -13,7 +13,7 @@ from flask import Blueprint, Response, json, jsonify, redirect, request
 from werkzeug.wrappers import Response as BaseResponse
 
 from functions.dashboard import listing, metrics, parameters
-from functions.dashboard.context import context
+from functions.dashboard.context import context, is_unavailable
 from functions.dashboard.links import LIFETIMES
 from functions.dashboard.listing import MAX_LIMIT, Filters
 from functions.dashboard.media import audio_of
@@ -107,22 +107,29 @@ def stats() -> Response:
 def events() -> Response:
     """Return what changed since a time, with an entity tag: 304 when nothing has.
 
+    ``counts`` is empty while the tracker cannot be read.
+
     Polled rather than streamed: a stream would occupy one of few server threads for each
     open page, and Cloud Run and proxies cut long answers anyway.
     """
     since = _since(request.args["since"]) if "since" in request.args else None
-    changed = (
-        context().documents.find(
-            COLLECTION,
-            ("updated_at", Op.GT, since - _OVERLAP),
-            order_by="updated_at",
-            descending=True,
-            limit=_MAX_CHANGES,
-        )
-        if since
-        else iter(())
-    )
-    recordings = [Recording.from_document(read.document) for read in changed]
+    recordings: list[Recording] = []
+    try:
+        counts = context().stats.counts()
+        if since:
+            changed = context().documents.find(
+                COLLECTION,
+                ("updated_at", Op.GT, since - _OVERLAP),
+                order_by="updated_at",
+                descending=True,
+                limit=_MAX_CHANGES,
+            )
+            recordings = [Recording.from_document(read.document) for read in changed]
+    except Exception as error:
+        if not is_unavailable(error):
+            raise
+        # Without the tracker the page still has to learn that it is down.
+        counts = {}
     latest = max([one.updated_at for one in recordings if one.updated_at], default=None)
     if since and (latest is None or latest < since):
         latest = since
@@ -139,7 +146,7 @@ def events() -> Response:
             for one in recordings
         ],
         health={name: one["light"] for name, one in state["components"].items()},
-        counts=context().stats.counts(),
+        counts=counts,
     )
     answer.headers["Cache-Control"] = "private, no-cache"
     answer.set_etag(hashlib.sha256(answer.get_data()).hexdigest()[:32])

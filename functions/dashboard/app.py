@@ -16,9 +16,9 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from functions.dashboard import api, media, pages, problems, security, texts
 from functions.dashboard.backend import Backend
-from functions.dashboard.context import Context
+from functions.dashboard.context import Context, is_unavailable
 from functions.dashboard.problems import ProblemError
-from shared.core.errors import is_transient
+from shared.core.counts import counted
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +54,7 @@ def _add_template_helpers(app: Flask) -> None:
     app.jinja_env.globals.update(
         asset=asset,
         csrf_token=security.csrf_token,
+        counted=counted,
         title_of=pages.title_of,
         STATUS=texts.STATUS,
         SOURCE=texts.SOURCE,
@@ -136,7 +137,7 @@ def _add_error_handlers(app: Flask) -> None:
     @app.errorhandler(Exception)
     def failure(error: Exception) -> Response:
         log.exception("a request failed")
-        if is_transient(error):
+        if is_unavailable(error):
             return _answer(503, "A component does not answer. Try again in a moment.", {})
         return _answer(500, "This is a bug. The log has the details.", {})
 

@@ -13,6 +13,7 @@ from functions.dashboard.links import Links
 from functions.dashboard.monitor import Monitor
 from functions.dashboard.problems import ProblemError
 from functions.dashboard.stats import Stats
+from shared.core.errors import ConfigurationError, is_transient
 from shared.core.ports import Documents, Storage
 from shared.core.records import Recording
 from shared.tracking.tracker import Tracker
@@ -64,6 +65,11 @@ class Context:
     def install(self) -> None:
         """Make this the context of the current app."""
         current_app.extensions[_NAME] = self
+
+
+def is_unavailable(error: Exception) -> bool:
+    """Return whether a component, and not this code, is the cause of an error."""
+    return is_transient(error) or isinstance(error, ConfigurationError)
 
 
 def context() -> Context:

@@ -10,6 +10,7 @@ from typing import Any
 from functions.dashboard.backend import Backend
 from functions.dashboard.cache import Cached
 from functions.dashboard.texts import duration, size
+from shared.core.counts import counted
 from shared.core.ports import Document
 from shared.core.times import document_time
 from shared.service import health
@@ -92,8 +93,7 @@ class Monitor:
         if ends <= now:
             accounts = {one["account"] or "the service account" for one in channels}
             raise RuntimeError(f"a channel has expired ({', '.join(sorted(accounts))[:100]})")
-        count = f"{len(channels)} channel{'' if len(channels) == 1 else 's'}"
-        return f"{count}, the first ends in {duration(ends - now)}"
+        return f"{counted(len(channels), 'channel')}, the first ends in {duration(ends - now)}"
 
     def _check_sftp(self) -> str:
         nights = self.nights()
@@ -105,7 +105,7 @@ class Monitor:
         age = self._backend.tracker.clock() - last["started_at"]
         if self._backend.has_sftp and age > _NIGHT_OVERDUE:
             raise RuntimeError(f"the last run was {duration(age)} ago")
-        return f"the last run found {last.get('found', 0)} files"
+        return f"the last run found {counted(last.get('found', 0), 'file')}"
 
 
 def _check_space() -> str:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
 from flask import Blueprint, Response, render_template, request, stream_with_context
 
 from functions.dashboard import export, history, listing, parameters
-from functions.dashboard.context import context
+from functions.dashboard.context import context, is_unavailable
 from functions.dashboard.listing import Filters
 from functions.dashboard.stats import ACTIVE
+from shared.core.counts import counted
 from shared.core.naming import read_title
 from shared.core.ports import Op
 from shared.core.records import COLLECTION, Recording, Status
+
+log = logging.getLogger(__name__)
 
 blueprint = Blueprint("pages", __name__)
 
@@ -45,7 +50,7 @@ def _notice() -> str:
     if "retried" not in request.args:
         return ""
     done, refused = number("retried"), number("refused")
-    text = f"{done} recording{'' if done == 1 else 's'} queued again."
+    text = f"{counted(done, 'recording')} queued again."
     if refused:
         text += f" {refused} could not be: in progress, or unknown."
     if number("more"):
@@ -57,19 +62,37 @@ def _notice() -> str:
 def overview() -> str:
     """Show whether all is well, what is going on, and the last recordings."""
     stats, monitor = context().stats, context().monitor
+
+    def read() -> dict[str, Any]:
+        return {
+            "counts": stats.counts(),
+            "active": stats.active(),
+            "failures": stats.failures(),
+            "oldest": stats.oldest_waiting(),
+            "days": stats.days(),
+            "recent": _latest(),
+            "night": next(iter(monitor.nights()), None),
+            "channels": monitor.channels(),
+            "audit": monitor.last_audit(),
+        }
+
     return render_template(
-        "overview.html",
-        counts=stats.counts(),
-        active=stats.active(),
-        failures=stats.failures(),
-        oldest=stats.oldest_waiting(),
-        waiting_too_long=WAITING_TOO_LONG,
-        days=stats.days(),
-        recent=_latest(),
-        night=next(iter(monitor.nights()), None),
-        channels=monitor.channels(),
-        audit=monitor.last_audit(),
+        "overview.html", waiting_too_long=WAITING_TOO_LONG, known=_if_available(read)
     )
+
+
+def _if_available(read: Callable[[], dict[str, Any]]) -> dict[str, Any] | None:
+    """Return what ``read`` finds in the tracker; ``None`` while that is down.
+
+    The pages that show which component is down must not need all of them.
+    """
+    try:
+        return read()
+    except Exception as error:
+        if not is_unavailable(error):
+            raise
+        log.warning("the tracker cannot be read: %s", error)
+        return None
 
 
 def _latest() -> list[Recording]:
@@ -152,15 +175,16 @@ def _night_counts(started: datetime) -> dict[str, int]:
 def health() -> str:
     """Show every component, Drive's channels, the queue, and the last audit."""
     stats, monitor = context().stats, context().monitor
-    return render_template(
-        "health.html",
-        state=monitor.health(),
-        channels=monitor.channels(),
-        counts=stats.counts(),
-        oldest=stats.oldest_waiting(),
-        active=stats.active(),
-        audit=monitor.last_audit(),
-    )
+
+    def read() -> dict[str, Any]:
+        return {
+            "channels": monitor.channels(),
+            "counts": stats.counts(),
+            "oldest": stats.oldest_waiting(),
+            "audit": monitor.last_audit(),
+        }
+
+    return render_template("health.html", state=monitor.health(), known=_if_available(read))
 
 
 def title_of(recording: Recording) -> str:

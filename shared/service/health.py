@@ -9,6 +9,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any
 
+from shared.core.errors import PipelineError
+
 log = logging.getLogger(__name__)
 
 #: How long one dependency may take to answer, in seconds.
@@ -38,7 +40,9 @@ def _ask(part: Callable[[], object]) -> dict[str, Any]:
         answer = part()
     except Exception as error:
         log.warning("a dependency is down: %s", error)
-        message = f"{type(error).__name__}: {error}".splitlines()[0][:300]
+        # Our own errors are sentences; others need the name of their type to be understood.
+        kind = "" if isinstance(error, PipelineError) else f"{type(error).__name__}: "
+        message = f"{kind}{error}".partition("\n")[0][:300]
         return {"ok": False, "message": message, "ms": _ms(start)}
     message = answer if isinstance(answer, str) else "ok"
     return {"ok": True, "message": message, "ms": _ms(start)}

@@ -1,10 +1,10 @@
-// Runs scenarios in one browser: reads a line of JSON for each, answers with a line of JSON.
+// Runs the scenarios of a module in one browser: reads a line of JSON for each, answers with one.
 
 import { createInterface } from "node:readline";
 import { launch } from "./chromium.mjs";
-import * as scenarios from "./scenarios.mjs";
 
-const [url, control] = process.argv.slice(2);
+const [module, url, control] = process.argv.slice(2);
+const scenarios = await import(`./${module}`);
 const TIMEOUT_MS = 30000;
 const browser = await launch();
 

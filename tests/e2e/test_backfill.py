@@ -1,4 +1,4 @@
-"""``audio-pipeline backfill`` over the Drive stand-in and the emulators."""
+"""``audio-pipeline backfill`` over the Drive stand-in and a queue."""
 
 from __future__ import annotations
 
@@ -14,9 +14,6 @@ import pytest
 from cli.demo.drive_standin.errors import READONLY
 from tests.drive.rig import Rig, make_rig
 from tests.drive.standin import OWNER, READER
-
-# The command publishes for workers elsewhere, so it takes no local queue.
-pytestmark = pytest.mark.usefixtures("emulators")
 
 COMMAND = Path(sys.executable).with_name("audio-pipeline")
 
@@ -47,10 +44,10 @@ def test_it_publishes_what_is_missing_once(rig: Rig, tmp_path: Path) -> None:
     done = backfill(rig, tmp_path, "--since", "2025-01-01")
     assert done.returncode == 0, done.stderr
     assert "new.mp4" in done.stdout
-    assert "1 recordings queued" in done.stdout
+    assert "1 recording queued" in done.stdout
     assert rig.names() == ["new.mp4"]
     assert "0 recordings queued" in backfill(rig, tmp_path, "--since", "2025-01-01").stdout
-    assert "1 recordings queued" in backfill(rig, tmp_path).stdout
+    assert "1 recording queued" in backfill(rig, tmp_path).stdout
     assert len(rig.messages(2)) == 2
 
 
@@ -66,7 +63,7 @@ def test_a_dry_run_changes_nothing(rig: Rig, tmp_path: Path) -> None:
     planned = backfill(rig, tmp_path, "--dry-run", "--since", "2025-01-01")
     assert planned.returncode == 0, planned.stderr
     assert "new.mp4  queue" in planned.stdout
-    assert "1 recordings would be queued" in planned.stdout
+    assert "1 recording would be queued" in planned.stdout
     assert rig.names() == []
 
     assert backfill(rig, tmp_path, "--since", "2025-01-01").returncode == 0

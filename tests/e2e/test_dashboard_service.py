@@ -128,10 +128,12 @@ def test_health_has_a_light_for_each_component(client: Client) -> None:
 def test_health_turns_red_when_storage_goes_and_green_again(site: Site, client: Client) -> None:
     folder, away = site.folder / "audio", site.folder / "away"
     folder.rename(away)
-    folder.write_text("a file in its place")
     try:
         until(lambda: client.ask("GET", "/api/health")[0] == 503)
+        message = json.loads(client.ask("GET", "/api/health")[2])["components"]["storage"][
+            "message"
+        ]
+        assert message == f"{folder} is gone: it was removed, renamed or unmounted"
     finally:
-        folder.unlink()
-        away.rename(folder)
+        away.rename(folder)  # fails if a directory was made in its place
     until(lambda: client.ask("GET", "/api/health")[0] == 200)

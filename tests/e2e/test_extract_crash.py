@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import signal
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,11 +20,9 @@ from shared.adapters.memory import MemoryQueue
 from shared.core.message import SourceFile
 from shared.core.records import Status
 from shared.tracking.requeue import Requeue
-from tests.emulators import fake_gcs_server, free_port, make_bucket
+from tests.emulators import are_installed, fake_gcs_server, free_port, make_bucket
 from tests.proxy import Proxy, proxy_to
 from tests.services import AUDIO, Cloud, Service, runs, until
-
-pytestmark = pytest.mark.usefixtures("emulators")
 
 LEASE_S = 3.0
 
@@ -29,15 +32,56 @@ GRACE_S = 10.0
 
 @dataclass
 class Bench:
-    """A cloud with a proxy before each part that can hold an answer back."""
+    """A cloud of which each part can be made to wait.
+
+    On the emulators a proxy holds an answer back. On SQLite and a directory the test takes
+    the lock that the service needs next; ``locks`` has them by their names.
+    """
 
     cloud: Cloud
     clip: Path
     heavy_clip: Path
     long_clip: Path
-    gcs: Proxy
-    firestore: Proxy
     drive: Proxy
+    gcs: Proxy | None = None
+    firestore: Proxy | None = None
+    locks: dict[str, Callable[[], None]] = field(default_factory=dict)
+
+    def stage(self, name: str) -> Stage:
+        return (STAGES | (GOOGLE_STAGES if self.cloud.project else LOCAL_STAGES))[name]
+
+    def lock_directory(self, name: str) -> None:
+        """Take the lock of a directory of the bucket, which every write to it waits for."""
+        path = self.cloud.directory / "audio" / name
+        path.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDONLY)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        self.locks[name] = partial(os.close, descriptor)
+
+    def lock_tracker(self) -> None:
+        """Take SQLite's lock of writers."""
+        connection = sqlite3.connect(self.cloud.directory / "tracker.db", isolation_level=None)
+        connection.execute("BEGIN IMMEDIATE")
+        self.locks["tracker"] = connection.close
+
+    def unlock(self, name: str) -> None:
+        self.locks.pop(name)()
+
+    def is_waiting(self, name: str) -> bool:
+        """Return whether a hidden copy waits for its directory's lock."""
+        return bool(list((self.cloud.directory / "audio" / name).glob(".*.tmp")))
+
+    def has(self, part: str) -> bool:
+        return any(part in name for name in self.cloud.objects())
+
+    def release(self) -> None:
+        """Let everything pass again."""
+        for proxy in (self.gcs, self.firestore, self.drive):
+            if proxy:
+                proxy.pass_on()
+        for name in list(self.locks):
+            self.unlock(name)
+        self.cloud.world.set_faults(bandwidth=None)
 
     def requeue(self, item: SourceFile) -> list[SourceFile]:
         """Wait for the lease's end, and return what the requeue then publishes."""
@@ -56,32 +100,33 @@ def bench(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Bench]:
     with ExitStack() as stack:
-        port, seen_at = free_port(), 0
-        gcs = stack.enter_context(proxy_to(port))
-        seen_at = gcs.port
-        stack.enter_context(fake_gcs_server(cloud.directory / "gcs.log", port, seen_at))
-        monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{port}")
         drive_port = int(cloud.env["DRIVE_API_ENDPOINT"].split(":")[2].split("/")[0])
+        drive = stack.enter_context(proxy_to(drive_port))
+        env = {
+            **cloud.env,
+            "LEASE_SECONDS": str(LEASE_S),
+            "DRIVE_API_ENDPOINT": f"http://{drive.address}/drive/v3/",
+        }
+        if not cloud.project:
+            made = replace(cloud, env=env, lease_s=LEASE_S)
+            bench = Bench(made, clip, heavy_clip, long_clip, drive)
+            stack.callback(bench.release)
+            yield bench
+            return
+        port = free_port()
+        gcs = stack.enter_context(proxy_to(port))
+        stack.enter_context(fake_gcs_server(cloud.directory / "gcs.log", port, gcs.port))
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{port}")
         firestore_port = int(cloud.env["FIRESTORE_EMULATOR_HOST"].split(":")[1])
         firestore = stack.enter_context(proxy_to(firestore_port))
-        drive = stack.enter_context(proxy_to(drive_port))
         bucket = make_bucket(f"http://127.0.0.1:{port}")
-        made = Cloud(
-            {
-                **cloud.env,
-                "LEASE_SECONDS": str(LEASE_S),
-                "STORAGE_URL": f"gs://{bucket}",
-                "STORAGE_EMULATOR_HOST": f"http://{gcs.address}",
-                "FIRESTORE_EMULATOR_HOST": firestore.address,
-                "DRIVE_API_ENDPOINT": f"http://{drive.address}/drive/v3/",
-            },
-            cloud.world,
-            cloud.project,
-            bucket,
-            cloud.directory,
-            LEASE_S,
-        )
-        yield Bench(made, clip, heavy_clip, long_clip, gcs, firestore, drive)
+        env |= {
+            "STORAGE_URL": f"gs://{bucket}",
+            "STORAGE_EMULATOR_HOST": f"http://{gcs.address}",
+            "FIRESTORE_EMULATOR_HOST": firestore.address,
+        }
+        made = replace(cloud, env=env, bucket=bucket, lease_s=LEASE_S)
+        yield Bench(made, clip, heavy_clip, long_clip, drive, gcs, firestore)
 
 
 @dataclass(frozen=True)
@@ -108,42 +153,81 @@ STAGES = {
         clip="heavy_clip",
     ),
     "encoding": Stage(lambda _: None, lambda _, service, __: service.encoders(), clip="long_clip"),
+}
+
+
+def _proxy(bench: Bench, name: str) -> Proxy:
+    proxy: Proxy = getattr(bench, name)
+    return proxy
+
+
+GOOGLE_STAGES = {
     "uploading": Stage(
-        lambda bench: bench.gcs.swallow(b'_audio.mp3"'),
-        lambda bench, _, __: bench.gcs.holding,
+        lambda bench: _proxy(bench, "gcs").swallow(b'_audio.mp3"'),
+        lambda bench, _, __: _proxy(bench, "gcs").holding,
     ),
     "uploaded, unheard": Stage(
-        lambda bench: bench.gcs.hold(b'_audio.mp3"'),
+        lambda bench: _proxy(bench, "gcs").hold(b'_audio.mp3"'),
         lambda bench, _, __: bench.cloud.audio(),
     ),
     "uploaded": Stage(
-        lambda bench: bench.gcs.hold(b"metadata/waveforms/"),
-        lambda bench, _, __: bench.gcs.holding and bench.cloud.audio(),
+        lambda bench: _proxy(bench, "gcs").hold(b"metadata/waveforms/"),
+        lambda bench, _, __: _proxy(bench, "gcs").holding and bench.cloud.audio(),
     ),
     "logged": Stage(
-        lambda bench: bench.gcs.hold(b"processing-logs/"),
-        lambda bench, _, __: any("processing-logs" in name for name in bench.cloud.objects()),
+        lambda bench: _proxy(bench, "gcs").hold(b"processing-logs/"),
+        lambda bench, _, __: bench.has("processing-logs"),
     ),
     "finishing": Stage(
-        lambda bench: bench.firestore.swallow(b"DONE"),
-        lambda bench, _, __: bench.firestore.holding,
+        lambda bench: _proxy(bench, "firestore").swallow(b"DONE"),
+        lambda bench, _, __: _proxy(bench, "firestore").holding,
     ),
     "finished, unheard": Stage(
-        lambda bench: bench.firestore.hold(b"DONE"),
+        lambda bench: _proxy(bench, "firestore").hold(b"DONE"),
         lambda bench, _, item: bench.cloud.status(item) == "DONE",
     ),
 }
 
-
-def _release(bench: Bench) -> None:
-    for proxy in (bench.gcs, bench.firestore, bench.drive):
-        proxy.pass_on()
-    bench.cloud.world.set_faults(bandwidth=None)
+_MONTH, _WAVEFORMS = "dev/2025/01", "dev/metadata/waveforms/2025/01"
+_LOGS = f"dev/metadata/processing-logs/{datetime.now(UTC):%Y/%m/%d}"
 
 
-@pytest.mark.parametrize("name", STAGES)
+def _is_finishing(bench: Bench, *_: object) -> bool:
+    """Lock the tracker while the log waits for its directory, which may then go on."""
+    if _LOGS in bench.locks and bench.is_waiting(_LOGS):
+        bench.lock_tracker()
+        bench.unlock(_LOGS)
+    return bench.has("processing-logs")
+
+
+LOCAL_STAGES = {
+    "uploading": Stage(
+        lambda bench: bench.lock_directory(_MONTH),
+        lambda bench, _, __: bench.is_waiting(_MONTH),
+    ),
+    "uploaded": Stage(
+        lambda bench: bench.lock_directory(_WAVEFORMS),
+        lambda bench, _, __: bench.is_waiting(_WAVEFORMS) and bench.cloud.audio(),
+    ),
+    "logging": Stage(
+        lambda bench: bench.lock_directory(_LOGS),
+        lambda bench, _, __: bench.is_waiting(_LOGS),
+    ),
+    "finishing": Stage(lambda bench: bench.lock_directory(_LOGS), _is_finishing),
+}
+
+#: Everywhere what differs on this machine; what does not, there only without emulators.
+CASES = (
+    [("google", name) for name in (*STAGES, *GOOGLE_STAGES)]
+    + [("local", name) for name in LOCAL_STAGES]
+    if are_installed()
+    else [("local", name) for name in (*STAGES, *LOCAL_STAGES)]
+)
+
+
+@pytest.mark.parametrize(("cloud", "name"), CASES, indirect=["cloud"])
 def test_killed_at_any_stage_the_recording_is_finished_once(bench: Bench, name: str) -> None:
-    stage = STAGES[name]
+    stage = bench.stage(name)
     cloud = bench.cloud
     item = cloud.record(getattr(bench, stage.clip))
     stage.hold(bench)
@@ -153,7 +237,7 @@ def test_killed_at_any_stage_the_recording_is_finished_once(bench: Bench, name: 
         processes = service.tree()
         service.kill()
         assert pushed.result().status == 0
-    _release(bench)
+    bench.release()
     assert all("_audio.mp3" not in one or one == AUDIO for one in cloud.objects())
     until(lambda: not any(map(runs, processes)), what="no FFmpeg is left")
 
@@ -175,7 +259,7 @@ def test_killed_at_any_stage_the_recording_is_finished_once(bench: Bench, name: 
 
 @pytest.mark.parametrize("name", ["claimed", "downloading", "encoding", "uploading"])
 def test_sigterm_gives_the_recording_back_at_once(bench: Bench, name: str) -> None:
-    stage, cloud = STAGES[name], bench.cloud
+    stage, cloud = bench.stage(name), bench.cloud
     item = cloud.record(getattr(bench, stage.clip))
     stage.hold(bench)
     with cloud.service(LEASE_SECONDS="600") as service:
@@ -191,7 +275,7 @@ def test_sigterm_gives_the_recording_back_at_once(bench: Bench, name: str) -> No
     recording = cloud.recording(item)
     assert (recording.lease_owner, recording.lease_expires_at) == (None, None)
     assert recording.crashes == 0
-    _release(bench)
+    bench.release()
     with cloud.service() as service:
         assert service.push(item).status == 204
     assert cloud.status(item) == "DONE"
@@ -201,7 +285,7 @@ def test_sigterm_gives_the_recording_back_at_once(bench: Bench, name: str) -> No
 @pytest.mark.alone
 @pytest.mark.parametrize("name", ["downloading", "encoding"])
 def test_sigterm_is_answered_within_two_seconds(bench: Bench, name: str) -> None:
-    stage = STAGES[name]
+    stage = bench.stage(name)
     item = bench.cloud.record(getattr(bench, stage.clip))
     stage.hold(bench)
     with bench.cloud.service(LEASE_SECONDS="600") as service:

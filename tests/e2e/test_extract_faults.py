@@ -13,7 +13,8 @@ from tests.emulators import free_port
 from tests.proxy import Proxy, proxy_to
 from tests.services import AUDIO, Cloud
 
-pytestmark = pytest.mark.usefixtures("emulators")
+#: For parts that only an emulator stands in for.
+google = pytest.mark.usefixtures("emulators")
 
 
 @pytest.mark.parametrize("reset", [False, True])
@@ -60,7 +61,10 @@ PARTS = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [refusing, silent])
-@pytest.mark.parametrize("part", ["tracker", "storage", "drive"])
+@pytest.mark.parametrize(
+    "part",
+    [pytest.param("tracker", marks=google), pytest.param("storage", marks=google), "drive"],
+)
 def test_a_dependency_that_is_down_is_a_503_within_a_minute_and_nothing_half_done(
     cloud: Cloud, clip: Path, part: str, kind: Port
 ) -> None:
@@ -78,6 +82,7 @@ def test_a_dependency_that_is_down_is_a_503_within_a_minute_and_nothing_half_don
     assert list(cloud.audio()) == [AUDIO]
 
 
+@google
 @pytest.mark.alone
 @pytest.mark.parametrize("kind", [refusing, silent])
 @pytest.mark.parametrize("part", ["tracker", "storage", "queue"])
@@ -96,6 +101,37 @@ def test_health_names_the_part_that_is_down(cloud: Cloud, part: str, kind: Port)
         assert service.get("/live").status == 200
 
 
+def break_storage(cloud: Cloud) -> None:
+    (cloud.directory / "audio").rename(cloud.directory / "away")
+
+
+def break_tracker(cloud: Cloud) -> None:
+    for path in cloud.directory.glob("tracker.db*"):
+        path.unlink()
+    (cloud.directory / "tracker.db").write_text("no database")
+
+
+def break_queue(cloud: Cloud) -> None:
+    Path(cloud.env["RECORDINGS_QUEUE_URL"].removeprefix("local://")).unlink()
+
+
+@pytest.mark.parametrize("cloud", ["local"], indirect=True)
+@pytest.mark.parametrize("breaks", [break_storage, break_tracker, break_queue])
+def test_health_names_the_part_that_is_down_on_this_machine(
+    cloud: Cloud, breaks: Callable[[Cloud], None]
+) -> None:
+    part = breaks.__name__.removeprefix("break_")
+    with cloud.service() as service:
+        assert service.get("/health").status == 200
+        breaks(cloud)
+        answer = service.get("/health")
+        assert answer.status == 503
+        components = answer.json["components"]
+        assert [name for name, one in components.items() if not one["ok"]] == [part]
+        assert components[part]["message"]
+        assert service.get("/ready").status == (200 if part == "queue" else 503)
+
+
 @contextmanager
 def behind(cloud: Cloud, part: str) -> Iterator[Proxy]:
     """Put a proxy before a part of the cloud, for services started from now on."""
@@ -106,6 +142,7 @@ def behind(cloud: Cloud, part: str) -> Iterator[Proxy]:
         yield proxy
 
 
+@google
 @pytest.mark.parametrize("trigger", [b'"PROCESSING"', b"PROCESSING", b"DONE"])
 def test_a_commit_whose_answer_is_lost_is_a_commit(
     cloud: Cloud, clip: Path, trigger: bytes
@@ -126,7 +163,10 @@ def test_a_commit_whose_answer_is_lost_is_a_commit(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("part", ["storage", "tracker", "drive"])
+@pytest.mark.parametrize(
+    "part",
+    [pytest.param("storage", marks=google), pytest.param("tracker", marks=google), "drive"],
+)
 def test_a_part_that_falls_silent_in_the_middle_is_a_503_within_a_minute(
     cloud: Cloud, heavy_clip: Path, part: str
 ) -> None:

@@ -87,19 +87,28 @@ async function poll() {
   stale = stale || (last !== "" && last !== state);
   last = state;
   if (stale) await refresh();
-  return events.counts.PROCESSING > 0;
+  return events.counts.PROCESSING > 0; // empty while the tracker is down
 }
 
 async function refresh() {
   const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
-  if (!answer.ok) throw new Error(answer.statusText);
+  // A page that fails, since a component is down, still has the light of the menu.
+  if (!answer.headers.get("Content-Type").startsWith("text/html")) throw new Error(answer.statusText);
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
   showTimes(fresh);
+  addPlayer(fresh);
   for (const region of document.querySelectorAll("[data-live]")) {
     const newer = fresh.getElementById(region.id);
     if (!newer || newer.innerHTML === region.innerHTML && newer.className === region.className) continue;
     replaceRegion(region, newer);
   }
+}
+
+// The player is added once, when the audio is there. To replace it would stop the sound.
+function addPlayer(fresh) {
+  if (!fresh.getElementById("player") || document.getElementById("player")) return;
+  document.getElementById("sound")?.replaceChildren(...fresh.getElementById("sound").childNodes);
+  document.dispatchEvent(new Event("player-added"));
 }
 
 // Keeps what the viewer is doing: the focus, ticked boxes and opened details.

@@ -4,6 +4,7 @@ import { post, toast } from "./app.js";
 
 const player = document.getElementById("player");
 if (player) start(player);
+document.addEventListener("player-added", () => start(document.getElementById("player")));
 
 function start(player) {
   const audio = player.querySelector("audio");

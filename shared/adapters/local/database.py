@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from shared.adapters.local.modes import create_directory, create_file
+from shared.adapters.local.vanishing import KnownDirectory
 from shared.core.errors import ConfigurationError, PipelineError, TransientError
 
 #: Marks our files (SQLite, "PRAGMA application_id"): "audp" in ASCII.
@@ -130,8 +131,9 @@ BUSY_TIMEOUT_S = 30.0
 class DatabaseConnection:
     """One process's connection, used by one thread at a time."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, directory: KnownDirectory) -> None:
         self._path = path
+        self._directory = directory
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None
@@ -148,7 +150,10 @@ class DatabaseConnection:
         if self._connection is None or self._file != _identity(self._path):
             if self._connection is not None:
                 self._connection.close()
+                self._connection = None
+            self._directory.check()
             self._connection = open_database(self._path, BUSY_TIMEOUT_S)
+            self._directory.check()
             self._file = _identity(self._path)
             weakref.finalize(self, _close, self._connection, os.getpid())
         return self._connection

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from shared.adapters.local.database import DatabaseConnection, open_database, translate_errors
+from shared.adapters.local.vanishing import KnownDirectory
 from shared.core.errors import ConflictError
 from shared.core.ports import Cursor, Document, Op, Versioned, Where
 from shared.core.times import format_time
@@ -38,12 +39,14 @@ class SQLiteDocuments:
 
     Every call raises ``ConfigurationError`` if the file is not a database, belongs to
     another program, is damaged, has a newer schema, or cannot be created or written, and
-    ``TransientError`` if it stays locked for 30 seconds or the disk is full.
+    ``TransientError`` if it stays locked for 30 seconds, the disk is full, or its directory
+    was there before and has gone.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path).absolute()
-        self._connection = PerProcess(partial(DatabaseConnection, self.path))
+        self._directory = KnownDirectory(self.path.parent)
+        self._connection = PerProcess(partial(DatabaseConnection, self.path, self._directory))
 
     def get(self, collection: str, doc_id: str) -> Versioned | None:
         """Return the document, or ``None``."""
@@ -177,7 +180,9 @@ class SQLiteDocuments:
 
     def check(self) -> None:
         """Raise unless the file can be written."""
+        self._directory.check()
         with translate_errors(self.path), closing(open_database(self.path, 4.0)) as connection:
+            self._directory.check()
             connection.execute("BEGIN IMMEDIATE")
             connection.execute("ROLLBACK")
 

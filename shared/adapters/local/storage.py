@@ -26,6 +26,7 @@ from shared.adapters.local.sidecar import (
     hidden_path,
     sidecar_path,
 )
+from shared.adapters.local.vanishing import KnownDirectory
 from shared.adapters.objects import (
     check_generation,
     check_lifetime,
@@ -62,6 +63,7 @@ class FilesystemStorage:
     mount without locks, or one shared by machines, creation is as exclusive as ``O_EXCL``
     is there, and two concurrent replacements of one generation can both succeed. No hard
     links are used. Symbolic links are not listed, and not followed out of ``root``.
+    A ``root`` that was there and has gone is never created again (``KnownDirectory``).
 
     ``fsync=False`` is for tests and scratch directories: a power loss may undo a write.
     """
@@ -69,6 +71,7 @@ class FilesystemStorage:
     def __init__(self, root: Path, fsync: bool = True) -> None:
         self.root = Path(root).absolute()
         self._fsync = fsync
+        self._known_root = KnownDirectory(self.root)
         self._swept: set[Path] = set()
 
     def url(self, name: str) -> str:
@@ -88,8 +91,8 @@ class FilesystemStorage:
         """Write an object whole, under the conditions of ``ports.Storage.put``.
 
         The content is copied, in 1 MiB of memory. Raises ``TransientError`` if the disk is
-        full, ``ObjectExistsError`` also for a directory of that name, and ``ValueError``
-        for a name that is too long for the file system.
+        full or ``root`` has gone, ``ObjectExistsError`` also for a directory of that name,
+        and ``ValueError`` for a name that is too long for the file system.
         """
         path = self._path(name)
         wanted = Version(
@@ -147,7 +150,8 @@ class FilesystemStorage:
     def check(self) -> None:
         """Raise unless a file can be written to the directory, which is created if missing.
 
-        ``ConfigurationError`` if that is not permitted, ``TransientError`` if the disk is full.
+        ``ConfigurationError`` if that is not permitted, ``TransientError`` if the disk is full
+        or the directory was there before and has gone.
         """
         with directory.translate_errors("a test file", self.root):
             self._make_root()
@@ -202,8 +206,10 @@ class FilesystemStorage:
     # ── writing ──
 
     def _make_root(self) -> None:
+        self._known_root.check()
         try:
             self._make_directory(self.root)
+            self._known_root.check()
         except (FileExistsError, NotADirectoryError, PermissionError) as error:
             raise ConfigurationError(
                 [f"{self.root} cannot be used as a directory: {error.strerror}"]

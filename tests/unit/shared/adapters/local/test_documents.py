@@ -187,9 +187,30 @@ def test_another_instance_sees_what_was_written(documents: SQLiteDocuments) -> N
 def test_a_file_removed_meanwhile_is_made_again(tmp_path: Path) -> None:
     documents = SQLiteDocuments(tmp_path / "audio" / "tracker.db")
     documents.create("recordings", "a", {})
-    shutil.rmtree(tmp_path / "audio")
+    for file in (tmp_path / "audio").iterdir():
+        file.unlink()
     documents.create("recordings", "a", {})
     assert SQLiteDocuments(documents.path).get("recordings", "a") is not None
+
+
+def test_a_directory_that_goes_away_is_not_made_again(tmp_path: Path) -> None:
+    folder, away = tmp_path / "audio", tmp_path / "away"
+    documents = SQLiteDocuments(folder / "tracker.db")
+    documents.create("recordings", "a", {"x": 1})
+    folder.rename(away)
+    for call in (
+        documents.check,
+        lambda: documents.get("recordings", "a"),
+        lambda: documents.create("recordings", "b", {}),
+    ):
+        with pytest.raises(TransientError, match="audio is gone"):
+            call()
+    assert not folder.exists()
+    away.rename(folder)
+    documents.check()
+    found = documents.get("recordings", "a")
+    assert found is not None
+    assert found.document == {"x": 1}
 
 
 def test_a_file_replaced_meanwhile_is_the_one_that_counts(tmp_path: Path) -> None:

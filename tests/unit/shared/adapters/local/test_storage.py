@@ -587,6 +587,29 @@ def test_a_disk_that_may_not_be_written_fails_the_check(small_disk: Path) -> Non
         storage.check()
 
 
+def test_a_directory_that_goes_away_is_not_made_again(storage: FilesystemStorage) -> None:
+    stored, away = put(storage, b"x"), storage.root.with_name("away")
+    storage.root.rename(away)
+    for call in (storage.check, lambda: put(storage, b"y", name="dev/other")):
+        with pytest.raises(TransientError, match="is gone: it was removed, renamed or unmounted"):
+            call()
+    assert not storage.root.exists()
+    away.rename(storage.root)
+    storage.check()
+    assert storage.stat(NAME) == stored
+
+
+def test_a_disk_that_is_unmounted_fails_the_check_until_it_is_mounted(small_disk: Path) -> None:
+    storage = FilesystemStorage(small_disk)
+    storage.check()
+    subprocess.run(["umount", str(small_disk)], check=True)
+    with pytest.raises(TransientError, match="is not mounted any more"):
+        storage.check()
+    assert list(small_disk.iterdir()) == []
+    subprocess.run(["mount", "-t", "tmpfs", "none", str(small_disk)], check=True)
+    storage.check()
+
+
 def test_check_makes_the_directory(storage: FilesystemStorage) -> None:
     storage.check()
     assert storage.root.is_dir()
