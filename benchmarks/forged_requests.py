@@ -23,6 +23,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from cli.demo.drive_standin import notify
+from cli.demo.emulators import firestore_command
 from tests import emulators
 from tests.drive.processes import instance
 from tests.drive.rig import Rig, credentials
@@ -113,9 +114,7 @@ def deployment(directory: Path) -> Iterator[Rig]:
 def firestore(directory: Path) -> Iterator[str]:
     """Run Google's Firestore emulator; yields its ``host:port``."""
     port = emulators.free_port()
-    with emulators.running(
-        emulators.firestore_command(port), port, directory / "firestore.log"
-    ) as address:
+    with emulators.running(firestore_command(port), port, directory / "firestore.log") as address:
         yield address
 
 

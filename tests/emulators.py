@@ -1,7 +1,6 @@
 """The emulators that the tests run against, one of each for all workers of a test run.
 
-Google's Firestore and Pub/Sub emulators come with the Google Cloud CLI. The tests run them with
-``java``, since ``gcloud`` adds seconds and leaves its child behind when it is stopped.
+``cli.demo.emulators`` has their commands.
 """
 
 from __future__ import annotations
@@ -19,16 +18,18 @@ import urllib.request
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
 
+from cli.demo import emulators
+from shared.core.errors import ConfigurationError
 from tests.paths import ROOT
 from tests.run_folder import locked, run_folder, stop_at_end
 
 _START_S = 60
-_PUBSUB_JAR = "pubsub-emulator/lib/*.jar"
 #: Below those that Linux gives to clients (``ip_local_port_range`` starts at 32768).
 _PORTS = range(20_000, 32_000)
 
@@ -44,12 +45,28 @@ def missing(what: str) -> NoReturn:
 def are_installed() -> bool:
     """Return whether Google's emulators can run here; with ``CI=true`` they have to."""
     try:
-        firestore_command(0)
-        find_jar(_PUBSUB_JAR)
-        find_tool("fake-gcs-server")
+        check_installed()
     except pytest.skip.Exception:
         return False
     return True
+
+
+def check_installed() -> None:
+    """Skip the test unless all emulators can run here."""
+    for command in (
+        emulators.firestore_command,
+        emulators.pubsub_command,
+        emulators.storage_command,
+    ):
+        or_missing(partial(command, 0))
+
+
+def or_missing(command: Callable[[], list[str]]) -> list[str]:
+    """Return an emulator's command; skip the test where something of it is missing."""
+    try:
+        return command()
+    except ConfigurationError as error:
+        missing(f"an emulator ({error.problems[0]})")
 
 
 def find_tool(name: str) -> str:
@@ -57,13 +74,6 @@ def find_tool(name: str) -> str:
     places = [ROOT / ".tools" / "bin", Path(os.environ.get("GOBIN") or Path.home() / "go" / "bin")]
     path = os.pathsep.join([*map(str, places), os.environ.get("PATH", "")])
     return shutil.which(name, path=path) or missing(name)
-
-
-def find_jar(pattern: str) -> Path:
-    """Return a file of the Google Cloud CLI's folder ``platform``."""
-    gcloud = shutil.which("gcloud") or missing("gcloud")
-    platform = Path(gcloud).resolve().parent.parent / "platform"
-    return next(iter(platform.glob(pattern)), None) or missing(f"gcloud's {pattern}")
 
 
 def free_port() -> int:
@@ -164,7 +174,7 @@ def _shared(name: str, command: Callable[[int], list[str]]) -> str:
     with locked(folder / f"{name}.lock"):
         if not known.exists():
             port = free_port()
-            process = start(command(port), port, folder / f"{name}.log")
+            process = start(or_missing(partial(command, port)), port, folder / f"{name}.log")
             stop_at_end(name, process.pid)
             # It outlives this worker; a Popen that is collected would warn of that.
             process.returncode = 0
@@ -175,37 +185,19 @@ def _shared(name: str, command: Callable[[int], list[str]]) -> str:
 @pytest.fixture(scope="session")
 def firestore_emulator() -> str:
     """``host:port`` of Google's Firestore emulator."""
-    return _shared("firestore", firestore_command)
-
-
-def firestore_command(port: int) -> list[str]:
-    """Return the command that runs Google's Firestore emulator."""
-    jar = find_jar("cloud-firestore-emulator/*.jar")
-    java = shutil.which("java") or missing("java")
-    # It reads English only; its own launcher sets this too.
-    main = ["-cp", str(jar), "com.google.cloud.datastore.emulator.firestore.CloudFirestore"]
-    return [java, "-Duser.language=en", *main, "start", "--host=127.0.0.1", f"--port={port}"]
+    return _shared("firestore", emulators.firestore_command)
 
 
 @pytest.fixture(scope="session")
 def pubsub_emulator() -> str:
     """``host:port`` of Google's Pub/Sub emulator."""
-    jar = find_jar(_PUBSUB_JAR)
-    java = shutil.which("java") or missing("java")
-    program = [java, "-jar", str(jar), "--host=127.0.0.1"]
-    return _shared("pubsub", lambda port: [*program, f"--port={port}"])
+    return _shared("pubsub", emulators.pubsub_command)
 
 
 @pytest.fixture(scope="session")
 def gcs_emulator() -> str:
     """``http://host:port`` of fake-gcs-server, a Cloud Storage that honours preconditions."""
-    return f"http://{_shared('gcs', _fake_gcs_command)}"
-
-
-def _fake_gcs_command(port: int, seen_at: int | None = None) -> list[str]:
-    command = [find_tool("fake-gcs-server"), "-scheme=http", "-host=127.0.0.1", f"-port={port}"]
-    command += ["-backend=memory", f"-external-url=http://127.0.0.1:{seen_at or port}"]
-    return [*command, f"-public-host=127.0.0.1:{port}", "-log-level=warn"]
+    return f"http://{_shared('gcs', emulators.storage_command)}"
 
 
 @contextmanager
@@ -214,7 +206,8 @@ def fake_gcs_server(
 ) -> Iterator[int]:
     """Run fake-gcs-server; ``seen_at`` is the port that its uploads go to, if not its own."""
     port = port or free_port()
-    with running(_fake_gcs_command(port, seen_at), port, log):
+    command = or_missing(partial(emulators.storage_command, port, seen_at))
+    with running(command, port, log):
         yield port
 
 

@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 import psutil
 
 from cli.demo.drive_standin.control import RemoteWorld
+from cli.demo.drive_standin.identity import LOOPBACK_ONLY
 from shared.adapters.google.documents import FirestoreDocuments
 from shared.adapters.google.storage import GCSStorage
 from shared.adapters.local.documents import SQLiteDocuments
@@ -369,6 +370,7 @@ def _environment(directory: Path) -> Iterator[tuple[dict[str, str], RemoteWorld]
         key = directory / "key.json"
         key.write_text(json.dumps(world.key_file(account=READER)))
         env = {
+            **LOOPBACK_ONLY,
             "PATH": os.environ["PATH"],
             "HOME": str(directory),
             "LOG_FORMAT": "json",

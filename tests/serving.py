@@ -17,6 +17,7 @@ from pathlib import Path
 import psutil
 
 from cli.demo.drive_standin.control import RemoteWorld
+from cli.demo.drive_standin.identity import LOOPBACK_ONLY
 from shared.adapters.local.documents import SQLiteDocuments
 from shared.adapters.local.storage import FilesystemStorage
 from shared.core.records import Recording
@@ -157,6 +158,7 @@ def site(directory: Path) -> Iterator[Site]:
         key = directory / "key.json"
         key.write_text(json.dumps(world.key_file(account=READER)))
         env = {
+            **LOOPBACK_ONLY,
             "PATH": os.environ["PATH"],
             "HOME": str(directory),
             "LOG_FORMAT": "json",

@@ -219,7 +219,8 @@ class AuditRun:
         if self.empty:
             yield f"{len(self.empty):,} empty: {listed(self.empty)}"
         if self.gone:
-            yield f"{counted(len(self.gone), 'recording')} without its source: {listed(self.gone)}"
+            recordings = counted(len(self.gone), "recording")
+            yield f"{recordings} whose source is gone: {listed(self.gone)}"
         files = sum(one.source == Source.SFTP for one in self.known.values())
         if files and not self.app.settings.sftp_host:
             yield f"not compared: the SFTP server ({files:,} of its files are in the tracker)"

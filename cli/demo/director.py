@@ -55,7 +55,7 @@ def run(
         on_made("")
         ours = Settings.variables()
         environ = {name: text for name, text in os.environ.items() if name not in ours}
-        environ |= {**demo.environ, "NO_PROXY": "127.0.0.1,localhost"}
+        environ |= demo.environ
         environ |= cloud.environ if cloud else {}
         settings = Settings.from_environment(environ)
         services = Services(settings)

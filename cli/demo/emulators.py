@@ -19,9 +19,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from shared.core.errors import ConfigurationError
+
+T = TypeVar("T")
 
 PROJECT, BUCKET = "demo", "audio-pipeline-demo"
 TOPICS = ("recordings", "sftp-files")
@@ -74,13 +78,18 @@ def running(folder: Path, is_stopped: Callable[[float], bool]) -> Iterator[Emula
     read it. ``is_stopped`` waits some seconds and returns whether to stop at once: then
     ``KeyboardInterrupt`` is raised, and ``ConfigurationError`` with what has to be installed.
     """
-    firestore, pubsub, storage = (_free_port() for _ in range(3))
-    commands = _commands(firestore, pubsub, storage)
+    ports = firestore, pubsub, storage = [_free_port() for _ in range(3)]
+    builders = (firestore_command, pubsub_command, storage_command)
+    try:
+        commands = _each(*(partial(*pair) for pair in zip(builders, ports, strict=True)))
+    except ConfigurationError as error:
+        title = "the emulators are not installed. Run make test-tools, or install these:"
+        raise ConfigurationError([title, *(f"  {one}" for one in error.problems)]) from None
     with ExitStack() as stack:
         started = [
             (name, port, stack.enter_context(_process(command, folder / f"{name}.log")))
-            for (name, command), port in zip(
-                commands.items(), (firestore, pubsub, storage), strict=True
+            for name, command, port in zip(
+                ("firestore", "pubsub", "storage"), commands, ports, strict=True
             )
         ]
         end = time.monotonic() + _START_S
@@ -116,53 +125,70 @@ def running(folder: Path, is_stopped: Callable[[float], bool]) -> Iterator[Emula
         yield made
 
 
-def _commands(firestore: int, pubsub: int, storage: int) -> dict[str, list[str]]:
-    """Return each emulator's command. Raises ``ConfigurationError``."""
-    missing = []
-    java = shutil.which("java")
-    if not java:
-        missing.append("Java, for example: apt install default-jre-headless")
-    gcloud = shutil.which("gcloud")
-    jars: dict[str, Path] = {}
-    if not gcloud:
-        missing.append(f"the Google Cloud CLI: {_GCLOUD}")
-    else:
-        platform = Path(gcloud).resolve().parent.parent / "platform"
-        for component, pattern in (
-            ("cloud-firestore-emulator", "cloud-firestore-emulator/*.jar"),
-            ("pubsub-emulator", "pubsub-emulator/lib/*.jar"),
-        ):
-            if jar := next(iter(platform.glob(pattern)), None):
-                jars[component] = jar
-            else:
-                missing.append(f"{component}: gcloud components install {component}")
+def firestore_command(port: int) -> list[str]:
+    """Return the command of Google's Firestore emulator; raises ``ConfigurationError``."""
+    component = "cloud-firestore-emulator"
+    java, jar = _each(_java, partial(_jar, component, "cloud-firestore-emulator/*.jar"))
+    main = "com.google.cloud.datastore.emulator.firestore.CloudFirestore"
+    # The emulator reads English only; its own launcher sets this too.
+    start = [java, "-Duser.language=en", "-cp", jar, main, "start"]
+    return [*start, "--host=127.0.0.1", f"--port={port}"]
+
+
+def pubsub_command(port: int) -> list[str]:
+    """Return the command of Google's Pub/Sub emulator; raises ``ConfigurationError``."""
+    java, jar = _each(_java, partial(_jar, "pubsub-emulator", "pubsub-emulator/lib/*.jar"))
+    return [java, "-jar", jar, "--host=127.0.0.1", f"--port={port}"]
+
+
+def storage_command(port: int, seen_at: int | None = None) -> list[str]:
+    """Return the command of fake-gcs-server; raises ``ConfigurationError``.
+
+    ``seen_at`` is the port that its uploads go to, if a proxy is before it.
+    """
     # Where `make test-tools` puts programs, in a checkout.
     tools = Path(__file__).resolve().parents[2] / ".tools" / "bin"
     go = Path(os.environ.get("GOBIN") or Path.home() / "go" / "bin")
     path = os.pathsep.join([str(tools), str(go), os.environ.get("PATH", "")])
-    gcs = shutil.which("fake-gcs-server", path=path)
-    if not gcs:
-        missing.append(f"fake-gcs-server: go install {_FAKE_GCS}")
-    if missing or not (java and gcs):
-        lines = ["the emulators are not installed. Run make test-tools, or install these:"]
-        raise ConfigurationError([*lines, *(f"  {one}" for one in missing)])
-    return {
-        "firestore": [
-            # The emulator reads English only; its own launcher sets this too.
-            *(java, "-Duser.language=en", "-cp", str(jars["cloud-firestore-emulator"])),
-            "com.google.cloud.datastore.emulator.firestore.CloudFirestore",
-            *("start", "--host=127.0.0.1", f"--port={firestore}"),
-        ],
-        "pubsub": [
-            *(java, "-jar", str(jars["pubsub-emulator"])),
-            *("--host=127.0.0.1", f"--port={pubsub}"),
-        ],
-        "storage": [
-            *(gcs, "-scheme=http", "-host=127.0.0.1", f"-port={storage}", "-backend=memory"),
-            f"-external-url=http://127.0.0.1:{storage}",
-            *(f"-public-host=127.0.0.1:{storage}", "-log-level=warn"),
-        ],
-    }
+    program = shutil.which("fake-gcs-server", path=path)
+    if not program:
+        raise ConfigurationError([f"fake-gcs-server: go install {_FAKE_GCS}"])
+    return [
+        *(program, "-scheme=http", "-host=127.0.0.1", f"-port={port}", "-backend=memory"),
+        f"-external-url=http://127.0.0.1:{seen_at or port}",
+        *(f"-public-host=127.0.0.1:{port}", "-log-level=warn"),
+    ]
+
+
+def _java() -> str:
+    if found := shutil.which("java"):
+        return found
+    raise ConfigurationError(["Java, for example: apt install default-jre-headless"])
+
+
+def _jar(component: str, pattern: str) -> str:
+    """Return a file of the Google Cloud CLI's folder ``platform``."""
+    gcloud = shutil.which("gcloud")
+    if not gcloud:
+        raise ConfigurationError([f"the Google Cloud CLI: {_GCLOUD}"])
+    platform = Path(gcloud).resolve().parent.parent / "platform"
+    if jar := next(iter(platform.glob(pattern)), None):
+        return str(jar)
+    raise ConfigurationError([f"{component}: gcloud components install {component}"])
+
+
+def _each(*finds: Callable[[], T]) -> list[T]:
+    """Return what each finds; raises one ``ConfigurationError`` with all that is missing."""
+    found: list[T] = []
+    missing: dict[str, None] = {}
+    for find in finds:
+        try:
+            found.append(find())
+        except ConfigurationError as error:
+            missing |= dict.fromkeys(error.problems)
+    if missing:
+        raise ConfigurationError(list(missing))
+    return found
 
 
 @contextmanager

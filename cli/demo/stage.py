@@ -19,7 +19,7 @@ from pathlib import Path
 
 from cli.demo import recordings
 from cli.demo.drive_standin import DriveServer, World, serve
-from cli.demo.drive_standin.identity import key_file
+from cli.demo.drive_standin.identity import LOOPBACK_ONLY, key_file
 from cli.demo.recordings import Expected
 from cli.demo.sftp_standin import serving
 from cli.watching.settling import open_for_writing
@@ -134,6 +134,7 @@ def prepared(
         key = root / "key.json"
         key.write_text(json.dumps(key_file(READER, f"{server.url}/token")))
         environ = {
+            **LOOPBACK_ONLY,
             "STORAGE_URL": str(root / "audio"),
             "TRACKER_URL": f"sqlite:///{root / 'audio' / 'tracker.db'}",
             "DRIVE_API_ENDPOINT": server.endpoint,

@@ -28,7 +28,7 @@ class ProblemKind(Enum):
     UNREADABLE = "cannot be read"
     STALE = "abandoned by its worker"
     AUDIO = "without its audio"
-    ORPHAN = "objects of no recording"
+    ORPHAN = "in the bucket without a recording"
     MANIFEST = "wrong in the manifest"
 
 

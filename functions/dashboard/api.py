@@ -63,7 +63,7 @@ def failed() -> Response:
 def search() -> Response:
     """Return the recordings that have all words of ``q``, by their start."""
     filters = parameters.filters(request.args)
-    if not filters.q and not filters.day:
+    if not filters.q:
         raise ProblemError(400, "q is missing: the words to search for")
     return _page(filters)
 

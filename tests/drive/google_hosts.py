@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from cli.demo.drive_standin import DriveServer
+from cli.demo.drive_standin.identity import LOOPBACK_ONLY
 
 HOSTS = ("iamcredentials.googleapis.com", "oauth2.googleapis.com")
 
@@ -31,9 +32,10 @@ def google_hosts(server: DriveServer, directory: Path) -> Iterator[dict[str, str
     with _Proxy(context, ("127.0.0.1", server.server_address[1])) as proxy:
         thread = threading.Thread(target=proxy.serve_forever, args=(0.05,), daemon=True)
         thread.start()
+        port = proxy.server_address[1]
         yield {
-            "HTTPS_PROXY": f"http://127.0.0.1:{proxy.server_address[1]}",
-            "NO_PROXY": "127.0.0.1",
+            **LOOPBACK_ONLY,
+            **dict.fromkeys(("HTTPS_PROXY", "https_proxy"), f"http://127.0.0.1:{port}"),
             "REQUESTS_CA_BUNDLE": str(certificate),
         }
         proxy.shutdown()

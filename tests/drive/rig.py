@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from cli.demo.drive_standin import World
-from cli.demo.drive_standin.identity import key_file
+from cli.demo.drive_standin.identity import LOOPBACK_ONLY, key_file
 from functions.drive_watch.assembly import build_watch
 from functions.drive_watch.feeds import Feed
 from functions.drive_watch.maintain import Maintenance, Summary
@@ -94,6 +94,13 @@ def credentials(standin: StandIn, directory: Path, account: str = READER) -> str
     return str(path)
 
 
+def use_key_of(standin: StandIn, directory: Path, patch: pytest.MonkeyPatch) -> None:
+    """Use the stand-in's key file as Application Default Credentials."""
+    patch.setenv("GOOGLE_APPLICATION_CREDENTIALS", credentials(standin, directory))
+    for name, value in LOOPBACK_ONLY.items():
+        patch.setenv(name, value)
+
+
 @contextmanager
 def make_rig(request: pytest.FixtureRequest, tmp_path: Path, **environ: str) -> Iterator[Rig]:
     """Deploy on empty emulators; where those are missing, on SQLite and the local queue.
@@ -115,7 +122,7 @@ def make_rig(request: pytest.FixtureRequest, tmp_path: Path, **environ: str) -> 
     subscription = make_topic(topics, "recordings")
     make_topic(topics, "sftp-files")
     with running() as standin:
-        patch.setenv("GOOGLE_APPLICATION_CREDENTIALS", credentials(standin, tmp_path))
+        use_key_of(standin, tmp_path, patch)
         variables = {
             "TRACKER_URL": f"firestore://{project}/(default)",
             "RECORDINGS_QUEUE_URL": f"pubsub://{topics}/recordings",
@@ -134,7 +141,7 @@ def make_rig(request: pytest.FixtureRequest, tmp_path: Path, **environ: str) -> 
 def rig_here(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
     """Yield a deployment in this process: its records in a file, its queue in memory."""
     with running() as standin:
-        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", credentials(standin, directory))
+        use_key_of(standin, directory, monkeypatch)
         environ = {
             "TRACKER_URL": f"sqlite:///{directory}/tracker.db",
             "STORAGE_URL": str(directory / "audio"),

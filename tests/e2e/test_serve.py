@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from shared.core.records import Status
-from tests.emulators import find_jar, find_tool, missing
+from tests.emulators import check_installed
 from tests.services import BIN, envelope, item_of, until
 from tests.serving import Serve, Site, site
 
@@ -288,10 +288,7 @@ class TestDemo:
         assert len(audio) == 3
 
     def test_on_emulators_of_the_cloud_s_services(self, tmp_path: Path) -> None:
-        for jar in ("cloud-firestore-emulator/*.jar", "pubsub-emulator/lib/*.jar"):
-            find_jar(jar)
-        find_tool("fake-gcs-server")
-        _ = shutil.which("java") or missing("java")
+        check_installed()
         ended = subprocess.run(
             [str(BIN / "audio-pipeline"), "serve", "--demo", "--emulators"],
             cwd=tmp_path,

@@ -136,7 +136,7 @@ def test_a_format_on_the_command_line_makes_it_again(
     assert "compress again: it is done as wav" in planned.stdout
     made = compress("--format", "mp3")
     assert made.returncode == 0, made.stderr
-    assert "1 files: 1 done, 1 new" in made.stdout
+    assert "1 file: 1 done, 1 new" in made.stdout
     assert sorted(path.name for path in folder.glob("a_*")) == ["a_compressed.mp3"]
     body = json.loads((folder / "manifest.json").read_text())
     assert [row["object"] for row in body["files"]] == ["dev/compressed/a_compressed.mp3"]

@@ -8,7 +8,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.emulators import find_jar, find_tool, free_port, running
+from cli.demo import emulators
+from tests.emulators import find_tool, free_port, or_missing, running
+
+FINDS = [find_tool, lambda _name: or_missing(lambda: emulators.firestore_command(0))]
 
 
 @pytest.fixture(autouse=True)
@@ -16,7 +19,7 @@ def no_tools(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
 
 
-@pytest.mark.parametrize("find", [find_tool, find_jar])
+@pytest.mark.parametrize("find", FINDS)
 def test_a_missing_tool_skips_and_says_how_to_get_it(
     find: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -25,7 +28,7 @@ def test_a_missing_tool_skips_and_says_how_to_get_it(
         find("no-such-tool")  # type: ignore[operator]
 
 
-@pytest.mark.parametrize("find", [find_tool, find_jar])
+@pytest.mark.parametrize("find", FINDS)
 def test_in_ci_a_missing_tool_fails(find: object, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CI", "true")
     with pytest.raises(pytest.fail.Exception, match="make test-tools"):

@@ -195,6 +195,16 @@ def _verified(assertion: str) -> dict[str, Any]:
     return claims
 
 
+#: The environment of a process that uses a stand-in's key file. google-auth asks
+#: iamcredentials.googleapis.com in the background where a service account may send requests
+#: (``google/auth/_regional_access_boundary_utils.py``; no setting turns that off). Nothing
+#: listens on this proxy, so the question does not leave the machine.
+LOOPBACK_ONLY = {
+    **dict.fromkeys(("HTTPS_PROXY", "https_proxy"), "http://127.0.0.1:9"),
+    **dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1,localhost"),
+}
+
+
 def key_file(account: str, token_uri: str) -> dict[str, Any]:
     """Return a service account's key file, for ``GOOGLE_APPLICATION_CREDENTIALS``."""
     return {
