@@ -153,9 +153,7 @@ def _invite(demo: Demo, url: str, story: Story) -> None:
         return
     folder = place(demo.drive_folder.as_uri())
     story.say("\nDashboard   ", (url, "bold cyan"))
-    story.say(
-        "Try yours   ", (f"cp meeting.mp4 {folder}/", "bold"), "  puts it into the demo's Drive"
-    )
+    story.say("Your own    ", (f"cp meeting.mp4 {folder}/", "bold"))
     story.say("Stop        Ctrl-C\n")
 
 

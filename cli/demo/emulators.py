@@ -81,7 +81,7 @@ def running(folder: Path, is_stopped: Callable[[float], bool]) -> Iterator[Emula
     ports = firestore, pubsub, storage = [_free_port() for _ in range(3)]
     builders = (firestore_command, pubsub_command, storage_command)
     try:
-        commands = _each(*(partial(*pair) for pair in zip(builders, ports, strict=True)))
+        commands = _each(*(partial(build, at) for build, at in zip(builders, ports, strict=True)))
     except ConfigurationError as error:
         title = "the emulators are not installed. Run make test-tools, or install these:"
         raise ConfigurationError([title, *(f"  {one}" for one in error.problems)]) from None

@@ -190,7 +190,7 @@ class Story:
         reason = f"{shown(why.message)} ({why.code})" if why else ""
         if self._is_live:
             self.say((f"{mark} ", style), (shown(row.name), "bold"))
-            self.say("  ", (f"{word}: ", style), reason)
+            screen.sentence((f"{word}: ", style), reason)
         else:
             self._line(row, word, reason)
 

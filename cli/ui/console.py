@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TextIO
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.style import Style
 from rich.text import Text
 
@@ -57,6 +58,11 @@ class Screen:
         """Print one line, never wrapped, so that a path in it can be copied."""
         console = self.err if error else self.out
         console.print(styled(*parts), soft_wrap=True)
+
+    def sentence(self, *parts: tuple[str, str] | str, error: bool = False) -> None:
+        """Print text to be read, indented by two columns and wrapped between words."""
+        console = self.err if error else self.out
+        console.print(Padding(styled(*parts), (0, 0, 0, 2), expand=False))
 
 
 def styled(*parts: tuple[str, str] | str) -> Text:

@@ -36,7 +36,7 @@ def print_result(result: Result, name: str, *, quiet: bool = False, note: str = 
         if not quiet:
             why = shown(recording.error.message) if recording.error else ""
             screen.line((f"{screen.marks.skipped} ", "bold yellow"), (shown(name), "bold"))
-            screen.line("  skipped: ", why)
+            screen.sentence("skipped: ", why)
         return exits.OK
     if recording is not None and recording.status is Status.FAILED and recording.error:
         why = f"{shown(recording.error.message)} ({recording.error.code})"
@@ -81,7 +81,7 @@ def _print_failure(name: str, why: str, *, waiting: bool = False) -> None:
     mark, style = (screen.marks.waiting, "yellow") if waiting else (screen.marks.failed, "red")
     screen.line((f"{mark} ", f"bold {style}"), (shown(name), "bold"), error=True)
     for line in why.splitlines():
-        screen.line("  ", line, error=True)
+        screen.sentence(line, error=True)
 
 
 @dataclass

@@ -78,7 +78,7 @@ def _time(when: datetime | None) -> Markup:
     if when is None:
         return Markup("–")
     if when.tzinfo is None:  # as the recording's name gives it
-        return Markup('<time datetime="{}">{:%-d %b %Y, %H:%M}</time>').format(
+        return Markup('<time datetime="{}" data-named>{:%-d %b %Y, %H:%M}</time>').format(
             when.isoformat(timespec="minutes"), when
         )
     return _element(when, f"{when.astimezone(UTC):%-d %b %Y, %H:%M} UTC", "time")

@@ -156,7 +156,13 @@ def nightly() -> str:
     nights = context().monitor.nights()
     counts = _night_counts(nights[0]["started_at"]) if nights else {}
     files = listing.page(context().documents, Filters(source="sftp"), limit=50)
-    return render_template("nightly.html", nights=nights, counts=counts, files=files.recordings)
+    return render_template(
+        "nightly.html",
+        nights=nights,
+        counts=counts,
+        files=files.recordings,
+        has_sftp=context().backend.has_sftp,
+    )
 
 
 def _night_counts(started: datetime) -> dict[str, int]:

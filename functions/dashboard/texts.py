@@ -91,7 +91,7 @@ def duration(seconds: float | timedelta | None) -> str:
         seconds = seconds.total_seconds()
     whole = round(seconds)
     if whole >= 2 * 86_400:
-        return f"{whole // 86_400} days"
+        return f"{round(whole / 86_400)} days"
     hours, minutes, rest = whole // 3600, whole % 3600 // 60, whole % 60
     if hours:
         return f"{hours} h {minutes:02} min"

@@ -2,7 +2,7 @@
 
 import { createRequire } from "node:module";
 
-const tools = createRequire(`${process.env.BROWSER_TOOLS}/`);
+const tools = createRequire(new URL("../../.tools/browser/", import.meta.url));
 export const { chromium } = tools("playwright-core");
 export const axePath = tools.resolve("axe-core/axe.min.js");
 
@@ -10,5 +10,5 @@ export const axePath = tools.resolve("axe-core/axe.min.js");
 const ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--autoplay-policy=no-user-gesture-required", "--mute-audio"];
 
 export function launch() {
-  return chromium.launch({ executablePath: process.env.CHROMIUM, headless: true, args: ARGUMENTS });
+  return chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", headless: true, args: ARGUMENTS });
 }

@@ -53,7 +53,7 @@ def browser(module: str, url: str, control: str) -> Iterator[Callable[[str], Non
     check_tools()
     process = subprocess.Popen(
         [str(shutil.which("node")), str(HERE / "driver.mjs"), module, url, control],
-        env={**os.environ, "CHROMIUM": find_chromium(), "BROWSER_TOOLS": str(TOOLS)},
+        env={**os.environ, "CHROMIUM": find_chromium()},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -186,6 +186,7 @@ export async function health_turns_red_and_green_again(page, site) {
     await site.control({ do: "down", component: "storage" });
     await page.locator('[data-component=storage][data-light=red]').waitFor();
     await page.locator(".bar .dot.red").waitFor();
+    assert.match(await page.locator("link[rel=icon]").getAttribute("href"), /icon-down/);
     await site.control({ do: "up", component: "storage" });
     await page.locator('[data-component=storage][data-light=green]').waitFor();
     await page.locator(".bar .dot.green").waitFor();
@@ -233,6 +234,38 @@ export async function everything_works_by_keyboard(page, site) {
   const before = await position(page);
   await page.keyboard.press("ArrowRight");
   assert.ok(await position(page) >= before + 4);
+}
+
+export async function a_question_mark_lists_the_keys(page, site) {
+  await page.goto(site.url);
+  await page.keyboard.press("?");
+  const dialog = page.getByRole("dialog", { name: "Keyboard" });
+  await dialog.getByText("slower, faster").waitFor();
+  assert.deepEqual(await violations(page), []);
+  await page.keyboard.press("Escape");
+  await dialog.waitFor({ state: "hidden" });
+}
+
+export async function shift_selects_everything_between(page, site) {
+  await page.goto(`${site.url}/recordings?status=FAILED`);
+  const boxes = page.locator("input[name=keys]");
+  await boxes.nth(1).click();
+  await boxes.nth(4).click({ modifiers: ["Shift"] });
+  const ticked = await boxes.evaluateAll((all) => all.slice(0, 6).map((box) => box.checked));
+  assert.deepEqual(ticked, [false, true, true, true, true, false]);
+}
+
+export async function listening_goes_on_where_it_stopped(page, site) {
+  await openDone(page, site);
+  await page.waitForFunction(() => document.querySelector("audio").readyState > 0);
+  await page.evaluate(() => { document.querySelector("audio").currentTime = 17; });
+  await page.waitForFunction(() => Object.keys(localStorage).some((name) => name.startsWith("position:")));
+  await page.reload();
+  await page.waitForFunction(() => document.querySelector("audio").currentTime === 17);
+  assert.equal(await page.locator(".position").textContent(), "0:17");
+  const box = await page.locator(".seek").boundingBox();
+  await page.mouse.move(box.x + box.width / 2, box.y + 20);
+  await page.locator(".pointed").getByText("0:20").waitFor();
 }
 
 export async function pages_work_without_javascript(page, site) {

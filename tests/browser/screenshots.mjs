@@ -1,5 +1,5 @@
 // Writes a picture of every page, light, dark and as a phone shows it, into a folder.
-// BROWSER_TOOLS=.tools/browser CHROMIUM=/usr/bin/chromium node tests/browser/screenshots.mjs URL FOLDER
+// node tests/browser/screenshots.mjs URL FOLDER; CHROMIUM names another browser, ONLY some pages.
 
 import { mkdirSync } from "node:fs";
 import { launch } from "./chromium.mjs";

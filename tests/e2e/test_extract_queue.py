@@ -211,8 +211,8 @@ def test_a_burst_to_two_instances_all_are_done(cloud: Cloud, tiny_clip: Path) ->
             subscribed(cloud, before.url, copies=3, retry=None) as queue,
         ):
             queue.publish(items)
-            done = lambda: len(list(cloud.tracker.with_status(Status.DONE)))  # noqa: E731
-            until(lambda: done() == count, 400, every_s=1)
+            tracker = cloud.tracker
+            until(lambda: len(list(tracker.with_status(Status.DONE))) == count, 400, every_s=1)
     finally:
         for service in services:
             service.close()

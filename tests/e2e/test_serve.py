@@ -17,7 +17,6 @@ import psutil
 import pytest
 
 from shared.core.records import Status
-from tests.emulators import check_installed
 from tests.services import BIN, envelope, item_of, until
 from tests.serving import Serve, Site, site
 
@@ -257,51 +256,6 @@ def usage(serve: Serve) -> dict[int, tuple[int, int, str]]:
 
 
 class TestDemo:
-    def test_without_a_terminal_it_ends_well_and_leaves_nothing_behind(
-        self, tmp_path: Path
-    ) -> None:
-        work, home, temporary = tmp_path / "w", tmp_path / "h", Path("/tmp") / f"t{os.getpid()}"
-        for folder in (work, home, temporary):
-            folder.mkdir()
-        env = {"PATH": os.environ["PATH"], "HOME": str(home), "TMPDIR": str(temporary)}
-        try:
-            ended = subprocess.run(
-                [str(BIN / "audio-pipeline"), "serve", "--demo"],
-                cwd=work,
-                env=env,
-                capture_output=True,
-                text=True,
-                timeout=400,
-                check=False,
-            )
-            assert ended.returncode == 0, ended.stdout + ended.stderr
-            assert list(home.iterdir()) == []
-            assert list(temporary.iterdir()) == []
-        finally:
-            shutil.rmtree(temporary)
-        steps = [line.split()[1] for line in ended.stdout.splitlines() if line[2:3] == ":"]
-        assert set(steps) >= {"new", "notified", "queued", "encoding", "verified", "published"}
-        for outcome in ("SKIPPED no_audio", "FAILED truncated", "All 8 ended as expected"):
-            assert outcome in ended.stdout
-        assert [path.name for path in work.iterdir()] == ["audio-pipeline-demo"]
-        audio = list((work / "audio-pipeline-demo/audio/dev").rglob("*_audio.mp3"))
-        assert len(audio) == 3
-
-    def test_on_emulators_of_the_cloud_s_services(self, tmp_path: Path) -> None:
-        check_installed()
-        ended = subprocess.run(
-            [str(BIN / "audio-pipeline"), "serve", "--demo", "--emulators"],
-            cwd=tmp_path,
-            env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
-            capture_output=True,
-            text=True,
-            timeout=500,
-            check=False,
-        )
-        assert ended.returncode == 0, ended.stdout + ended.stderr
-        assert "All 8 ended as expected. The audio is in gs://" in ended.stdout
-        assert not (tmp_path / "audio-pipeline-demo" / "audio").exists()
-
     def test_without_emulators_it_says_what_to_install(self, tmp_path: Path) -> None:
         ended = subprocess.run(
             [str(BIN / "audio-pipeline"), "serve", "--demo", "--emulators"],

@@ -43,6 +43,11 @@ function showTimes(root) {
     if (element.textContent !== text) element.textContent = text;
     element.title = full.format(when);
   }
+  // Times in a recording's name have no zone: they are shown as they were written.
+  for (const element of root.querySelectorAll("time[data-named]")) {
+    element.textContent = short.format(new Date(element.dateTime));
+    element.title = "as in the recording's name";
+  }
 }
 
 showTimes(document);
@@ -97,6 +102,8 @@ async function refresh() {
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
   showTimes(fresh);
   addPlayer(fresh);
+  const icon = fresh.querySelector("link[rel=icon]").getAttribute("href");
+  document.querySelector("link[rel=icon]").setAttribute("href", icon);
   for (const region of document.querySelectorAll("[data-live]")) {
     const newer = fresh.getElementById(region.id);
     if (!newer || newer.innerHTML === region.innerHTML && newer.className === region.className) continue;
@@ -156,6 +163,18 @@ if (all) {
   });
 }
 
+// With Shift, everything between the last box that was clicked and this one.
+let lastBox = null;
+document.addEventListener("click", (event) => {
+  if (!event.target.matches("input[name=keys]")) return;
+  const boxes = [...document.querySelectorAll("input[name=keys]")];
+  const ends = [boxes.indexOf(lastBox), boxes.indexOf(event.target)].sort((one, other) => one - other);
+  if (event.shiftKey && ends[0] >= 0) {
+    for (const box of boxes.slice(ends[0], ends[1] + 1)) box.checked = event.target.checked;
+  }
+  lastBox = event.target;
+});
+
 document.addEventListener("submit", (event) => {
   const form = event.target;
   if (form.id === "retry-picked" && !event.submitter?.name && !document.querySelector("input[name=keys]:checked")) {
@@ -174,12 +193,17 @@ if (shown.searchParams.has("retried")) {
 // ── keys ──
 
 const pages = { o: "/", r: "/recordings", n: "/nightly", h: "/health" };
+const help = document.getElementById("keys");
+document.getElementById("show-keys").hidden = false;
+document.getElementById("show-keys").addEventListener("click", () => help.showModal());
 let going = false;
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input:not([type=range]), select, textarea")) return;
   if (event.key === "/") {
     event.preventDefault();
     document.getElementById("search").select();
+  } else if (event.key === "?" && !help.open) {
+    help.showModal();
   } else if (going && pages[event.key]) {
     location.href = pages[event.key];
   }

@@ -32,6 +32,20 @@ function start(player) {
     return minutes < 60 ? `${minutes}:${rest}` : `${Math.floor(minutes / 60)}:${String(minutes % 60).padStart(2, "0")}:${rest}`;
   };
 
+  // Where the listener stopped, in this browser; not for a moment at either end.
+  const place = `position:${key}`;
+  const remember = (seconds) => {
+    try {
+      if (seconds > 10 && seconds < duration - 10) localStorage.setItem(place, String(seconds));
+      else localStorage.removeItem(place);
+    } catch { /* storage is off */ }
+  };
+  const resume = () => {
+    try { seek(Number(localStorage.getItem(place) ?? 0)); } catch { /* storage is off */ }
+  };
+  if (audio.readyState > 0) resume();
+  else audio.addEventListener("loadedmetadata", resume, { once: true });
+
   function show() {
     if (audio.readyState === 0) return; // loading, or failed: the position is not ours
     at = audio.currentTime;
@@ -81,6 +95,14 @@ function start(player) {
     }
   });
 
+  for (const event of ["timeupdate", "ended"]) audio.addEventListener(event, () => remember(audio.currentTime));
+  const pointed = player.querySelector(".pointed");
+  player.querySelector(".seek").addEventListener("pointermove", (event) => {
+    const box = event.currentTarget.getBoundingClientRect();
+    const fraction = Math.min(1, Math.max(0, (event.clientX - box.left) / box.width));
+    pointed.textContent = clock(fraction * duration);
+    pointed.style.left = `${100 * fraction}%`;
+  });
   for (const event of ["timeupdate", "seeked", "play", "pause", "ended"]) audio.addEventListener(event, show);
   play.addEventListener("click", toggle);
   slider.addEventListener("input", () => seek(Number(slider.value)));

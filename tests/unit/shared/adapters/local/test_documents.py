@@ -198,11 +198,12 @@ def test_a_directory_that_goes_away_is_not_made_again(tmp_path: Path) -> None:
     documents = SQLiteDocuments(folder / "tracker.db")
     documents.create("recordings", "a", {"x": 1})
     folder.rename(away)
-    for call in (
+    calls: list[Callable[[], object]] = [
         documents.check,
         lambda: documents.get("recordings", "a"),
         lambda: documents.create("recordings", "b", {}),
-    ):
+    ]
+    for call in calls:
         with pytest.raises(TransientError, match="audio is gone"):
             call()
     assert not folder.exists()
