@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.emulators import find_tool
-from tests.paths import ROOT
 from tests.providers import check_initialised
+from tests.terraform.checkout import check_out, terraform
 from tests.terraform.control_plane import ENDPOINTS, World
 
 #: Operations at the same time: the provider mostly waits.
@@ -77,12 +73,9 @@ class Deployment:
 
     def prepare(self) -> None:
         """Copy the files, point the provider at the fake, and initialise."""
-        ignored = shutil.ignore_patterns(".terraform*", "__pycache__", "*.tfstate*")
-        for part in ("infra", "shared", "functions"):
-            shutil.copytree(ROOT / part, self.copy / part, ignore=ignored)
-        shutil.copy(ROOT / "constraints.txt", self.copy)
+        check_out(self.copy)
         point_at_the_fake(self.infra, self.url, backend="local")
-        done = self._terraform("init", "-input=false", "-no-color")
+        done = terraform("init", "-input=false", "-no-color", cwd=self.infra)
         check_initialised(done, "google")
 
     def apply(self) -> Run:
@@ -96,7 +89,7 @@ class Deployment:
 
     def graph(self) -> str:
         """Return which resource waits for which, in the language of Graphviz."""
-        done = self._terraform("graph")
+        done = terraform("graph", cwd=self.infra)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -114,29 +107,18 @@ class Deployment:
             **self.options,
         }
         (self.infra / "test.auto.tfvars.json").write_text(json.dumps(variables))
-        done = self._terraform(
+        done = terraform(
             command,
             "-json",
             "-input=false",
             f"-parallelism={_PARALLELISM}",
             f"-var-file=environments/{self.environment}.tfvars",
             *more,
+            cwd=self.infra,
         )
         lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
         messages = [json.loads(line) for line in lines]
         return Run(command, done.returncode, messages, done.stdout + done.stderr)
-
-    def _terraform(self, *args: str) -> subprocess.CompletedProcess[str]:
-        clean = {k: v for k, v in os.environ.items() if not k.startswith(("GOOGLE_", "TF_VAR_"))}
-        return subprocess.run(
-            [find_tool("terraform"), *args],
-            cwd=self.infra,
-            env={**clean, "TF_IN_AUTOMATION": "1", "CHECKPOINT_DISABLE": "1"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
 
 
 def point_at_the_fake(infra: Path, url: str, *, backend: str) -> None:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from shared.config.settings import Settings
-from tests.emulators import find_tool
 from tests.paths import ROOT
 from tests.providers import check_initialised
+from tests.terraform.checkout import check_out, terraform
 
 INFRA = ROOT / "infra" / "terraform"
 
@@ -31,27 +28,10 @@ NOT_DEPLOYED = {
 SET_BESIDE = {"EXTRACT_JOB", "IAP_AUDIENCE", "SFTP_CREDENTIALS", "WEBHOOK_URL"}
 
 
-def terraform(*args: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [find_tool("terraform"), *args],
-        cwd=cwd,
-        env={**os.environ, "TF_IN_AUTOMATION": "1", "CHECKPOINT_DISABLE": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
 @pytest.fixture(scope="module")
 def initialised(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of what Terraform reads, with its providers."""
-    copy = tmp_path_factory.mktemp("terraform")
-    for part in ("infra", "shared", "functions"):
-        shutil.copytree(
-            ROOT / part, copy / part, ignore=shutil.ignore_patterns(".terraform*", "__pycache__")
-        )
-    shutil.copy(ROOT / "constraints.txt", copy)
-    infra = copy / "infra" / "terraform"
+    infra = check_out(tmp_path_factory.mktemp("terraform"))
     done = terraform("init", "-backend=false", "-input=false", "-no-color", cwd=infra)
     check_initialised(done, "google")
     return infra

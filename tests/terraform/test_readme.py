@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from infra.terraform_readme import README, written
-from tests.emulators import find_tool
-from tests.paths import ROOT, TERRAFORM
+from tests.paths import TERRAFORM
 from tests.providers import check_initialised
+from tests.terraform.checkout import check_out, terraform
 
 
 def test_its_tables_are_those_of_the_configuration() -> None:
@@ -32,11 +30,7 @@ def test_it_names_every_file() -> None:
 
 @pytest.mark.slow
 def test_its_example_can_be_planned(tmp_path: Path) -> None:
-    for part in ("infra", "shared", "functions"):
-        ignored = shutil.ignore_patterns(".terraform*", "__pycache__", "*.tfstate*")
-        shutil.copytree(ROOT / part, tmp_path / part, ignore=ignored)
-    shutil.copy(ROOT / "constraints.txt", tmp_path)
-    infra = tmp_path / "infra" / "terraform"
+    infra = check_out(tmp_path)
     example = re.search(r"```hcl\n(.*?)```", README.read_text(), re.DOTALL)
     assert example
     plan = (infra / "tests" / "plan.tftest.hcl").read_text()
@@ -46,17 +40,8 @@ def test_its_example_can_be_planned(tmp_path: Path) -> None:
     (infra / "tests").mkdir()
     (infra / "tests" / "example.tftest.hcl").write_text(header + run)
 
-    def terraform(*args: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [find_tool("terraform"), *args],
-            cwd=infra,
-            env={**os.environ, "TF_IN_AUTOMATION": "1", "CHECKPOINT_DISABLE": "1"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-    check_initialised(terraform("init", "-backend=false", "-input=false", "-no-color"), "google")
-    done = terraform("test", "-no-color")
+    done = terraform("init", "-backend=false", "-input=false", "-no-color", cwd=infra)
+    check_initialised(done, "google")
+    done = terraform("test", "-no-color", cwd=infra)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "1 passed, 0 failed" in done.stdout
