@@ -40,6 +40,18 @@ class Image:
         return deployed.serving(program, self.directory, {**self.env, **env}, log)
 
 
+def packages(image: Image) -> set[str]:
+    """Return the names of what is installed; all but our own are the pinned versions, and
+    nothing that installs is among them.
+    """
+    listed = archives.pip(image.directory / ".venv", "freeze", cwd=ROOT).splitlines()
+    pinned = set((ROOT / "constraints.txt").read_text().split())
+    others = {line for line in listed if line not in pinned}
+    assert all(line.startswith("audio-pipeline @ file:") for line in others), others
+    assert not list((image.directory / ".venv" / "bin").glob("pip*"))
+    return {line.partition("==")[0] for line in listed}
+
+
 def context(directory: Path) -> None:
     """Make the build's context: what .dockerignore lets in."""
     lines = (ROOT / ".dockerignore").read_text().splitlines()
@@ -85,7 +97,9 @@ def build(dockerfile: Dockerfile, base: Path, env: Mapping[str, str]) -> Image:
 
 def install(command: str, cwd: Path) -> None:
     """Run a step's shell command with the Python of the tests in place of the image's."""
-    env = archives.clean()
+    # Bytecode would cost seconds. False switches --no-compile on: pip's documentation,
+    # "Configuration", "Boolean options".
+    env = archives.clean(PIP_NO_COMPILE="false")
     env["PATH"] = f"{Path(sys.executable).parent}:{env['PATH']}"
     done = subprocess.run(
         ["sh", "-ec", command], cwd=cwd, env=env, capture_output=True, text=True, check=False

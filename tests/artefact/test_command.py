@@ -15,13 +15,16 @@ from tests.media.clips import speech
 from tests.paths import ROOT
 
 # The first test waits for pip.
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(25)
 
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("installed")
-    return virtual_environment(folder / "venv", str(ROOT), cwd=folder) / "audio-pipeline"
+    return (
+        virtual_environment(folder / "venv", str(ROOT), cwd=folder, with_pip=True)
+        / "audio-pipeline"
+    )
 
 
 def test_a_plain_install_works_from_extract_to_audit(installed: Path, tmp_path: Path) -> None:
