@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from shared.config.settings import Settings
+from tests.delivery import gcloud_lint
 from tests.delivery.rig import Deployed, Rig, copy, serving
 from tests.documented import documented_commands
 from tests.drive.rig import rig_here
@@ -155,24 +156,15 @@ def settings(_: Laptop, command: str) -> None:
     assert variables.keys() <= {*Settings.variables(), "PROJECT", "ENV"}
 
 
-def linted(_: Laptop, command: str) -> None:
+def linted(laptop: Laptop, command: str) -> None:
     """Have gcloud's own parser accept it, which knows all flags without asking Google."""
-    gcloud = shutil.which("gcloud") or missing("gcloud")
     command = re.sub(r"\$\(date \+%s\)", "1", command)
     command = re.sub(r"\$(one|index)", "some-name", command)
-    calls = re.findall(r"gcloud [a-z](?:'[^']*'|[^;|')])*", command)
+    calls = [call.strip() for call in re.findall(r"gcloud [a-z](?:'[^']*'|[^;|')])*", command)]
     assert calls
-    for call in calls:
-        # A mention in a sentence leaves out what the command needs.
-        whole = call.strip() if " --" in call else f"{call} --help"
-        done = subprocess.run(
-            [gcloud, "meta", "lint-gcloud-commands", f"--command-string={whole}"],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        (verdict,) = json.loads(done.stdout)
-        assert verdict["success"], f"{call}: {verdict['error_message']}"
+    # A mention in a sentence leaves out what the command needs.
+    whole = [call if " --" in call else f"{call} --help" for call in calls]
+    assert gcloud_lint.refused(whole, laptop.folder) == []
 
 
 def secret(laptop: Laptop, command: str) -> None:
