@@ -20,6 +20,8 @@ from tests.media import clips, kinds
 from tests.media.containers import CountingSource
 from tests.media.rig import RangeSources, Rig
 
+pytestmark = pytest.mark.slow(150)
+
 #: How far a length may be from that of plain FFmpeg, in seconds.
 CLOSE_S = 0.05
 
@@ -69,9 +71,8 @@ def test_what_plays_is_done(name: str, worker: Rig, directory: Path, tmp_path: P
             continue
         assert made.audio.duration_s == pytest.approx(expected, abs=CLOSE_S), preset
         assert seconds(made.path) == pytest.approx(expected, abs=CLOSE_S), preset
-    for output_format in ("wav", "flac"):
-        length = compressed(clip, output_format, tmp_path / output_format)
-        assert length == pytest.approx(expected, abs=CLOSE_S)
+    # Its FLAC is the preset whisper.
+    assert compressed(clip, "wav", tmp_path / "wav") == pytest.approx(expected, abs=CLOSE_S)
 
 
 @pytest.mark.parametrize("sources", [LocalSources, RangeSources])
