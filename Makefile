@@ -6,7 +6,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
 RUN_STAMP := $(VENV)/.set-up-to-run
 PYTEST := $(BIN)/python -m pytest
-WORKERS ?= logical
+# One more than there are CPUs: many tests wait for a server, a lease or a timeout.
+WORKERS ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 # A file runs in one process, since its tests share fixtures; tests/conftest.py sets the order.
 PARALLEL := --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder
 RUN_EXTRAS := cloud,dashboard
@@ -46,8 +47,7 @@ run: $(if $(wildcard $(STAMP)),setup,$(RUN_STAMP)) ## Run the whole system with 
 check: lint types unit ## Run what a change needs before it is committed: lint, types and unit tests
 
 test: setup ## Run all tests (WORKERS=4 at a time); a test whose tool is missing is skipped
-	$(PYTEST) $(PARALLEL) -m 'not alone'
-	$(PYTEST) -m alone
+	$(PYTEST) $(PARALLEL)
 
 unit: setup ## Run the unit tests
 	$(PYTEST) $(PARALLEL) tests/unit

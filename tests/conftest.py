@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 pytest_plugins = ["tests.run_folder", "tests.emulators"]
+
+#: Seconds of a file with a test that is marked as slow, if the mark names none.
+_SLOW_S = 10
 
 # A busy machine is slow, which is no failure. In CI the examples are the same in every run;
 # elsewhere each run tries new ones and prints how to repeat one that fails.
@@ -19,9 +23,16 @@ settings.load_profile("ci" if os.environ.get("CI") == "true" else "default")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the files with slow tests first, so that no worker ends with one alone."""
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    """Put the files with slow tests first, the longest before the others.
+
+    Otherwise one worker would end with a long file while the others have nothing left to do.
+    """
+    seconds: dict[Path, float] = {}
+    for item in items:
+        if mark := item.get_closest_marker("slow"):
+            takes = mark.args[0] if mark.args else _SLOW_S
+            seconds[item.path] = max(takes, seconds.get(item.path, 0))
+    items.sort(key=lambda item: -seconds.get(item.path, 0))
 
 
 @pytest.fixture

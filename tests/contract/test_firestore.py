@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pickle
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -61,7 +60,8 @@ def through(
     return adapter
 
 
-def contend(work: object, documents: FirestoreDocuments) -> tuple[list[int], float]:
+def contend(work: object, documents: FirestoreDocuments) -> list[int]:
+    """Return which of the contenders, all at the same moment, did not meet a conflict."""
     documents.check()
     barrier = threading.Barrier(CONTENDERS)
 
@@ -74,28 +74,23 @@ def contend(work: object, documents: FirestoreDocuments) -> tuple[list[int], flo
         return True
 
     with ThreadPoolExecutor(CONTENDERS) as pool:
-        start = time.monotonic()
         results = list(pool.map(run, range(CONTENDERS)))
-        return [n for n, won in enumerate(results) if won], time.monotonic() - start
+    return [n for n, won in enumerate(results) if won]
 
 
-@pytest.mark.alone
-def test_one_of_twenty_creates_in_a_moment(documents: FirestoreDocuments) -> None:
-    winners, seconds = contend(lambda n: documents.create(C, "a", {"owner": n}), documents)
+def test_one_of_twenty_creates(documents: FirestoreDocuments) -> None:
+    winners = contend(lambda n: documents.create(C, "a", {"owner": n}), documents)
     read = documents.get(C, "a")
     assert read is not None
     assert winners == [read.document["owner"]]
-    assert seconds < 3  # a transaction takes eleven
 
 
-@pytest.mark.alone
-def test_one_of_twenty_replaces_in_a_moment(documents: FirestoreDocuments) -> None:
+def test_one_of_twenty_replaces(documents: FirestoreDocuments) -> None:
     first = documents.create(C, "a", {"owner": None})
-    winners, seconds = contend(lambda n: documents.replace(C, first, {"owner": n}), documents)
+    winners = contend(lambda n: documents.replace(C, first, {"owner": n}), documents)
     read = documents.get(C, "a")
     assert read is not None
     assert winners == [read.document["owner"]]
-    assert seconds < 3
 
 
 def test_a_create_whose_answer_is_lost_is_a_conflict(

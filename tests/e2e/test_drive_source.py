@@ -340,9 +340,8 @@ class TestListing:
         assert len(list(sources.list())) == 1_005
 
 
-@pytest.mark.alone
-def test_two_readers_at_once_are_as_fast_as_the_line(drive: StandIn, world: World) -> None:
-    world.set_faults(latency_s=0.2)
+def test_readers_do_not_wait_for_one_another(drive: StandIn, world: World) -> None:
+    world.set_faults(latency_s=0.5)
     source = DriveSources(Clients(drive)).open(recording(world))
     begun = time.monotonic()
     threads = [threading.Thread(target=source.read, args=(n * 1_000, 1_000)) for n in range(8)]
@@ -350,7 +349,7 @@ def test_two_readers_at_once_are_as_fast_as_the_line(drive: StandIn, world: Worl
         thread.start()
     for thread in threads:
         thread.join()
-    assert time.monotonic() - begun < 8 * 0.2
+    assert time.monotonic() - begun < 8 * 0.5
 
 
 def test_the_api_client_is_loaded_at_first_use_only(tmp_path: Path) -> None:

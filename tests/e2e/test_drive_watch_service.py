@@ -43,21 +43,15 @@ def good_headers(rig: Rig) -> dict[str, str]:
     return standin_notify.headers(channel, "change", 2)
 
 
-@pytest.mark.alone
-def test_importing_the_function_is_cheap() -> None:
+def test_importing_the_function_loads_no_client() -> None:
+    """They would be most of a cold start; the first request that needs one loads it."""
     script = (
-        "import sys, time; start = time.perf_counter()\n"
-        "import functions.drive_watch.main\n"
-        "print(time.perf_counter() - start)\n"
+        "import sys, functions.drive_watch.main\n"
         f"print([name for name in {HEAVY} if name in sys.modules])"
     )
     command = [sys.executable, "-c", script]
-    runs = [
-        subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-        for _ in range(3)
-    ]
-    assert min(float(text.splitlines()[0]) for text in runs) < 0.8
-    assert {text.splitlines()[1] for text in runs} == {"[]"}
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 class TestNotify:
@@ -134,7 +128,6 @@ class TestNotify:
         assert rig.state()["full_compare_at"] is not None
 
 
-@pytest.mark.alone
 def test_sigterm_gives_the_lease_back_at_once(rig: Rig, tmp_path: Path) -> None:
     with instance(rig, "notify", tmp_path) as running:
         rig.configure(WEBHOOK_URL=running.url)
@@ -149,10 +142,8 @@ def test_sigterm_gives_the_lease_back_at_once(rig: Rig, tmp_path: Path) -> None:
         )
         sent.start()
         until(lambda: rig.state()["lease_owner"])
-        start = time.monotonic()
         running.terminate()
-        until(lambda: rig.state()["lease_owner"] is None)
-        assert time.monotonic() - start < 5
+        until(lambda: rig.state()["lease_owner"] is None, 10, "the lease given back")
         sent.join()
         assert answers == [500]
     rig.world.set_faults(latency_s=0.0)

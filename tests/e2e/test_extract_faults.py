@@ -87,7 +87,6 @@ def test_a_dependency_that_is_down_is_a_503_within_a_minute_and_nothing_half_don
 
 
 @google
-@pytest.mark.alone
 @pytest.mark.parametrize("kind", [refusing, silent])
 @pytest.mark.parametrize("part", ["tracker", "storage", "queue"])
 @pytest.mark.usefixtures("recordings_topic")
@@ -96,7 +95,7 @@ def test_health_names_the_part_that_is_down(cloud: Cloud, part: str, kind: Port)
     with kind() as port, cloud.service(None, **{variable: value.format(port)}) as service:
         answer = service.get("/health")
         assert answer.status == 503
-        assert answer.seconds < 6
+        assert answer.seconds < 20  # each part has 5 s; a client left to itself has minutes
         assert answer.json["status"] == "down"
         components = answer.json["components"]
         assert [name for name, one in components.items() if not one["ok"]] == [part]

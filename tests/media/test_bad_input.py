@@ -62,6 +62,9 @@ def written(path: Path, data: bytes) -> Path:
     return path
 
 
+pytestmark = pytest.mark.slow(100)
+
+
 @pytest.mark.parametrize("preset", ["mp3", "copy", "opus", "whisper"])
 @pytest.mark.parametrize("extension", ["mp4", "mkv", "ts"])
 def test_no_audio_track(extension: str, preset: str, worker: Rig, tmp_path: Path) -> None:

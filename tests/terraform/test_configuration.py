@@ -28,6 +28,9 @@ NOT_DEPLOYED = {
 SET_BESIDE = {"EXTRACT_JOB", "IAP_AUDIENCE", "SFTP_CREDENTIALS", "WEBHOOK_URL"}
 
 
+pytestmark = pytest.mark.slow(45)
+
+
 @pytest.fixture(scope="module")
 def initialised(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of what Terraform reads, with its providers."""
