@@ -13,6 +13,8 @@ import sys
 import threading
 from typing import NoReturn
 
+from shared.media.ffmpeg.kernel import hide_process
+
 #: Where systemd's protocol passes listening sockets, which gunicorn follows: it takes the
 #: socket as it is, and does not remove its path when it ends (sd_listen_fds(3)).
 _LISTEN_FD = 3
@@ -52,6 +54,7 @@ def _run_program(arguments: list[str]) -> NoReturn:
 
 def main() -> None:
     """Run a function, the front, one of the commands, or another program."""
+    hide_process()
     kind, *arguments = sys.argv[1:]
     _follow_parent()
     if kind == "program":

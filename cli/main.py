@@ -12,6 +12,7 @@ import click
 
 from cli import exits
 from cli.options import Invocation, common_options
+from shared.media.ffmpeg.kernel import hide_process
 
 #: Each command is in the module of its name. The texts are here so that ``--help`` imports
 #: no command.
@@ -98,6 +99,7 @@ group.params[:0] = common_options()
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit."""
+    hide_process()
     invocation = Invocation()
     try:
         # A command returns its exit status.

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from shared.config.parsers import SftpCredentials
 from shared.config.settings import QueueUrl, Settings
+from shared.media.ffmpeg.kernel import hide_process
 from shared.runtime.free_space import require_space
 from shared.tracking.tracker import Tracker
 
@@ -43,7 +44,8 @@ class Services:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Services:
-        """Read the settings and build nothing yet."""
+        """Read the settings, hide this process, which now has secrets, and build nothing yet."""
+        hide_process()
         return cls(Settings.from_environment(environ))
 
     @cached_property

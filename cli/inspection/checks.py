@@ -19,7 +19,9 @@ from shared.bootstrap import Services
 from shared.config.settings import Settings
 from shared.core.errors import ConfigurationError, PipelineError
 from shared.core.ports import Checkable
-from shared.media.ffmpeg.process import executable
+from shared.media.ffmpeg.box import features
+from shared.media.ffmpeg.limits import available_memory, memory_share
+from shared.media.ffmpeg.process import check_executable, executable
 
 _ENCODERS = ("libmp3lame", "libopus", "flac", "aac")
 _EMULATORS = ("PUBSUB_EMULATOR_HOST", "FIRESTORE_EMULATOR_HOST", "STORAGE_EMULATOR_HOST")
@@ -50,6 +52,7 @@ def all_findings(environ: dict[str, str]) -> Iterator[Finding]:
     """Yield every finding, one after the other; no check raises."""
     yield python()
     yield ffmpeg()
+    yield sandbox()
     try:
         services = Services(Settings.from_environment(environ), read_only=True)
     except ConfigurationError as error:
@@ -74,7 +77,7 @@ def ffmpeg() -> Finding:
     """Run the bundled FFmpeg, and check for the encoders of every preset."""
     fix = "Install it again: pip install --force-reinstall imageio-ffmpeg"
     try:
-        executable()
+        check_executable()
     except ConfigurationError as error:
         return Finding("ffmpeg", Severity.BAD, error_text(error), fix)
     try:
@@ -86,6 +89,20 @@ def ffmpeg() -> Finding:
     if lacking:
         return Finding("ffmpeg", Severity.BAD, f"{version} without {', '.join(lacking)}", fix)
     return Finding("ffmpeg", Severity.GOOD, f"{version} with {', '.join(_ENCODERS)}")
+
+
+def sandbox() -> Finding:
+    """Name what keeps FFmpeg from the rest of this system."""
+    active = features()
+    if active.missing:
+        todo = "Untrusted files are safest on Linux 6.7 or later, on x86-64."
+        return Finding("sandbox", Severity.NOTE, "; ".join(active.missing), todo)
+    share = memory_share(available_memory())
+    return Finding(
+        "sandbox",
+        Severity.GOOD,
+        f"FFmpeg reaches no network and no other files, and may use {size(share)} of memory",
+    )
 
 
 def _output(*command: str) -> str:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from shared.core.errors import Code, PermanentError
 from shared.core.ports import OnProgress
-from shared.media.ffmpeg.process import Job, Limits
+from shared.media.ffmpeg.limits import Limits
+from shared.media.ffmpeg.process import Job
 from shared.media.presets import Recipe
 
 #: Audio may be off by half a second or a thousandth, whichever is more.
@@ -73,7 +74,7 @@ class EncodeContext:
     def job(self, duration_s: float | None) -> Job:
         """Return the context of the processes that handle audio of about this length."""
         wall_s = Limits.for_duration(duration_s, self.max_duration_s).wall_s
-        return Job(Limits(wall_s=wall_s, stall_s=self.stall_s), self.cancelled)
+        return Job(Limits(wall_s=wall_s, stall_s=self.stall_s), self.cancelled, self.directory)
 
     def refuse_long(self, duration_s: float) -> None:
         """Raise ``too_long`` for audio of which this much has been decoded."""

@@ -20,10 +20,11 @@ from typing import Any
 
 from shared.core.errors import Code, PermanentError
 from shared.media.ffmpeg.log import Log
+from shared.media.ffmpeg.pipes import Collector
 from shared.media.ffmpeg.process import Job
 from shared.media.formats import completeness
 from shared.media.formats.sniff import refuse_non_recording
-from shared.media.source.inputs import CODECS, Input
+from shared.media.source.inputs import CODECS, MAX_TRACKS, Input
 
 #: Bytes that are looked at to refuse what is no recording.
 HEAD_BYTES = 4096
@@ -50,6 +51,15 @@ _BARE = {
     ".loas": "loas",
 }
 
+#: Rates of sound in Hz, from slow telephony to DSD512 counted in bytes. A declared rate of 1 Hz
+#: would make a day of sound out of 86 kilobytes.
+_RATES = range(1000, 3_000_001)
+#: As many channels as ambisonics of the seventh order has.
+_MOST_CHANNELS = 64
+
+#: The most bytes of FFmpeg's description of a file, which has some hundred for each track.
+_DESCRIPTION_BYTES = 4 << 20
+
 #: The codec of a track whose rate or channels FFmpeg did not find out.
 _UNDESCRIBED = "undescribed"
 
@@ -57,6 +67,10 @@ _UNDESCRIBED = "undescribed"
 #: FFmpeg does not know as data without a codec; elsewhere such data is a timecode or the like.
 _NO_AUDIO_TYPES = frozenset({"video", "subtitle", "attachment", "data"})
 _NO_CODEC = frozenset({"none", "unknown", "unknown_codec", "Unknown", "binary data"})
+
+#: What FFmpeg reports of more tracks than the limit, after which some demuxers go on without the
+#: rest (libavformat, utils.c and matroskadec.c).
+_TOO_MANY_TRACKS = "exceeds max_streams"
 
 #: What FFmpeg reports when a file has no stream at all.
 _NO_STREAMS = "matches no streams"
@@ -99,8 +113,15 @@ class AudioTrack:
 
     @property
     def decodable(self) -> bool:
-        """Whether FFmpeg may decode it and found out its rate and channels."""
-        return self.has_decoder and bool(self.sample_rate and self.channels)
+        """Whether FFmpeg may decode it, and found out a rate and channels that sound can have."""
+        return (
+            self.has_decoder and self.sample_rate in _RATES and 0 < self.channels <= _MOST_CHANNELS
+        )
+
+    @property
+    def described(self) -> bool:
+        """Whether FFmpeg found out its rate and channels."""
+        return bool(self.sample_rate and self.channels)
 
     @property
     def has_decoder(self) -> bool:
@@ -230,8 +251,14 @@ def probe(input_: Input, job: Job) -> Probe:
         raise PermanentError(
             Code.UNSUPPORTED_CODEC, "its audio is in a format that has no decoder here"
         )
-    if not found.track.decodable:
+    if not found.track.described:
         raise _undescribed(input_, job, found, look)
+    if not found.track.decodable:
+        raise PermanentError(
+            Code.UNSUPPORTED_CODEC,
+            f"its audio has {found.track.channels} channels at {found.track.sample_rate} Hz; "
+            f"up to {_MOST_CHANNELS} at {_RATES[0]} to {_RATES[-1]} Hz are supported",
+        )
     return found
 
 
@@ -243,6 +270,10 @@ def _probe(input_: Input, job: Job, options: tuple[str, ...]) -> tuple[Probe | N
         look = _look(input_, job, "0:a", options)
     if not look.opened:  # FFmpeg draws no graph where nothing could be mapped
         look = _look(input_, job, "0", options)
+    if any(_TOO_MANY_TRACKS in text for text in look.log.errors()):
+        raise PermanentError(
+            Code.NOT_A_RECORDING, f"it has more than {MAX_TRACKS} tracks, more than any recording"
+        )
     if not look.opened:
         raise _unreadable(input_, look.log)
     headers = dict(zip(look.audio, look.header.values(), strict=False))
@@ -293,15 +324,25 @@ def _look(input_: Input, job: Job, mapped: str, options: tuple[str, ...]) -> _Lo
             )
         finally:
             os.close(writable)
+        collected = Collector(graph_pipe, _DESCRIPTION_BYTES)
         text = b""
-        for block in process.blocks():
-            if _HEADER_END not in text:
-                text += block
-                if _HEADER_END in text:
-                    process.interrupt()
-        graph = graph_pipe.read()
+        try:
+            for block in process.blocks():
+                if _HEADER_END not in text and len(text) <= _DESCRIPTION_BYTES:
+                    text += block
+                    if _HEADER_END in text:
+                        process.interrupt()
+        except BaseException:
+            process.kill()
+            raise
+        finally:
+            graph = collected.result()
         log = process.end()
     job.check()
+    if max(len(text), len(graph)) > _DESCRIPTION_BYTES:
+        raise PermanentError(
+            Code.NOT_A_RECORDING, "the description of its tracks is longer than any recording's"
+        )
     return _Look(log=log, graph=_parsed(graph), header=_header(text.decode("utf-8", "replace")))
 
 

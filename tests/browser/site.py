@@ -25,7 +25,8 @@ from shared.core.message import SourceFile
 from shared.core.records import COLLECTION, Audio, ErrorInfo, Recording, Status
 from shared.core.times import utc_now
 from shared.media import waveform
-from shared.media.ffmpeg.process import Job, Limits
+from shared.media.ffmpeg.limits import Limits
+from shared.media.ffmpeg.process import Job
 from shared.tracking.tracker import Tracker
 from tests.media.clips import run, speech
 

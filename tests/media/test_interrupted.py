@@ -25,6 +25,7 @@ from shared.core.message import SourceFile
 from shared.core.ports import ByteSource
 from shared.core.records import Status
 from shared.media import parallel_mp3
+from shared.media.ffmpeg import box
 from shared.tracking.lease import Outcome
 from tests.media import clips
 from tests.media.containers import CountingSource
@@ -115,6 +116,7 @@ def test_cancelled_midway(preset: str, minutes: Path, worker: Rig) -> None:
 def test_interrupted_between_a_start_and_the_note_of_it(
     owner: str, minutes: Path, worker: Rig
 ) -> None:
+    box.features()  # starts processes too, at its first call
     monkeypatch = pytest.MonkeyPatch()
     module, _, name = owner.rpartition(".")
     start = getattr(sys.modules[module], name)
@@ -122,7 +124,7 @@ def test_interrupted_between_a_start_and_the_note_of_it(
     def interrupted(*args: Any, **kwargs: Any) -> Any:
         monkeypatch.undo()  # once is enough
         started = start(*args, **kwargs)
-        signal.raise_signal(signal.SIGINT)
+        _thread.interrupt_main()  # its own thread may be one that cannot send signals
         return started
 
     worker.sources = RangeSources

@@ -9,26 +9,17 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
 
-@contextmanager
-def on_one_processor(slot: int | None) -> Iterator[None]:
-    """Run children that this thread starts on one processor; ``slot`` numbers wrap around.
+def stay_on_one_processor(slot: int | None) -> None:
+    """Keep this thread and what it starts on one processor; ``slot`` numbers wrap around.
 
     Does nothing for ``None``, or where the system does not support it.
     """
     if slot is None or sys.platform != "linux":
-        yield
         return
     allowed = sorted(os.sched_getaffinity(0))
     with suppress(OSError):  # a sandbox may forbid it; then it is only slower
         os.sched_setaffinity(0, {allowed[slot % len(allowed)]})
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
-    try:
-        yield
-    finally:
-        with suppress(OSError):
-            os.sched_setaffinity(0, allowed)
-            os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))

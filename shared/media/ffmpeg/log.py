@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 #: description of the input) and from the end (the counts).
 _HEAD = 2000
 _TAIL = 300
+#: Bytes that are kept of a line: metadata can be one line of hundreds of megabytes.
+_LINE_BYTES = 4096
 
 _LINE = re.compile(
     r"^(?P<context>(?:\[[^\]]* @ 0x[0-9a-f]+\] )*)"
@@ -93,9 +95,12 @@ class Log:
         self.decode_errors = 0
 
     def read(self, stream: IO[bytes]) -> None:
-        """Add every line of ``stream``."""
-        for raw in stream:
-            self.add(raw.decode("utf-8", "replace").rstrip("\r\n"))
+        """Add every line of ``stream``, long ones cut."""
+        continues = False
+        while raw := stream.readline(_LINE_BYTES):
+            if not continues:
+                self.add(raw.decode("utf-8", "replace").rstrip("\r\n"))
+            continues = not raw.endswith(b"\n")
 
     def add(self, line: str) -> None:
         match = _LINE.match(line)

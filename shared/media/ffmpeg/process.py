@@ -13,11 +13,9 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import BinaryIO, Self, cast
@@ -29,27 +27,13 @@ from shared.core.errors import (
     PermanentError,
     TransientError,
 )
-from shared.media.ffmpeg import affinity
+from shared.media.ffmpeg.box import Box
+from shared.media.ffmpeg.limits import Limits
 from shared.media.ffmpeg.log import Log
 from shared.media.ffmpeg.pipes import PIPE_SIZE, grow, reporting
 
-
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """What one FFmpeg may use, so that a broken file cannot block a worker. Times in seconds."""
-
-    wall_s: float = 3600.0
-    stall_s: float = 60.0
-    memory_bytes: int = 2 << 30
-
-    @classmethod
-    def for_duration(cls, duration_s: float | None, max_duration_s: float) -> Self:
-        """Return limits for a recording of this length, processed at half of its real speed.
-
-        If the length is unknown, that of the longest allowed recording counts.
-        """
-        return cls(wall_s=300 + 2 * min(duration_s or max_duration_s, max_duration_s))
-
+#: The exit status of a program whose libraries the loader cannot load (ld.so(8)).
+_NOT_LOADED = 127
 
 #: FFmpeg prints this on SIGTERM and SIGINT, and then ends early but cleanly.
 _SIGNALLED = "Exiting normally, received signal"
@@ -93,8 +77,18 @@ def executable() -> str:
 
 
 def check_executable() -> None:
-    """Raise when FFmpeg cannot be run on this machine, or is too old."""
-    _printed_version(executable())
+    """Raise ``ConfigurationError`` when FFmpeg is too old, or cannot be run in its sandbox."""
+    path = executable()
+    try:
+        process = Box().start(
+            [path, "-version"], env={}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+        _, printed = process.communicate(timeout=20)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise ConfigurationError([f"cannot run FFmpeg ({path}) in its sandbox: {error}"]) from error
+    if process.returncode:
+        reason = printed.decode(errors="replace").strip() or f"exit status {process.returncode}"
+        raise ConfigurationError([f"cannot run FFmpeg ({path}) in its sandbox: {reason}"])
 
 
 def _printed_version(path: str) -> str:
@@ -199,6 +193,8 @@ class Process:
     def _error(self, status: int) -> Exception:
         if status < 0:
             return _killed(-status)
+        if status == _NOT_LOADED:
+            return TransientError("FFmpeg cannot be started here: run audio-pipeline doctor")
         if self.log.says(_SIGNALLED):
             return TransientError("FFmpeg was stopped by a signal")
         return TransientError(self.log.last_words()) if self._ours else self.log.error()
@@ -227,6 +223,10 @@ class Process:
 def _killed(number: int) -> Exception:
     if number == signal.SIGXCPU:
         return PermanentError(Code.TIMEOUT, "FFmpeg used up its processor time on this file")
+    if number == signal.SIGXFSZ:
+        return TransientError("the disk is full: free some space and try again")
+    if number == signal.SIGSYS:  # the sandbox stopped it; no file in good order comes here
+        return PermanentError(Code.CORRUPT, "the file made FFmpeg do what it never does")
     return TransientError(f"FFmpeg was ended by {signal.Signals(number).name}")
 
 
@@ -234,11 +234,18 @@ class Job:
     """All FFmpeg processes of one piece of work; leaving its context ends them.
 
     A watchdog kills them after ``limits.stall_s`` without progress, after ``limits.wall_s`` in
-    total, or when ``cancelled`` returns ``True``.
+    total, or when ``cancelled`` returns ``True``. They may read and write files only in
+    ``directory``.
     """
 
-    def __init__(self, limits: Limits, cancelled: Callable[[], bool] = lambda: False) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        cancelled: Callable[[], bool] = lambda: False,
+        directory: Path | None = None,
+    ) -> None:
         self._limits = limits
+        self._directory = directory
         self._wall_s = limits.wall_s
         self._cancelled = cancelled
         self._processes: list[Process] = []
@@ -271,8 +278,9 @@ class Job:
         level: str = "verbose",
         slot: int | None = None,
         pulse: bool = False,
+        port: int | None = None,
     ) -> Process:
-        """Start FFmpeg.
+        """Start FFmpeg in its sandbox.
 
         Args:
             arguments: All after the general options.
@@ -285,6 +293,7 @@ class Job:
             slot: Keeps the process on one processor (``shared.media.ffmpeg.affinity``).
             pulse: Whether its progress reports count as progress, for a process that writes
                 rarely.
+            port: The TCP port that it may connect to.
         """
         self.check()
         command = [
@@ -297,8 +306,9 @@ class Job:
         ]
         if not stdin:
             command.append("-nostdin")
-        with reporting(pulse) as (reports, fd), affinity.on_one_processor(slot):
-            popen = subprocess.Popen(
+        box = Box(directory=self._directory, port=port, slot=slot)
+        with reporting(pulse) as (reports, fd):
+            popen = box.start(
                 [*command, *(_reports_to(fd) if fd else ()), *arguments],
                 stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
                 stdout=subprocess.PIPE if stdout else subprocess.DEVNULL,
@@ -308,7 +318,7 @@ class Job:
                 pass_fds=(*fds, *((fd,) if fd else ())),
                 start_new_session=True,  # Ctrl-C reaches this program only, which stops FFmpeg
             )
-        _limit(popen.pid, self._limits)
+        self._limits.apply(popen.pid, self._directory)
         for pipe in (popen.stdin, popen.stdout):
             grow(pipe)
         process = Process(popen, self, ours=ours, pulse=reports)
@@ -379,16 +389,3 @@ class Job:
 
 def _reports_to(fd: int) -> tuple[str, ...]:
     return "-progress", f"pipe:{fd}", "-stats_period", "0.2"
-
-
-def _limit(pid: int, limits: Limits) -> None:
-    """Limit the memory and processor time that a hostile file can make FFmpeg use."""
-    if sys.platform != "linux":
-        return
-    import resource  # noqa: PLC0415
-
-    cpu = int(limits.wall_s * (os.cpu_count() or 1))
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        resource.prlimit(pid, resource.RLIMIT_DATA, (limits.memory_bytes, limits.memory_bytes))
-        resource.prlimit(pid, resource.RLIMIT_CPU, (cpu, cpu + 10))
-        resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0))

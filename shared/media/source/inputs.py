@@ -52,7 +52,14 @@ CODECS = frozenset(DECODERS.split(",")) | {
     *("musepack7", "musepack8", "ra_144", "ra_288"),
 }
 
-_WHITELISTS = ("-format_whitelist", DEMUXERS, "-codec_whitelist", DECODERS)
+#: The most tracks that FFmpeg opens of a file. Its own limit of 1,000 (libavformat's option
+#: ``max_streams``) costs minutes, and no recording comes near this one.
+MAX_TRACKS = 128
+
+_LIMITS = (
+    *("-format_whitelist", DEMUXERS, "-codec_whitelist", DECODERS),
+    *("-max_streams", str(MAX_TRACKS)),
+)
 _PIPE = ("-protocol_whitelist", "pipe", "-blocksize", str(PIECE_BYTES), "-i", "pipe:0")
 
 
@@ -86,12 +93,13 @@ class Input:
         piped = in_order and self.feeders is not None and is_one_run(self.source)
         with self._opened(piped=piped) as (source, own):
             process = job.start(
-                [*options, *_WHITELISTS, *source, *outputs],
+                [*options, *_LIMITS, *source, *outputs],
                 stdin=piped,
                 stdout=stdout,
                 fds=(*fds, *own),
                 slot=slot,
                 pulse=pulse,
+                port=None if piped or self.server is None else self.server.port,
             )
         if piped:
             assert self.feeders

@@ -84,7 +84,8 @@ class RangeServer:
         suffix = _SUFFIX.search(name)
         path = f"/{secrets.token_urlsafe(32)}/recording{suffix[0].lower() if suffix else ''}"
         self._listener = _Listener(source, path)
-        self.url = f"http://127.0.0.1:{self._listener.server_address[1]}{path}"
+        self.port: int = self._listener.server_address[1]
+        self.url = f"http://127.0.0.1:{self.port}{path}"
         self._thread = threading.Thread(
             target=self._listener.serve_forever, args=(_POLL_SECONDS,), name="serve", daemon=True
         )

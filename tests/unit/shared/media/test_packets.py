@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.media import packets
-from shared.media.ffmpeg.process import Job, Limits
+from shared.media.ffmpeg.limits import Limits
+from shared.media.ffmpeg.process import Job
 
 
 def table(base: str, rows: list[tuple[int, int]], size: int = 1 << 20) -> Iterator[bytes]:

@@ -16,7 +16,8 @@ from shared.core.errors import (
     TransientError,
 )
 from shared.media.ffmpeg import process as ffmpeg
-from shared.media.ffmpeg.process import Job, Limits
+from shared.media.ffmpeg.limits import Limits
+from shared.media.ffmpeg.process import Job
 
 FOREVER = ["-f", "lavfi", "-i", "anullsrc", "-f", "null", "-"]
 PACED = ["-re", *FOREVER]

@@ -9,7 +9,8 @@ import pytest
 
 from shared.adapters.local.sources import LocalSources
 from shared.media import probe
-from shared.media.ffmpeg.process import Job, Limits
+from shared.media.ffmpeg.limits import Limits
+from shared.media.ffmpeg.process import Job
 from shared.media.formats import mp3_frames, mp3_in_wave
 from shared.media.probe import Probe
 from shared.media.source import inputs

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux hides a process")
+
+_PRINT = "import ctypes; print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))"  # PR_GET_DUMPABLE
+
+
+@pytest.mark.parametrize(
+    ("program", "dumpable"),
+    [
+        ("", "1"),
+        ("from shared.bootstrap import Services; Services.from_environment({})", "0"),
+        ("import functions.extract_audio.main", "0"),
+        ("import functions.sftp_compress.main", "0"),
+        ("import sys; sys.argv = ['', '--version']\n"
+         "from cli.main import main\n"
+         "try: main()\n"
+         "except SystemExit: pass", "0"),
+        ("from shared.media.ffmpeg.box import Box\n"
+         "Box().start(['/bin/true']).wait()", "0"),
+        ("import os\nfrom shared.media.ffmpeg.kernel import hide_process\n"
+         "hide_process()\n"
+         "if os.fork(): os._exit(os.waitstatus_to_exitcode(os.wait()[1]))", "0"),
+    ],
+)  # fmt: skip
+def test_every_process_that_has_secrets_is_hidden(program: str, dumpable: str) -> None:
+    command = [sys.executable, "-c", f"{program}\n{_PRINT}"]
+    printed = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout
+
+    assert printed.split()[-1].decode() == dumpable

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import io
+import tracemalloc
+
+from shared.media.ffmpeg.log import Log
+
+
+class Endless(io.RawIOBase):
+    """A line of some hundred megabytes, made as it is read."""
+
+    def __init__(self, size: int) -> None:
+        self._left = size
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        length = min(len(buffer), self._left)
+        buffer[:length] = b"a" * length
+        self._left -= length
+        return length
+
+
+def test_a_line_without_an_end_is_cut() -> None:
+    log = Log()
+    tracemalloc.start()
+    try:
+        log.read(io.BufferedReader(Endless(300_000_000)))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert peak < 1_000_000
+    assert log.says("a" * 4000)
+
+
+def test_what_follows_a_long_line_is_read() -> None:
+    log = Log()
+
+    long = b"[info] " + b"x" * 100_000 + b"[error] not this\n"
+    log.read(io.BytesIO(long + b"[error] this\n[error] end"))
+
+    assert log.errors() == ["this", "end"]
+
+
+def test_a_million_lines_are_kept_in_part() -> None:
+    log = Log()
+    tracemalloc.start()
+    try:
+        log.read(io.BufferedReader(io.BytesIO(b"[error] again\n" * 300_000)))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert peak < 6_000_000
+    assert log.last_words() == "again"
