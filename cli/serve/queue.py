@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from shared.core import untrusted_json
 from shared.core.times import format_time
 from shared.runtime import unix_http
 
@@ -200,7 +201,7 @@ def published(body: bytes) -> list[tuple[bytes, dict[str, str]]]:
     Raises ``ValueError`` for anything else.
     """
     try:
-        messages: list[Any] = json.loads(body)["messages"]
+        messages: list[Any] = untrusted_json.parse(body)["messages"]
         return [
             (base64.b64decode(message["data"], validate=True), dict(message["attributes"]))
             for message in messages

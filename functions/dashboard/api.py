@@ -9,7 +9,7 @@ from importlib import resources
 from typing import Any
 from urllib.parse import urlsplit
 
-from flask import Blueprint, Response, json, jsonify, redirect, request
+from flask import Blueprint, Response, jsonify, redirect, request
 from werkzeug.wrappers import Response as BaseResponse
 
 from functions.dashboard import listing, metrics, parameters
@@ -19,6 +19,7 @@ from functions.dashboard.listing import MAX_LIMIT, Filters
 from functions.dashboard.media import audio_of
 from functions.dashboard.problems import ProblemError
 from functions.dashboard.retrying import Outcome, retry, retry_failed
+from shared.core import untrusted_json
 from shared.core.ports import Op
 from shared.core.records import COLLECTION, Recording, Status
 from shared.core.times import format_time
@@ -224,7 +225,7 @@ def _body() -> Mapping[str, Any]:
     if not request.is_json:
         raise ProblemError(415, "send application/json")
     try:
-        body = json.loads(request.get_data())
+        body = untrusted_json.parse(request.get_data())
     except ValueError:
         raise ProblemError(400, "the body is not JSON") from None
     if not isinstance(body, dict):

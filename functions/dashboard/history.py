@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from datetime import datetime, timedelta
 from typing import Any
 
-from shared.core import naming
+from shared.core import naming, untrusted_json
 from shared.core.ports import Storage
 from shared.core.records import Recording
 
@@ -39,7 +38,7 @@ def processing_log(storage: Storage, env: str, recording: Recording) -> dict[str
     for name in {naming.log_object(env, recording.key, when) for when in days}:
         try:
             with storage.open(name) as file:
-                found: Any = json.loads(file.read(_MAX_LOG_BYTES))
+                found: Any = untrusted_json.parse(file.read(_MAX_LOG_BYTES))
         except FileNotFoundError:
             continue
         except Exception:

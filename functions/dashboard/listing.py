@@ -12,9 +12,9 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
 
 from functions.dashboard.problems import ProblemError
+from shared.core import untrusted_json
 from shared.core.errors import SKIP_CODES
 from shared.core.ports import Cursor, Document, Documents, Op, Versioned, Where
 from shared.core.records import COLLECTION, Recording, Status
@@ -145,8 +145,8 @@ def decode_cursor(text: str) -> Cursor:
     """Read a cursor; raises ``ProblemError`` for anything that is none."""
     try:
         padded = text + "=" * (-len(text) % 4)
-        parsed: Any = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
-        value, doc_id = parsed
+        raw = base64.b64decode(padded, altchars=b"-_", validate=True)
+        value, doc_id = untrusted_json.parse(raw)
         if not isinstance(doc_id, str) or not doc_id or "/" in doc_id or "\0" in doc_id:
             raise ValueError("not an id")
         doc_id.encode()

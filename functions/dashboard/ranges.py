@@ -11,7 +11,8 @@ from typing import BinaryIO
 
 BLOCK = 256 * 1024
 
-_RANGE = re.compile(r"bytes\s*=\s*(\d*)-(\d*)\s*", re.ASCII | re.IGNORECASE)
+# No file has a size of more than 19 digits, and int() refuses thousands of them.
+_RANGE = re.compile(r"bytes\s*=\s*(\d{0,19})-(\d{0,19})\s*", re.ASCII | re.IGNORECASE)
 
 
 @dataclass(frozen=True)

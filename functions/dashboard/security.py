@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
-import json
 import logging
 import secrets
 import threading
@@ -16,6 +15,7 @@ from urllib.parse import urlsplit
 from flask import Response, g, request
 
 from functions.dashboard.problems import ProblemError
+from shared.core import untrusted_json
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +85,8 @@ class IapVerifier:
         except exceptions.TransportError as error:
             log.warning("IAP's public keys cannot be read: %s", error)
             raise ProblemError(503, "sign-in cannot be verified right now") from error
-        except (ValueError, exceptions.GoogleAuthError) as error:
+        # RecursionError: google-auth parses claims nested thousands of levels deep.
+        except (ValueError, RecursionError, exceptions.GoogleAuthError) as error:
             raise ProblemError(401, "sign in through Identity-Aware Proxy") from error
         return str(claims.get("email", ""))
 
@@ -107,7 +108,7 @@ class IapVerifier:
             raise exceptions.TransportError(  # type: ignore[no-untyped-call]
                 f"status {answer.status}"
             )
-        keys: Mapping[str, str] = json.loads(answer.data)
+        keys: Mapping[str, str] = untrusted_json.parse(answer.data)
         return keys
 
 

@@ -233,5 +233,5 @@ def _expiry(text: str) -> dict[str, Any]:
     """Read ``X-Goog-Channel-Expiration``, a date as HTTP writes it."""
     try:
         return {"expires_at": parsedate_to_datetime(text).astimezone(UTC)}
-    except ValueError:
+    except (ValueError, OverflowError):
         return {}

@@ -7,6 +7,7 @@ import logging
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from shared.core import untrusted_json
 from shared.core.errors import CancelledError
 from shared.runtime import shutdown
 from shared.runtime.per_process import PerProcess
@@ -82,7 +83,7 @@ def _refused(request: Request) -> Answer | None:
 
 
 def _wanted(body: bytes) -> dict[str, object]:
-    wanted = json.loads(body or b"{}")
+    wanted = untrusted_json.parse(body or b"{}")
     if not isinstance(wanted, dict) or wanted.keys() - {"only", "full"}:
         raise ValueError('the body must be {}, {"only": "requeue"} or {"full": true}')
     if wanted.get("only", "requeue") != "requeue" or type(wanted.get("full", True)) is not bool:

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
+from shared.core import untrusted_json
 from shared.core.errors import ConflictError, ObjectExistsError, PipelineError, is_transient
 from shared.core.message import SourceFile
 from shared.core.ports import Clock, Storage, StoredObject
@@ -104,7 +105,7 @@ class Manifest:
 
     def _parsed(self, data: bytes) -> dict[str, Row]:
         try:
-            body = json.loads(data)
+            body = untrusted_json.parse(data)
             if body["version"] != VERSION:
                 raise ValueError(f"version {body['version']!r}")
             return {row["source"]: row for row in body["files"]}

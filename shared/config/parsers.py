@@ -6,7 +6,6 @@ No message repeats the value.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from zoneinfo import ZoneInfo
 
 from shared.config.secret import Secret
+from shared.core import untrusted_json
 from shared.media.formats.mp3_rates import MP3_RATES
 
 MP3_MAX_BITRATE = 320_000
@@ -80,8 +80,8 @@ class SftpCredentials:
     def parse(cls, text: str) -> SftpCredentials | None:
         """Read the JSON of the secret; ``{}``, its first content, is ``None``."""
         try:
-            body = json.loads(text)
-        except (ValueError, RecursionError):
+            body = untrusted_json.parse(text)
+        except ValueError:
             raise ValueError("is not JSON") from None  # the cause would show the secret
         if not isinstance(body, dict):
             raise ValueError("is not a JSON object")

@@ -11,6 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Self
 
+from shared.core import untrusted_json
 from shared.core.errors import MessageError
 from shared.core.times import format_time, parse_time
 
@@ -112,10 +113,9 @@ class SourceFile:
         if len(data) > MAX_BYTES:
             raise MessageError(f"the message has {len(data)} bytes, more than {MAX_BYTES}", data)
         try:
-            body = json.loads(data)
-            return cls._from_body(body)
-        except (ValueError, RecursionError) as error:
-            raise MessageError(str(error) or type(error).__name__, data) from error
+            return cls._from_body(untrusted_json.parse(data))
+        except ValueError as error:
+            raise MessageError(str(error), data) from error
 
     @classmethod
     def _from_body(cls, body: Any) -> Self:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from shared.core import untrusted_json
 from shared.core.errors import MessageError
 from shared.core.message import SourceFile
 from shared.core.times import parse_time
@@ -30,8 +30,8 @@ def decode(body: bytes) -> Push:
     Raises ``MessageError``, with the data, for anything that no retry can fix.
     """
     try:
-        envelope = json.loads(body)
-    except (ValueError, RecursionError) as error:
+        envelope = untrusted_json.parse(body)
+    except ValueError as error:
         raise MessageError(f"the request is not JSON: {error}", body) from error
     message = envelope.get("message") if isinstance(envelope, Mapping) else None
     if not isinstance(message, Mapping):
@@ -44,8 +44,8 @@ def decode(body: bytes) -> Push:
     except ValueError as error:
         raise MessageError(f"the message's data is not base64: {error}", body) from error
     try:
-        published_at = parse_time(str(message.get("publishTime")))
-    except ValueError:
+        published_at = parse_time(message["publishTime"])
+    except (KeyError, TypeError, ValueError):
         published_at = None  # a forced message then counts as new, and is done once more
     return Push(item=SourceFile.decode(raw), published_at=published_at)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import requests
 from google.auth import exceptions as auth_errors
 from google.auth.transport.requests import AuthorizedSession, Request
 
+from shared.core import untrusted_json
 from shared.core.errors import Code, PermanentError, PipelineError, TransientError, is_transient
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ class DriveErrorResponse:
         """Parse Google's JSON, or keep the start of a body that a proxy wrote instead."""
         status, transient = int(error.resp.status), is_transient(error)
         try:
-            body = json.loads(error.content)["error"]
+            body = untrusted_json.parse(error.content)["error"]
             first = (body.get("errors") or [{}])[0]
             reason = first.get("reason") or body.get("status", "")
             return cls(status, reason, body["message"], first.get("location", ""), transient)

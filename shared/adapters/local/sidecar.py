@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from shared.core import untrusted_json
 from shared.core.ports import StoredObject
 
 #: Prefix of the storage's own files: sidecars and unfinished copies.
@@ -124,7 +125,7 @@ class Sidecar:
         except (FileNotFoundError, NotADirectoryError):
             return None
         try:
-            return cls(tuple(_version(item) for item in json.loads(data)["versions"]))
+            return cls(tuple(_version(item) for item in untrusted_json.parse(data)["versions"]))
         except (ValueError, KeyError, TypeError):
             return cls()
 

@@ -247,6 +247,13 @@ def attributes(reply: Reply) -> Attributes:
     )
 
 
+def entries(reply: Reply) -> list[DirectoryEntry]:
+    """Read the entries of a directory."""
+    return [
+        DirectoryEntry(reply.text(), reply.text(), attributes(reply)) for _ in range(reply.number())
+    ]
+
+
 def extensions(packet: bytes) -> dict[bytes, bytes]:
     """Return the extensions that the server announces in its first reply.
 

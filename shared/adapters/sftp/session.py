@@ -29,6 +29,7 @@ from shared.adapters.sftp.packets import (
     SftpStatus,
     StatusError,
     attributes,
+    entries,
     expect,
     extensions,
     packets,
@@ -316,10 +317,7 @@ class SftpSession:
             if error.code in (SftpStatus.EOF, SftpStatus.NO_SUCH_FILE):
                 return []
             raise
-        return [
-            DirectoryEntry(reply.text(), reply.text(), attributes(reply))
-            for _ in range(reply.number())
-        ]
+        return entries(reply)
 
     def make_directory(self, path: bytes) -> None:
         """Create a directory; raises ``StatusError``, also if it exists."""

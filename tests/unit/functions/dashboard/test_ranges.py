@@ -41,6 +41,8 @@ WHEN = datetime(2026, 11, 25, 12, 0, 0, 999, tzinfo=UTC)
         ("items=0-1", None),
         ("bytes=0-1,5-6", None),
         ("bytes=٣-٤", None),
+        ("bytes=0-" + "9" * 5000, None),
+        ("bytes=-" + "9" * 5000, None),
     ],
 )
 def test_what_a_header_asks_for(header: str | None, span: Span | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -104,7 +105,9 @@ def test_a_forged_signature_is_refused(keys: Keys, address: str) -> None:
     keys.add("one")
     forger = Keys().add("one")
     verifier = IapVerifier(AUDIENCE, address)
-    for forged in (token(forger), "", "a.b.c", "x" * 50, token(forger)[:-3]):
+    nested = base64.urlsafe_b64encode(b"[" * 6000).decode()
+    forgeries = (token(forger), "", "a.b.c", "x" * 50, token(forger)[:-3])
+    for forged in (*forgeries, f"{nested}.{nested}.a", f"{token(forger).split('.')[0]}.{nested}.a"):
         with pytest.raises(ProblemError) as refused:
             verifier.check(forged)
         assert refused.value.status == 401
