@@ -18,7 +18,7 @@ OLD_PYTHON := audio-pipeline needs Python 3.11 to 3.14; name one: make setup PYT
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run check test unit test-tools lint types format bench constraints requirements deploy plan destroy clean
+.PHONY: help setup run check test unit fuzz test-tools lint types format bench constraints requirements deploy plan destroy clean
 
 help: ## Explain every target
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -51,6 +51,10 @@ test: setup ## Run all tests (WORKERS=4 at a time); a test whose tool is missing
 
 unit: setup ## Run the unit tests
 	$(PYTEST) $(PARALLEL) tests/unit
+
+SECONDS ?= 60
+fuzz: setup ## Feed mutated inputs to every parser of outside data (SECONDS=600, SEED=7)
+	$(BIN)/python -m tests.fuzz --seconds $(SECONDS)$(if $(SEED), --seed $(SEED))
 
 test-tools: ## Install what some tests need beyond Python: sshd, Chromium, Java, emulators, scanners
 	@PYTHON='$(PYTHON)' sh tests/tools.sh '$(FAKE_GCS)' "$(CURDIR)/.tools/bin" '$(CHECKOV)'
