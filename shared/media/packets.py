@@ -8,12 +8,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
+from shared.core.errors import Code, PermanentError
 from shared.core.ports import OnProgress
 from shared.media.ffmpeg.process import Job
 from shared.media.presets import GATHERED
 
 _FLAGS = re.compile(rb"F=0x([0-9A-Fa-f]+)")
 _DISCARD = 0x4  # AV_PKT_FLAG_DISCARD of libavcodec/packet.h
+
+#: The most packets of any recording: half a day of packets of 2.5 ms, the shortest of Opus.
+MAX_PACKETS = 20_000_000
+#: The most different pairs of a packet's step and duration. Jitter makes some thousand of them.
+_MAX_STEPS = 1 << 16
+
 _COLUMNS = ("stream", "dts", "pts", "duration", "size")
 
 
@@ -119,8 +126,11 @@ def outline(blocks: Iterator[bytes], job: Job) -> Outline:
 
 
 def rows(blocks: Iterator[bytes], job: Job | None = None) -> Iterator[tuple[float, float, int]]:
-    """Yield time and duration in seconds, and size in bytes, of each packet of a table."""
-    base, rest = Fraction(1), b""
+    """Yield time and duration in seconds, and size in bytes, of each packet of a table.
+
+    Raises ``PermanentError`` (``corrupt``) for more packets than any recording has.
+    """
+    base, rest, count = Fraction(1), b"", 0
     for block in blocks:
         if job:
             job.touch()
@@ -130,11 +140,17 @@ def rows(blocks: Iterator[bytes], job: Job | None = None) -> Iterator[tuple[floa
                 base = _time_base(line) or base
             else:
                 _, _, pts, duration, size, *_ = line.split(b",", 5)
+                count += 1
+                _refuse_more(count, MAX_PACKETS)
                 yield float(int(pts) * base), float(int(duration) * base), int(size)
 
 
 def read(blocks: Iterator[bytes], job: Job, on_time: OnProgress) -> Packets:
-    """Add up a table as it is printed; ``on_time`` is told how many seconds are done."""
+    """Add up a table as it is printed, and report to ``on_time`` how many seconds are done.
+
+    Raises ``PermanentError`` (``corrupt``) for more packets than any recording has, and for times
+    without any order.
+    """
     base, rest = Fraction(1), b""
     table, discarded, second = _Table(), 0, 1.0
     for block in blocks:
@@ -198,6 +214,8 @@ class _Table:
         else:
             self.first, self.gapless = pts, min(pts, 0)
         self.count += 1
+        _refuse_more(self.count, MAX_PACKETS)
+        _refuse_more(len(self._steps), _MAX_STEPS)
         self.done += min(duration, _GAP * (self._last[1] or duration))
         self.end = pts + duration
         self._last = (pts, duration)
@@ -236,6 +254,13 @@ class _Table:
             if seen >= half:
                 return step
         raise AssertionError("the median of nothing")
+
+
+def _refuse_more(count: int, most: int) -> None:
+    if count > most:
+        raise PermanentError(
+            Code.CORRUPT, "it has more packets, or less order in their times, than any recording"
+        )
 
 
 def _within(step: tuple[int, int], longest: int, typical: int) -> int:

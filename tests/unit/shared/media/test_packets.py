@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.core.errors import Code, PermanentError
 from shared.media import packets
 from shared.media.ffmpeg.limits import Limits
 from shared.media.ffmpeg.process import Job
@@ -73,3 +75,23 @@ def test_nonsense_gives_some_length(rows: list[tuple[int, int]]) -> None:
     found = read("1/1000", rows)
 
     assert found.count == len(rows)
+
+
+def test_times_without_any_order_are_refused() -> None:
+    chance = random.Random(1)
+    rows = [(chance.randrange(1 << 40), chance.randrange(1, 1 << 20)) for _ in range(70_000)]
+
+    with pytest.raises(PermanentError) as caught:
+        read("1/48000", rows)
+    assert caught.value.code is Code.CORRUPT
+
+
+def test_more_packets_than_any_recording_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packets, "MAX_PACKETS", 1000)
+    rows = [(n * 1024, 1024) for n in range(1001)]
+
+    assert read("1/48000", rows[:1000]).count == 1000
+    for reader in (lambda: read("1/48000", rows), lambda: list(packets.rows(table("1/1", rows)))):
+        with pytest.raises(PermanentError) as caught:
+            reader()
+        assert caught.value.code is Code.CORRUPT
