@@ -252,7 +252,7 @@ class NotRun:
 
 
 DEMO = Elsewhere("e2e/test_make_run.py", "TestDemo")
-MEASURES = NotRun("measures for minutes; a reader runs it on a quiet machine")
+MINUTES = NotRun("runs for minutes, on a quiet machine")
 DOCKER = NotRun("no Docker engine here; test_local_recipes.py checks the file")
 
 WAYS: dict[str, Way] = {
@@ -266,7 +266,7 @@ WAYS: dict[str, Way] = {
     "audio-pipeline serve": Elsewhere("e2e/test_serve.py", "TestServing"),
     "make deploy PROJECT=my-project": Elsewhere("delivery/test_whole.py", "test_from_[a-z_]+"),
     "terraform apply": Elsewhere("terraform/test_configuration.py", "test_[a-z_]+"),
-    "make bench": MEASURES,
+    "make bench": MINUTES,
     # CONTRIBUTING
     "make setup": InCI("test"),
     "make help": here,
@@ -274,6 +274,7 @@ WAYS: dict[str, Way] = {
     "make test": InCI("test"),
     "make lint": InCI("lint"),
     "make types": InCI("types"),
+    "make fuzz": MINUTES,
     "make requirements": writes_what_is_committed,
     "python infra/terraform_readme.py": writes_what_is_committed,
     "pytest --cache-clear": collects,
@@ -287,9 +288,9 @@ WAYS: dict[str, Way] = {
     "audio-pipeline cost --print-prices > prices.json": here,
     "audio-pipeline cost --hours 100 --prices prices.json": here,
     "audio-pipeline cost --hours N": lambda laptop, command: laptop.run(command[:-1] + "5"),
-    "python -m benchmarks.extract": MEASURES,
-    "python -m benchmarks.compress --hours 3": MEASURES,
-    "python -m benchmarks.drive_2gb": MEASURES,
+    "python -m benchmarks.extract": MINUTES,
+    "python -m benchmarks.compress --hours 3": MINUTES,
+    "python -m benchmarks.drive_2gb": MINUTES,
     # self-hosting
     ".venv/bin/audio-pipeline serve --help": here,
     "sudo mkdir -p /opt/audio-pipeline /etc/audio-pipeline": on_the_system,
