@@ -295,7 +295,8 @@ def parse_range(header: str, size: int) -> range | None:
 
 
 def _number(digits: str) -> int | None:
-    # int() rejects thousands of digits. Beyond the end of any file, the exact number is irrelevant.
-    if len(digits.lstrip("0")) > 19:
+    # int() rejects thousands of digits, leading zeros too. Beyond the end of any file, the exact
+    # number is irrelevant.
+    if len(significant := digits.lstrip("0")) > 19:
         return 1 << 63
-    return int(digits) if digits else None
+    return int(significant or "0") if digits else None
