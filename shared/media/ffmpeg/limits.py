@@ -111,8 +111,9 @@ class Limits:
         }
         with suppress(ProcessLookupError, PermissionError):  # it has ended, or a sandbox forbids it
             for name, (soft, hard) in limits.items():
-                _, most = resource.prlimit(pid, name)
-                resource.prlimit(pid, name, (_lower(soft, most), _lower(hard, most)))
+                # The user of this program may have set lower ones.
+                given = resource.prlimit(pid, name)
+                resource.prlimit(pid, name, (_lower(soft, given[0]), _lower(hard, given[1])))
 
 
 def _lower(one: int, other: int) -> int:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 
 import psutil
@@ -86,3 +87,14 @@ def test_one_without_a_directory_writes_no_files() -> None:
     with Job(Limits()) as job:
         process = psutil.Process(job.start(PACED).pid)
         assert process.rlimit(psutil.RLIMIT_FSIZE) == (0, 0)
+
+
+def test_no_limit_is_raised(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, hard))
+    try:
+        with Job(Limits(), directory=tmp_path) as job:
+            process = psutil.Process(job.start(PACED).pid)
+            assert process.rlimit(psutil.RLIMIT_FSIZE)[0] == 1_000_000
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
