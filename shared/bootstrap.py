@@ -18,6 +18,7 @@ from shared.config.parsers import SftpCredentials
 from shared.config.settings import QueueUrl, Settings
 from shared.media.ffmpeg.kernel import hide_process
 from shared.runtime.free_space import require_space
+from shared.tracking.announcer import Announcer
 from shared.tracking.tracker import Tracker
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from shared.adapters.local.sources import LocalSources, OnLeftOut
     from shared.adapters.memory import MemoryQueue
     from shared.adapters.sftp.server import SftpServer
-    from shared.core.ports import Documents, Jobs, Mirror, Queue, Sources, Storage
+    from shared.core.ports import Documents, Jobs, Mirror, Queue, Results, Sources, Storage
     from shared.core.sftp_login import PersonalLogin
 
 
@@ -93,7 +94,23 @@ class Services:
     @cached_property
     def tracker(self) -> Tracker:
         """The records of all recordings."""
-        return Tracker(self.documents, lease=timedelta(seconds=self.settings.lease_seconds))
+        lease, env = timedelta(seconds=self.settings.lease_seconds), self.settings.pipeline_env
+        announcer = Announcer(self.documents, self.results, env) if self.results else None
+        return Tracker(self.documents, lease=lease, announcer=announcer)
+
+    @cached_property
+    def results(self) -> Results | None:
+        """Where the ends of recordings are announced, if configured."""
+        url = self.settings.results_queue_url
+        if url is None:
+            return None
+        if url.kind == "pubsub":
+            from shared.adapters.google.results import PubSubResults  # noqa: PLC0415
+
+            return PubSubResults(url.project, url.topic)
+        from shared.adapters.webhook import WebhookResults  # noqa: PLC0415
+
+        return WebhookResults(url.address, self.settings.results_secret or ())
 
     @cached_property
     def recordings_queue(self) -> Queue:

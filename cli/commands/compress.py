@@ -168,6 +168,7 @@ def compress(
         run.plan()
     else:
         app.check_reachable()
+        app.announce_due()
         with run.stop.on_signals():
             run.compress()
     if json:

@@ -60,6 +60,7 @@ def extract(
     run = ExtractRun(runner, force=force, quiet=json or invocation.quiet)
     if not dry_run:
         app.check_reachable()
+        app.announce_due()
     with runner.stop.on_signals():
         inputs = run.find(files)
         for one in inputs:

@@ -139,10 +139,20 @@ def _dependencies(services: Services) -> Iterator[Finding]:
     if one.sftp_queue_url.kind == "pubsub":
         place = f"{one.sftp_queue_url.project}/{one.sftp_queue_url.topic}"
         yield reached("sftp queue", place, lambda: services.sftp_queue, "SFTP_QUEUE_URL")
+    if services.results:
+        # A webhook's path may contain a token.
+        url = one.results_queue_url
+        place = f"{url.project}/{url.topic}" if url and url.topic else "the address in the settings"
+        yield reached("results", place, partial(_build_results, services), "RESULTS_QUEUE_URL")
     if one.drive_subjects or one.drive_service_account or one.drive_ids or one.drive_folder_ids:
         for account in one.drive_subjects or ("",):
             client = partial(services.drive_clients, account)
             yield reached("drive", account or "service account", client, "DRIVE_SERVICE_ACCOUNT")
+
+
+def _build_results(services: Services) -> Checkable:
+    assert services.results
+    return services.results
 
 
 def reached(name: str, place: str, build: Callable[[], Checkable], variable: str) -> Finding:

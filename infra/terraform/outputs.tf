@@ -52,6 +52,11 @@ output "next_steps" {
   ]))
 }
 
+output "results_topic" {
+  description = "The topic that announces the end of each recording."
+  value       = google_pubsub_topic.results.id
+}
+
 output "sftp_egress_address" {
   description = "The fixed address that the SFTP server sees; empty without static_egress_ip."
   value       = one(google_compute_address.egress[*].address)

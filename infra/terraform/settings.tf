@@ -254,6 +254,9 @@ locals {
     MAX_DURATION_HOURS = tostring(var.max_duration_hours)
     STORAGE_URL        = var.mount_bucket ? local.mount_path : "gs://${google_storage_bucket.audio.name}"
   }
+  env_results = {
+    RESULTS_QUEUE_URL = "pubsub://${var.project_id}/${google_pubsub_topic.results.name}"
+  }
   env_sftp = {
     BITRATE             = var.sftp_bitrate
     CHANNELS            = tostring(var.sftp_channels)
@@ -284,7 +287,7 @@ locals {
   # An empty variable counts as not set, and would only be noise in the console.
   env_dashboard = { for name, value in merge(local.env_common, local.env_drive, { SFTP_HOST = var.sftp_host }) : name => value if value != "" }
   env_notify    = { for name, value in merge(local.env_common, local.env_drive, local.env_webhook) : name => value if value != "" }
-  env_maintain  = { for name, value in merge(local.env_common, local.env_drive, local.env_sweep) : name => value if value != "" }
-  env_extract   = { for name, value in merge(local.env_common, local.env_drive, local.env_media) : name => value if value != "" }
-  env_compress  = { for name, value in merge(local.env_common, local.env_sftp) : name => value if value != "" }
+  env_maintain  = { for name, value in merge(local.env_common, local.env_drive, local.env_results, local.env_sweep) : name => value if value != "" }
+  env_extract   = { for name, value in merge(local.env_common, local.env_drive, local.env_media, local.env_results) : name => value if value != "" }
+  env_compress  = { for name, value in merge(local.env_common, local.env_results, local.env_sftp) : name => value if value != "" }
 }

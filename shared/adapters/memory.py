@@ -1,4 +1,4 @@
-"""In-memory documents, storage and queue, with the semantics of the real adapters."""
+"""In-memory documents, storage, queue and results, with the semantics of the real adapters."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from shared.adapters.objects import (
 from shared.core.errors import ConflictError, ObjectExistsError
 from shared.core.message import SourceFile
 from shared.core.ports import Cursor, Document, Op, StoredObject, Versioned, Where
+from shared.core.results import ResultEvent
 
 _MISSING = object()
 
@@ -294,3 +295,19 @@ class MemoryQueue:
 
     def check(self) -> None:
         """Do nothing: the process is always available."""
+
+
+class MemoryResults:
+    """``ports.Results`` as a list; ``accept`` is called first, and may raise to refuse an event."""
+
+    def __init__(self, accept: Callable[[ResultEvent], object] = lambda _: None) -> None:
+        self.events: list[ResultEvent] = []
+        self._accept = accept
+
+    def publish(self, event: ResultEvent) -> None:
+        """Append the event."""
+        self._accept(event)
+        self.events.append(event)
+
+    def check(self) -> None:
+        """Do nothing: the list is always available."""

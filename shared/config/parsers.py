@@ -6,6 +6,7 @@ No message repeats the value.
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -59,6 +60,21 @@ class QueueUrl:
     project: str = ""
     topic: str = ""
     path: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResultsUrl:
+    """Where results are announced: ``project`` and ``topic`` for ``pubsub``, else ``address``."""
+
+    kind: Literal["pubsub", "webhook"]
+    project: str = ""
+    topic: str = ""
+    address: str = ""
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether it is an https address."""
+        return self.address.lower().startswith("https:")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,10 +193,52 @@ def queue_url(text: str) -> QueueUrl:
     if url.scheme == "local" and not url.netloc:
         return QueueUrl(kind="local", path=unquote(url.path))
     if url.scheme == "pubsub":
-        # https://cloud.google.com/pubsub/docs/pubsub-basics#resource_names
-        topic = _matching(r"(?!goog)[A-Za-z][\w.~+%-]{2,254}", url.path[1:])
-        return QueueUrl(kind="pubsub", project=_matching(_PROJECT, url.netloc), topic=topic)
+        project, topic = _topic(url)
+        return QueueUrl(kind="pubsub", project=project, topic=topic)
     raise ValueError("is neither local:// nor pubsub://")
+
+
+def _topic(url: SplitResult) -> tuple[str, str]:
+    """Return the project and the topic of ``pubsub://PROJECT/TOPIC``."""
+    # https://cloud.google.com/pubsub/docs/pubsub-basics#resource_names
+    topic = _matching(r"(?!goog)[A-Za-z][\w.~+%-]{2,254}", url.path[1:])
+    return _matching(_PROJECT, url.netloc), topic
+
+
+def results_url(text: str) -> ResultsUrl:
+    """Read the address of a topic, or of a receiver of webhooks, which may have a query."""
+    address, _, query = text.partition("?")
+    if address.startswith("pubsub:"):
+        project, topic = _topic(_split(text))
+        return ResultsUrl(kind="pubsub", project=project, topic=topic)
+    url = _web_address(address)
+    if url.scheme == "http" and not _LOOPBACK.fullmatch(url.hostname or ""):
+        raise ValueError("is http, and results leave this machine over https only")
+    # What a request line cannot contain (RFC 9112, section 3.2).
+    _matching(r"[!-~]+", text)
+    if "#" in query:
+        raise ValueError("has '#' in it")
+    return ResultsUrl(kind="webhook", address=text)
+
+
+def webhook_secrets(text: str) -> tuple[Secret, ...]:
+    """Read one or more secrets of Standard Webhooks; ``{}``, the first content, is none.
+
+    A secret is ``whsec_`` and the base64 of 24 to 64 bytes ("Signature scheme").
+    """
+    if text == "{}":
+        return ()
+    secrets = text.split()
+    for secret in secrets:
+        try:
+            key = base64.b64decode(
+                _matching(r"whsec_[A-Za-z0-9+/]+=*", secret).removeprefix("whsec_"), validate=True
+            )
+        except ValueError:
+            raise ValueError("is not whsec_ and base64") from None  # the cause shows the secret
+        if not 24 <= len(key) <= 64:
+            raise ValueError("is not of 24 to 64 bytes")
+    return tuple(Secret(secret) for secret in secrets)
 
 
 _PROJECT = r"[a-z0-9][a-z0-9.:-]{2,62}"

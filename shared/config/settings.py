@@ -15,11 +15,18 @@ from datetime import date
 from typing import Any
 
 from shared.config import parsers as var
-from shared.config.parsers import QueueUrl, SftpCredentials, StorageUrl, TrackerUrl
+from shared.config.parsers import (
+    QueueUrl,
+    ResultsUrl,
+    SftpCredentials,
+    StorageUrl,
+    TrackerUrl,
+)
+from shared.config.secret import Secret
 from shared.core.errors import ConfigurationError
 from shared.media.presets import PRESETS
 
-__all__ = ["QueueUrl", "Settings", "SftpCredentials", "StorageUrl", "TrackerUrl"]
+__all__ = ["QueueUrl", "ResultsUrl", "Settings", "SftpCredentials", "StorageUrl", "TrackerUrl"]
 
 
 def _variable(parse: Callable[[str], object], default: object, allowed: str, example: str) -> Any:
@@ -171,6 +178,18 @@ class Settings:
     sftp_settle_minutes: float = _variable(
         var.number(least=0, most=10_080), 10.0, "minutes, 0 to 10080", "10"
     )
+    results_queue_url: ResultsUrl | None = _variable(
+        var.results_url,
+        None,
+        "pubsub://PROJECT/TOPIC or an https address; http on this machine only",
+        "pubsub://my-project/results",
+    )
+    results_secret: tuple[Secret, ...] | None = _variable(
+        var.webhook_secrets,
+        None,
+        "whsec_ and the base64 of 24 to 64 bytes; several with spaces between",
+        "whsec_…",
+    )
     iap_audience: str = _variable(
         var.iap_audience,
         "",
@@ -228,6 +247,12 @@ class Settings:
         urls = (self.tracker_url, self.recordings_queue_url, self.sftp_queue_url)
         return next((url.project for url in urls if url.project), "")
 
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        """Every text that must never be shown."""
+        credentials = self.sftp_credentials
+        return (credentials.secrets if credentials else ()) + (self.results_secret or ())
+
     def require(self, *names: str) -> None:
         """Raise ``ConfigurationError`` for those of the variables ``names`` that are not set."""
         missing = [name for name in names if not getattr(self, name.lower())]
@@ -241,6 +266,12 @@ class Settings:
             yield ("SAMPLE_RATE", "OUTPUT_FORMAT"), wrong
         elif wrong := var.wrong_bitrate(self.output_format, self.sample_rate, self.bitrate):
             yield ("BITRATE", "OUTPUT_FORMAT", "SAMPLE_RATE"), wrong
+        results = self.results_queue_url
+        if results and results.is_encrypted and self.results_secret is None:
+            yield (
+                ("RESULTS_SECRET", "RESULTS_QUEUE_URL"),
+                "is not set; results over https are signed",
+            )
         if self.sftp_mirror_path == self.sftp_remote_path:
             names = ("SFTP_MIRROR_PATH", "SFTP_REMOTE_PATH")
             yield names, "is the source directory, which must not be changed"

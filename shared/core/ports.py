@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, Protocol, TypeAlias
 
 from shared.core.drive_items import ChangePage, DriveItem, FilePage, WatchChannel
 from shared.core.message import SourceFile
+from shared.core.results import ResultEvent
 
 #: Returns the current time, aware, in UTC. Code that needs the time is given a clock.
 Clock: TypeAlias = Callable[[], datetime]
@@ -234,6 +235,20 @@ class Queue(Protocol):
 
     def check(self) -> None:
         """Raise when the topic cannot be reached; takes at most 5 seconds."""
+
+
+class Results(Protocol):
+    """Where the ends of recordings are announced."""
+
+    def publish(self, event: ResultEvent) -> None:
+        """Return when the event is accepted, within 15 seconds; raises otherwise.
+
+        An event may have been sent when it raises: consumers recognise it by its ``id``.
+        Events of one subject reach a consumer in the order of these calls.
+        """
+
+    def check(self) -> None:
+        """Raise when the receiver cannot be reached; takes at most 5 seconds."""
 
 
 class Mirror(Protocol):

@@ -76,7 +76,9 @@ class Recording:
     ``progress`` is the fraction done, 0 to 1. ``attempts`` counts claims, ``crashes`` expired
     leases, ``republished`` messages of the requeue since the last claim, ``requeues`` how
     often it was started afresh after it had failed.
-    ``silent``: no sample of the audio is above -60 dBFS.
+    ``silent``: no sample of the audio is above -60 dBFS. ``announced_at`` is when the results
+    topic accepted its end, ``announce_after`` when the requeue announces it instead of the
+    worker, ``None`` when there is nothing to announce.
     """
 
     key: str
@@ -108,6 +110,8 @@ class Recording:
     started_at: datetime | None = None
     finished_at: datetime | None = None
     updated_at: datetime | None = None
+    announced_at: datetime | None = None
+    announce_after: datetime | None = None
     processing_s: float | None = None
     silent: bool | None = None
 
@@ -214,4 +218,6 @@ _TIMES = {
     "started_at",
     "finished_at",
     "updated_at",
+    "announced_at",
+    "announce_after",
 }

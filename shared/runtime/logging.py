@@ -71,8 +71,7 @@ def setup(
     Replaces all handlers of the root logger: one that a framework added would write each line
     again, without severity and without redaction.
     """
-    credentials = settings.sftp_credentials
-    redact = _Redactor(credentials.secrets if credentials else ())
+    redact = _Redactor(settings.secrets)
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(
         JsonFormatter(redact) if settings.log_format == "json" else ConsoleFormatter(redact)

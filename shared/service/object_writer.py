@@ -31,7 +31,10 @@ from shared.tracking.lease import WorkControl
 MAX_TITLE_BYTES = 1024
 
 #: Fields of the document that a processing log leaves out.
-_PROTOCOL = ("status", "lease_owner", "lease_expires_at", "progress", "finished_at")
+_PROTOCOL = (
+    *("status", "lease_owner", "lease_expires_at", "progress", "finished_at"),
+    *("announced_at", "announce_after"),
+)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from datetime import timedelta
 from shared.core.errors import Code, PermanentError
 from shared.core.ports import Clock
 from shared.core.records import ErrorInfo, Recording, Status
+from shared.tracking.announcer import Announcer
 from shared.tracking.final_status import log_final_status
 from shared.tracking.leased_document import Lease
 
@@ -23,9 +24,10 @@ class Claim:
     Every write raises ``LeaseLostError`` when the lease is no longer ours.
     """
 
-    def __init__(self, lease: Lease, clock: Clock) -> None:
+    def __init__(self, lease: Lease, clock: Clock, announcer: Announcer | None = None) -> None:
         self._lease = lease
         self._clock = clock
+        self._announcer = announcer
         self._progress = 0.0
 
     @property
@@ -54,15 +56,17 @@ class Claim:
         )
 
     def finish(self, status: Status, **changes: object) -> Recording:
-        """End the claim with a final status, and log it."""
+        """End the claim with a final status, log it, and announce it."""
+        now, announcer = self._clock(), self._announcer
         final = {
-            "finished_at": self._clock(),
+            "finished_at": now,
             "progress": float(status is Status.DONE),
             "error": None,
+            "announce_after": announcer.first_due(self.recording, now) if announcer else None,
         }
         recording = self._end(status=status, **final | changes)
         log_final_status(recording, processing_s=recording.processing_s or 0.0)
-        return recording
+        return announcer.announce(recording) if announcer else recording
 
     def fail(self, error: PermanentError) -> Recording:
         """End the claim as SKIPPED or FAILED, by the error's code."""

@@ -41,11 +41,17 @@ class Requeue:
     def run(self) -> int:
         """Publish everything that is due; returns how many recordings.
 
+        Also announces the ends that were not announced, as a crash leaves them.
+
         Raises transient errors of the tracker or a queue; the rest is due again in a minute.
         Any other error of one recording is logged, and the others continue.
         """
-        if not self._queues:
-            return 0
+        try:
+            return self._republish() if self._queues else 0
+        finally:
+            self._tracker.announce_due()
+
+    def _republish(self) -> int:
         of_ours = ("source", Op.IN, sorted(map(str, self._queues)))
         published = 0
         for where in _due(self._tracker.clock()):

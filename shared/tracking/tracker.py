@@ -15,6 +15,7 @@ from shared.core.message import SourceFile
 from shared.core.ports import Clock, Document, Documents, Op, Versioned
 from shared.core.records import COLLECTION, ErrorInfo, Recording, Status
 from shared.core.times import utc_now
+from shared.tracking.announcer import Announcer
 from shared.tracking.claim import Claim
 from shared.tracking.final_status import log_final_status
 from shared.tracking.leased_document import LeasedDocument, write_document
@@ -36,14 +37,23 @@ class ClaimRefusal(Enum):
 
 
 class Tracker:
-    """The records of all recordings, and the only code that changes them."""
+    """The records of all recordings, and the only code that changes them.
+
+    Every end is announced by ``announcer``, if one is given.
+    """
 
     def __init__(
-        self, documents: Documents, *, lease: timedelta = LEASE, clock: Clock = utc_now
+        self,
+        documents: Documents,
+        *,
+        lease: timedelta = LEASE,
+        clock: Clock = utc_now,
+        announcer: Announcer | None = None,
     ) -> None:
         self.documents = documents
         self.lease = lease
         self.clock = clock
+        self.announcer = announcer
 
     def get(self, key: str) -> Recording | None:
         """Return the recording, or ``None``."""
@@ -100,7 +110,7 @@ class Tracker:
         leased = LeasedDocument(self.documents, COLLECTION, item.key, self.lease, self.clock)
         lease = leased.acquire(take)
         if lease:
-            return Claim(lease, self.clock)
+            return Claim(lease, self.clock, self.announcer)
         assert refusal
         return refusal
 
@@ -155,16 +165,9 @@ class Tracker:
             )
             if current.crashes < MAX_CRASHES:
                 return current.evolve(status=Status.QUEUED)
-            return current.evolve(
-                status=Status.FAILED,
-                error=ErrorInfo(code=Code.GAVE_UP, message=_CRASHED),
-                finished_at=self.clock(),
-            )
+            return self._failed(current, ErrorInfo(code=Code.GAVE_UP, message=_CRASHED))
 
-        counted = self.change(key, crashed)
-        if counted and counted.status.is_final:
-            log_final_status(counted)
-        return counted
+        return self._ended(self.change(key, crashed))
 
     def retry(self, key: str) -> Recording | None:
         """Set a recording QUEUED with clean counts, by hand; the caller then publishes it.
@@ -190,16 +193,27 @@ class Tracker:
         def dead(current: Recording) -> Recording | None:
             if current.status is not Status.QUEUED or not current.attempts:
                 return None
-            return current.evolve(
-                status=Status.FAILED,
-                error=ErrorInfo(code=Code.DEAD_LETTER, message=message),
-                finished_at=self.clock(),
-            )
+            return self._failed(current, ErrorInfo(code=Code.DEAD_LETTER, message=message))
 
-        marked = self.change(key, dead)
-        if marked:
-            log_final_status(marked)
-        return marked
+        return self._ended(self.change(key, dead))
+
+    def _failed(self, current: Recording, error: ErrorInfo) -> Recording:
+        now = self.clock()
+        due = self.announcer.first_due(current, now) if self.announcer else None
+        return current.evolve(
+            status=Status.FAILED, error=error, finished_at=now, announce_after=due
+        )
+
+    def _ended(self, written: Recording | None) -> Recording | None:
+        """Log and announce what was just written, if that is an end."""
+        if written is None or not written.status.is_final:
+            return written
+        log_final_status(written)
+        return self.announcer.announce(written) if self.announcer else written
+
+    def announce_due(self, **limits: int) -> int:
+        """Announce what ended and was not announced; see ``Announcer.announce_due``."""
+        return self.announcer.announce_due(**limits) if self.announcer else 0
 
     def all(self) -> Iterator[Recording]:
         """Yield every recording."""
@@ -283,6 +297,7 @@ def cleared(recording: Recording) -> Recording:
         lease_expires_at=None,
         error=None,
         finished_at=None,
+        announced_at=None,
         processing_s=None,
     )
 

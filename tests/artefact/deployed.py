@@ -90,15 +90,18 @@ DRIVE = {"DRIVE_SERVICE_ACCOUNT": f"audio-drive-reader@{PROJECT}.iam.gserviceacc
 MEDIA = {"AUDIO_PRESET": "mp3", "CHUNK_MAX_MB": "0", "MAX_DURATION_HOURS": "12"}
 #: Cloud Functions would set it to true.
 FUNCTION = {"LOG_EXECUTION_ID": "false"}
+RESULTS = {"RESULTS_QUEUE_URL": f"pubsub://{PROJECT}/results"}
 DASHBOARD = {**DRIVE, "IAP_AUDIENCE": "/projects/1/locations/europe-west1/services/dashboard"}
 NOTIFY = {**DRIVE, "WATCH_LIMIT_SECONDS": "50"}
 MAINTAIN = {
     **DRIVE,
+    **RESULTS,
     "CHANNEL_TTL_HOURS": "168",
     "WATCH_LIMIT_SECONDS": "840",
     "WEBHOOK_URL": "https://notify-abc123-ew.a.run.app",
 }
 SFTP = {
+    **RESULTS,
     "BITRATE": "32k",
     "CHANNELS": "1",
     "MAX_DURATION_HOURS": "12",
@@ -111,4 +114,4 @@ SFTP = {
     "SFTP_REMOTE_PATH": "/audio",
     "SFTP_SETTLE_MINUTES": "10",
 }
-EXTRACT = {**DRIVE, **MEDIA}
+EXTRACT = {**DRIVE, **MEDIA, **RESULTS}

@@ -57,9 +57,9 @@ def given(*maps: str) -> dict[str, str | None]:
     [
         (("env_drive",), deployed.DASHBOARD),
         (("env_drive", "env_webhook"), deployed.NOTIFY),
-        (("env_drive", "env_sweep"), deployed.MAINTAIN),
-        (("env_drive", "env_media"), deployed.EXTRACT),
-        (("env_sftp",), deployed.SFTP),
+        (("env_drive", "env_results", "env_sweep"), deployed.MAINTAIN),
+        (("env_drive", "env_media", "env_results"), deployed.EXTRACT),
+        (("env_results", "env_sftp"), deployed.SFTP),
     ],
     ids=["dashboard", "notify", "maintain", "extract_audio", "sftp"],
 )

@@ -17,10 +17,11 @@ from functions.dashboard.app import create_app
 from functions.dashboard.backend import Backend
 from functions.drive_watch.channel import Channels
 from functions.drive_watch.publisher import Publisher
-from shared.adapters.memory import MemoryDocuments, MemoryQueue, MemoryStorage
+from shared.adapters.memory import MemoryDocuments, MemoryQueue, MemoryResults, MemoryStorage
 from shared.core.drive_items import DriveItem
 from shared.core.ports import Documents, Op
 from shared.core.records import Recording, Status
+from shared.tracking.announcer import Announcer
 from shared.tracking.requeue import Requeue
 from shared.tracking.tracker import Tracker
 from tests.indexes import Field, Index, Query, RecordingDocuments
@@ -40,7 +41,8 @@ RECORDING = DriveItem(
 
 def run_all_queries(documents: Documents) -> None:
     """Run every query of the code. A new query must be added here."""
-    tracker = Tracker(documents)
+    announcer = Announcer(documents, MemoryResults(), "dev")
+    tracker = Tracker(documents, announcer=announcer)
     list(tracker.all())
     list(tracker.recent(10))
     list(tracker.with_status(Status.FAILED, 10))

@@ -128,6 +128,7 @@ run "dev" {
         values(google_cloud_run_v2_service_iam_member.push)[*].member,
         values(google_storage_bucket_iam_member.audio)[*].member,
         values(google_pubsub_topic_iam_member.publisher)[*].member,
+        values(google_pubsub_topic_iam_member.results)[*].member,
         values(google_secret_manager_secret_iam_member.sftp_credentials)[*].member,
         google_cloud_run_v2_job_iam_member.extract[*].member,
       ) : startswith(member, "serviceAccount:")
@@ -237,6 +238,11 @@ run "roles" {
       toset(keys(google_pubsub_topic_iam_member.publisher)) == toset(["dashboard-recordings", "dashboard-sftp-files", "maintain-recordings", "maintain-sftp-files", "nightly-sftp-files", "notify-recordings"])
     )
     error_message = "maintain and dashboard publish on both topics, the others on theirs."
+  }
+
+  assert {
+    condition     = toset(keys(google_pubsub_topic_iam_member.results)) == toset(["compress", "extract", "maintain"])
+    error_message = "Only what ends recordings announces results."
   }
 }
 

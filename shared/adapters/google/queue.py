@@ -33,7 +33,7 @@ class PubSubQueue:
 
     def __init__(self, project: str, topic: str, *, deadline_s: float = 30.0) -> None:
         self._topic = f"projects/{project}/topics/{topic}"
-        self._client = PerProcess(_connect)
+        self._client = PerProcess(connect)
         self._deadline_s = deadline_s
 
     def publish(self, items: Sequence[SourceFile]) -> None:
@@ -58,7 +58,8 @@ class PubSubQueue:
         self._client().get_topic(topic=self._topic, retry=None, timeout=_CHECK_S)
 
 
-def _connect() -> PublisherClient:
+def connect() -> PublisherClient:
+    """Return a client of Pub/Sub, or of the emulator that the environment names."""
     emulator = os.environ.get("PUBSUB_EMULATOR_HOST")
     if not emulator:
         return PublisherClient()

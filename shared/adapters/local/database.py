@@ -122,6 +122,13 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )
         """,
     ),
+    (
+        """
+        CREATE INDEX documents_announce_after ON documents (
+            collection, json_extract(body, '$.announce_after')
+        )
+        """,
+    ),
 )
 
 #: How long a call waits for other processes' writes, which normally take milliseconds.

@@ -17,13 +17,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.config.secret import Secret
-from shared.config.settings import QueueUrl, Settings, SftpCredentials, StorageUrl, TrackerUrl
+from shared.config.settings import (
+    QueueUrl,
+    ResultsUrl,
+    Settings,
+    SftpCredentials,
+    StorageUrl,
+    TrackerUrl,
+)
 from shared.core.errors import ConfigurationError
 
 PEM = """-----BEGIN OPENSSH PRIVATE KEY-----
 b3BlbnNzaC1rZXktdjEAAAAA
 -----END OPENSSH PRIVATE KEY-----
 """
+WHSEC = "whsec_" + "A" * 32
 LOGIN = {"username": "nightly", "password": "hunter2-hunter2", "known_hosts": "h ssh-ed25519 AAAA"}
 
 # Section 4 of the design, in its order.
@@ -33,8 +41,8 @@ DOCUMENTED = (
     "DRIVE_API_ENDPOINT BACKFILL_SINCE WEBHOOK_URL LEASE_SECONDS WATCH_LIMIT_SECONDS "
     "CHANNEL_TTL_HOURS AUDIO_PRESET AUDIO_BITRATE CHUNK_MAX_MB MAX_DURATION_HOURS ENCODE_WORKERS "
     "SFTP_HOST SFTP_PORT SFTP_REMOTE_PATH SFTP_CREDENTIALS OUTPUT_DIR SAMPLE_RATE CHANNELS "
-    "BITRATE OUTPUT_FORMAT SFTP_MIRROR_PATH SFTP_SETTLE_MINUTES IAP_AUDIENCE "
-    "DASHBOARD_HOSTS SCHEDULE TIME_ZONE SWEEP_MINUTES LOG_FORMAT"
+    "BITRATE OUTPUT_FORMAT SFTP_MIRROR_PATH SFTP_SETTLE_MINUTES RESULTS_QUEUE_URL RESULTS_SECRET "
+    "IAP_AUDIENCE DASHBOARD_HOSTS SCHEDULE TIME_ZONE SWEEP_MINUTES LOG_FORMAT"
 )
 
 
@@ -94,6 +102,8 @@ def test_the_defaults_are_the_documented_ones() -> None:
         "output_format": "wav",
         "sftp_mirror_path": "",
         "sftp_settle_minutes": 10.0,
+        "results_queue_url": None,
+        "results_secret": None,
         "iap_audience": "",
         "dashboard_hosts": (),
         "schedule": "0 2 * * *",
@@ -188,6 +198,18 @@ GOOD: list[tuple[str, str, Any]] = [
     ("SFTP_MIRROR_PATH", "/compressed", "/compressed"),
     ("SFTP_SETTLE_MINUTES", "0", 0.0),
     (
+        "RESULTS_QUEUE_URL",
+        "pubsub://my-project/results",
+        ResultsUrl(kind="pubsub", project="my-project", topic="results"),
+    ),
+    (
+        "RESULTS_QUEUE_URL",
+        "http://127.0.0.1:8000/hooks?token=a%20b",
+        ResultsUrl(kind="webhook", address="http://127.0.0.1:8000/hooks?token=a%20b"),
+    ),
+    ("RESULTS_SECRET", f"{WHSEC} {WHSEC}", (Secret(WHSEC), Secret(WHSEC))),
+    ("RESULTS_SECRET", "{}", ()),
+    (
         "IAP_AUDIENCE",
         "/projects/12/locations/eu/services/d",
         "/projects/12/locations/eu/services/d",
@@ -264,6 +286,16 @@ BAD = [
     ("OUTPUT_FORMAT", ["ogg", "WAV"]),
     ("SFTP_MIRROR_PATH", ["/audio", "/audio/"]),
     ("SFTP_SETTLE_MINUTES", ["-1", "10081"]),
+    (
+        "RESULTS_QUEUE_URL",
+        ["http://example.com/", "http://localhost.example.com/", "local://", "example.com",
+         "https://", "https://u:p@example.com/", "https://x/#a", "https://x/?a#b", "https://x/a b",
+         "https://x/é", "pubsub://project", "pubsub://p-1/topic?x=1", "ftp://localhost/"],
+    ),
+    (
+        "RESULTS_SECRET",
+        ["secret", "whsec_", "whsec_c2hvcnQ=", f"{WHSEC} x", "whsec_" + "A" * 100, f"{WHSEC}!"],
+    ),
     ("IAP_AUDIENCE", ["dashboard", "/projects/name/x"]),
     ("DASHBOARD_HOSTS", ["https://x", "a:80", "a b"]),
     ("LOG_FORMAT", ["text", "JSON"]),
@@ -285,6 +317,9 @@ def test_the_example_of_every_variable_is_allowed(field: dataclasses.Field[objec
     example = field.metadata["example"]
     if field.name == "sftp_credentials":
         example = json.dumps({**json.loads(example), "private_key": PEM})
+
+    if field.name == "results_secret":
+        example = example.replace("…", "A" * 32)
 
     settings = read(**{field.name.upper(): example})
 
@@ -318,6 +353,11 @@ def test_every_problem_is_told_at_once() -> None:
         ({"OUTPUT_FORMAT": "no", "SAMPLE_RATE": "96000"}, ["OUTPUT_FORMAT"]),
         ({"SFTP_REMOTE_PATH": "/a", "SFTP_MIRROR_PATH": "/a/"}, ["SFTP_MIRROR_PATH"]),
         ({"SFTP_REMOTE_PATH": "/a", "SFTP_MIRROR_PATH": "/b"}, []),
+        ({"RESULTS_QUEUE_URL": "https://x/"}, ["RESULTS_SECRET"]),
+        ({"RESULTS_QUEUE_URL": "HTTPS://x/"}, ["RESULTS_SECRET"]),
+        ({"RESULTS_QUEUE_URL": "https://x/", "RESULTS_SECRET": WHSEC}, []),
+        ({"RESULTS_QUEUE_URL": "https://x/", "RESULTS_SECRET": "{}"}, []),
+        ({"RESULTS_QUEUE_URL": "http://localhost/"}, []),
     ],
 )
 def test_values_that_do_not_go_together_are_told(environ: dict[str, str], names: list[str]) -> None:
@@ -446,7 +486,7 @@ def test_no_message_repeats_a_value(name: str, shape: str) -> None:
 
 
 def test_a_secret_is_shown_by_nothing() -> None:
-    settings = read(SFTP_CREDENTIALS=credentials(private_key=PEM))
+    settings = read(SFTP_CREDENTIALS=credentials(private_key=PEM), RESULTS_SECRET=WHSEC)
     secret = Secret("hunter2-hunter2")
 
     for shown in (
@@ -456,6 +496,7 @@ def test_a_secret_is_shown_by_nothing() -> None:
     ):  # fmt: skip
         assert "hunter2" not in shown
         assert "b3BlbnNzaC1rZXk" not in shown
+        assert WHSEC not in shown
 
 
 def test_a_secret_is_compared_and_copied_but_never_written() -> None:

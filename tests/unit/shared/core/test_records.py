@@ -24,7 +24,7 @@ DOCUMENTED = set(
     key source source_id revision name mime_type size_bytes created_at status account runner
     progress attempts crashes republished requeues first_claimed_at lease_owner lease_expires_at
     error audio chunks gcs_path gcs_url upload_timestamp queued_at started_at finished_at
-    updated_at processing_s silent words
+    updated_at announced_at announce_after processing_s silent words
     """.split()  # noqa: SIM905
 )
 
@@ -51,6 +51,7 @@ recordings = st.builds(
     audio=st.none() | audio, chunks=st.lists(chunks, max_size=3).map(tuple),
     gcs_path=st.none() | text, gcs_url=st.none() | text, upload_timestamp=maybe_time,
     queued_at=maybe_time, started_at=maybe_time, finished_at=maybe_time, updated_at=maybe_time,
+    announced_at=maybe_time, announce_after=maybe_time,
     processing_s=st.none() | numbers, silent=st.none() | st.booleans(),
 )  # fmt: skip
 
