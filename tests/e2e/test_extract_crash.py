@@ -302,6 +302,21 @@ def test_sigterm_is_answered_within_the_grace(bench: Bench, name: str) -> None:
     assert (recording.status, recording.lease_owner) == (Status.QUEUED, None)
 
 
+def test_sigterm_ends_a_download_that_trickles(bench: Bench) -> None:
+    """Bytes arrive now and then, so no timeout of a read ever ends the call."""
+    item = bench.cloud.record(bench.clip)
+    bench.cloud.world.set_faults(bandwidth=100)
+    with bench.cloud.service(LEASE_SECONDS="600") as service:
+        pushed = service.pushing(item)
+        until(lambda: _is_processing(bench, item))
+        time.sleep(1.0)  # the download is under way
+        service.signal(signal.SIGTERM)
+        assert pushed.result(GRACE_S).status == 503
+        assert service.process.wait(GRACE_S) == 0
+    recording = bench.cloud.recording(item)
+    assert (recording.status, recording.lease_owner) == (Status.QUEUED, None)
+
+
 def test_sigterm_ends_an_idle_service(bench: Bench) -> None:
     with bench.cloud.service() as service:
         service.signal(signal.SIGTERM)

@@ -11,6 +11,7 @@ from shared.adapters.google.drive_http import (
     ClientHttp,
     DriveErrorResponse,
     HttpSessions,
+    Responses,
     http_error,
     worth_retrying,
 )
@@ -145,14 +146,24 @@ class DriveClient:
             if error.code != Code.GONE:
                 raise
 
-    def fetch(self, file_id: str, start: int, end: int, *, size: int, name: str) -> bytes:
+    def fetch(
+        self,
+        file_id: str,
+        start: int,
+        end: int,
+        *,
+        size: int,
+        name: str,
+        responses: Responses | None = None,
+    ) -> bytes:
         """Return bytes from ``start`` up to ``end``: at least one, fewer after a cut.
 
         Retries until the first byte arrives. Raises ``PermanentError`` if the file is gone
-        or forbidden, or no longer has ``size`` bytes.
+        or forbidden, or no longer has ``size`` bytes. Closing ``responses`` ends the call.
         """
         url = self._files().get_media(fileId=file_id, supportsAllDrives=True).uri
-        return self._retried(lambda: self._fetch(url, start, end, size, name))
+        reading = responses or Responses()
+        return self._retried(lambda: self._fetch(url, start, end, size, name, reading))
 
     def check(self) -> None:
         """Raise if Drive cannot be reached or does not accept the account."""
@@ -162,10 +173,15 @@ class DriveClient:
         """Close idle connections."""
         self._sessions().close()
 
-    def _fetch(self, url: str, start: int, end: int, size: int, name: str) -> bytes:
+    def _fetch(
+        self, url: str, start: int, end: int, size: int, name: str, responses: Responses
+    ) -> bytes:
         # Ranges of a compressed body would not match the file's offsets.
         headers = {"Range": f"bytes={start}-{end - 1}", "Accept-Encoding": "identity"}
-        with self._sessions().get("GET", url, headers=headers) as response:
+        with (
+            self._sessions().get("GET", url, headers=headers) as response,
+            responses.reading(response),
+        ):
             if response.status_code >= 400 and response.status_code != 416:
                 raise DriveErrorResponse.parse(http_error(response)).to_error(name, self.account)
             _check_range(response, start, end, size, name)

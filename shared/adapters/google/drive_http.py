@@ -14,7 +14,14 @@ from google.auth import exceptions as auth_errors
 from google.auth.transport.requests import AuthorizedSession, Request
 
 from shared.core import untrusted_json
-from shared.core.errors import Code, PermanentError, PipelineError, TransientError, is_transient
+from shared.core.errors import (
+    CancelledError,
+    Code,
+    PermanentError,
+    PipelineError,
+    TransientError,
+    is_transient,
+)
 
 if TYPE_CHECKING:
     import httplib2
@@ -108,6 +115,37 @@ class HttpSessions:
         finally:
             with self._lock:
                 self._idle.append(session)
+
+
+class Responses:
+    """The responses that one reader is reading, which another thread may end."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._live: set[requests.Response] = set()
+        self._is_closed = False
+
+    @contextlib.contextmanager
+    def reading(self, response: requests.Response) -> Iterator[None]:
+        """Read a response until the context ends; raises ``CancelledError`` after ``close``."""
+        with self._lock:
+            if self._is_closed:
+                raise CancelledError("the source was closed")
+            self._live.add(response)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._live.discard(response)
+
+    def close(self) -> None:
+        """End the reads under way, as at the end of the body, and refuse others."""
+        with self._lock:
+            self._is_closed = True
+            for response in self._live:
+                # Its read may be over just now, or never have had a socket.
+                with contextlib.suppress(Exception):
+                    response.raw.shutdown()
 
 
 class ClientHttp:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from shared.adapters.google.drive_auth import drive_credentials
 from shared.adapters.google.drive_client import DriveClient
+from shared.adapters.google.drive_http import Responses
 from shared.core.drive_folders import Listing
 from shared.core.drive_items import DriveItem
 from shared.core.errors import Code, PermanentError
@@ -104,6 +105,7 @@ class DriveFile:
         self._client = client
         self._item = item
         self._size = size
+        self._responses = Responses()
 
     @property
     def size(self) -> int:
@@ -116,7 +118,12 @@ class DriveFile:
         pieces: list[bytes] = []
         while offset < end:
             piece = self._client.fetch(
-                self._item.source_id, offset, end, size=self._size, name=_called(self._item)
+                self._item.source_id,
+                offset,
+                end,
+                size=self._size,
+                name=_called(self._item),
+                responses=self._responses,
             )
             pieces.append(piece)
             offset += len(piece)
@@ -127,7 +134,8 @@ class DriveFile:
         _check_readable(self._client.get(self._item.source_id), self._item)
 
     def close(self) -> None:
-        """Close idle connections."""
+        """Close idle connections, and end the reads of other threads."""
+        self._responses.close()
         self._client.close()
 
 
