@@ -14,6 +14,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from paramiko import SSHException
 
 from cli.demo import sftp_standin
 from shared.adapters.sftp.server import SftpServer
@@ -360,6 +361,30 @@ def test_an_idle_connection_is_given_back(
 
 
 # Authentication, and the server's identity.
+
+
+@pytest.mark.parametrize("error", [EOFError(), SSHException("timed out"), OSError(9, "x")])
+def test_closing_a_connection_whose_transport_is_dead_raises_nothing(
+    sshd: Sshd,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+) -> None:
+    """An idle connection is closed by a timer, where nothing would catch the error."""
+    escaped: list[BaseException | None] = []
+    monkeypatch.setattr("threading.excepthook", lambda args: escaped.append(args.exc_value))
+    monkeypatch.setattr("shared.adapters.sftp.server.IDLE_S", 0.2)
+
+    def die(_: object) -> None:
+        raise error
+
+    server = sshd.server()
+    server.call(lambda session: session.real_path(b"."), b".")
+    connection = server._connection
+    assert connection
+    connection._transport._send_message = die
+    until(lambda: server._connection is None)
+    until(lambda: connection.is_broken and not connection._transport.is_active())
+    assert escaped == []
 
 
 def login(port: int, credentials: SftpCredentials) -> None:

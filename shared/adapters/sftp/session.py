@@ -106,7 +106,8 @@ class SftpSession:
             pending, self._pending = self._pending, {}
         for future in pending.values():
             future.set_exception(_copy(self._broken))
-        with suppress(EOFError, OSError):  # the transport may be closed already
+        # paramiko sends a message, which fails in its own ways once the transport is closed.
+        with suppress(Exception):
             self._channel.close()
 
     # ── files; paths are bytes, as the server has them ──
