@@ -219,6 +219,15 @@ class Tracker:
         """Yield every recording."""
         return self._found(self.documents.find(COLLECTION))
 
+    def is_in_flight(self, source: str, *, other_than: str = "") -> bool:
+        """Return whether a recording of ``source`` is queued or processed; reads at most four."""
+        for status in (Status.PROCESSING, Status.QUEUED):
+            where = ("source", Op.EQ, source), ("status", Op.EQ, status.value)
+            found = self.documents.find(COLLECTION, *where, order_by="updated_at", limit=2)
+            if any(read.id != other_than for read in found):
+                return True
+        return False
+
     def counts(self) -> dict[Status, int]:
         """Return how many recordings have each status; none of them is read."""
         counts: dict[Status, int] = {}

@@ -5,10 +5,10 @@ from __future__ import annotations
 import ast
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import pytest
 
@@ -17,9 +17,10 @@ from functions.dashboard.app import create_app
 from functions.dashboard.backend import Backend
 from functions.drive_watch.channel import Channels
 from functions.drive_watch.publisher import Publisher
+from shared.adapters.local.documents import SQLiteDocuments
 from shared.adapters.memory import MemoryDocuments, MemoryQueue, MemoryResults, MemoryStorage
 from shared.core.drive_items import DriveItem
-from shared.core.ports import Documents, Op
+from shared.core.ports import Documents, Op, Versioned
 from shared.core.records import Recording, Status
 from shared.tracking.announcer import Announcer
 from shared.tracking.requeue import Requeue
@@ -48,6 +49,7 @@ def run_all_queries(documents: Documents) -> None:
     list(tracker.with_status(Status.FAILED, 10))
     list(tracker.with_revision("local", "1-a"))
     tracker.counts()
+    tracker.is_in_flight("sftp")
     last_nightly_run(documents)
     Requeue(tracker, {"drive": MemoryQueue()}).run()
     Publisher(tracker, MemoryQueue()).publish([RECORDING], "")
@@ -111,6 +113,35 @@ def test_no_query_of_the_code_is_left_out(recorded: RecordingDocuments) -> None:
     paths = [path for top in ("shared", "functions", "cli") for path in (ROOT / top).rglob("*.py")]
     asking = {(path, name) for path in paths for name in functions_that_ask(path)}
     assert asking == recorded.callers
+
+
+def test_no_query_of_the_code_reads_a_whole_collection_of_sqlite(tmp_path: Path) -> None:
+    """Without a fitting index SQLite reads every document in the order of the primary key."""
+
+    class Explained(SQLiteDocuments):
+        plans: ClassVar[dict[str, str]] = {}
+
+        def _read(self, sql: str, values: Sequence[Any]) -> list[Versioned]:
+            self._explain(sql, values)
+            return super()._read(sql, values)
+
+        def _scalar(self, sql: str, values: Sequence[Any]) -> Any:
+            self._explain(sql, values)
+            return super()._scalar(sql, values)
+
+        def _explain(self, sql: str, values: Sequence[Any]) -> None:
+            with self._connection().use() as connection:
+                rows = connection.execute(f"EXPLAIN QUERY PLAN {sql}", values).fetchall()
+            self.plans[sql] = "; ".join(row[3] for row in rows)
+
+    run_all_queries(cast(Documents, Explained(tmp_path / "tracker.db")))
+
+    whole = "USING INDEX sqlite_autoindex_documents_1 (collection=?)"
+    scans = [
+        sql for sql, plan in Explained.plans.items() if whole in plan or "SCAN documents" in plan
+    ]
+    # All recordings, for the audit; channels of Drive, of which there are a few.
+    assert {sql.partition(" WHERE ")[2] for sql in scans} == {"collection = ? ORDER BY id LIMIT ?"}
 
 
 def functions_that_ask(path: Path) -> set[str]:

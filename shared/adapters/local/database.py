@@ -128,6 +128,21 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             collection, json_extract(body, '$.announce_after')
         )
         """,
+        """
+        CREATE INDEX documents_key ON documents (collection, json_extract(body, '$.key'))
+        """,
+        """
+        CREATE INDEX documents_status_republished_updated_at ON documents (
+            collection, json_extract(body, '$.status'), json_extract(body, '$.republished'),
+            json_extract(body, '$.updated_at')
+        )
+        """,
+        """
+        CREATE INDEX documents_error_code_requeues_finished_at ON documents (
+            collection, json_extract(body, '$.error.code'), json_extract(body, '$.requeues'),
+            json_extract(body, '$.finished_at')
+        )
+        """,
     ),
 )
 
