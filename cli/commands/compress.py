@@ -228,7 +228,8 @@ class CompressRun:
                     f"{counts['unsettled']:,} still changing: a run takes them once they are"
                     f" {minutes:g} minutes old; --settle 0 takes them now"
                 )
-        runner = LocalRunner(self.app, build_worker(self.app.services), self.stop)
+        worker = build_worker(self.app.services)
+        runner = LocalRunner(self.app, worker, self.stop)
         tried: set[str] = set()
         new = 0
         for number, item in enumerate(items, 1):
@@ -244,6 +245,7 @@ class CompressRun:
             if result.recording:
                 self.documents.append(result.recording)
             self.status = max(self.status, print_result(result, item.source_id, quiet=self.quiet))
+        worker.merge_manifest(now=True)
         self._check_superseded()
         if not self.quiet:
             self._print_summary(sources.keys, tried, new, counts["unsettled"])

@@ -23,6 +23,7 @@ from cli.serve.front import SOCKETS
 from cli.serve.processes import OnLine, Process, Processes, listen_inside
 from cli.serve.push_address import push_address
 from cli.serve.queue import Endpoint, Message, PushQueue
+from functions.sftp_compress.assembly import build_worker
 from shared.bootstrap import Services
 from shared.config.settings import Settings
 from shared.core.errors import ConfigurationError
@@ -260,6 +261,7 @@ class System:
         if self.plan.sftp:
             run = partial(self._call, "nightly", {})
             jobs.append(Job("nightly", schedule, run, _NIGHTLY_RETRIES_S))
+            jobs.append(Job("manifest", every(minute), self.merge_manifest, runs_at_start=True))
         return jobs
 
     def _call(self, name: str, body: Mapping[str, object]) -> bool:
@@ -274,6 +276,11 @@ class System:
             text = reply.body.decode(errors="replace").strip()
             log.error("%s answered %d: %s", name, reply.status, text)
         return reply.status == 200
+
+    def merge_manifest(self) -> bool:
+        """Merge rows of the manifest that an earlier ``serve`` left when it was killed."""
+        build_worker(self.services).merge_manifest()
+        return True
 
     def republish(self) -> bool:
         """Publish QUEUED recordings that the queue does not know: those of an earlier run.

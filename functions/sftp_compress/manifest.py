@@ -1,13 +1,22 @@
-"""``manifest.json``: every compressed file and its source, right under writers side by side."""
+"""``manifest.json``: every compressed file and its source, right under writers side by side.
+
+Each file writes its row as a small object of its own, a part, before its recording is DONE. A
+merge puts all parts into the manifest and then removes them. So a file costs the same however
+long the manifest is, and a crash at any point loses no row (``docs/adr/0020-manifest.md``).
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Callable
+import re
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from io import TextIOWrapper
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TextIO, TypeAlias
 
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
@@ -22,6 +31,13 @@ VERSION = 1
 #: How long a writer keeps trying: one object takes about one write a second, and all
 #: compressing instances write this one.
 PATIENCE_S = 300.0
+
+#: How many bytes of the manifest are rewritten in a second, on average, while a queue is long.
+#: Merging takes a few percent of the time at this rate, whatever the manifest's size.
+MERGED_BYTES_PER_S = 1_000_000
+
+#: How much of a manifest is read at a time, in characters.
+_CHUNK = 1 << 16
 
 Row: TypeAlias = dict[str, Any]
 
@@ -62,88 +78,212 @@ class Entry:
         )
 
 
+@dataclass(frozen=True)
+class Part:
+    """A row that is not merged yet, and the objects of its source that it replaces."""
+
+    stored: StoredObject
+    row: Row
+    replaces: Sequence[str]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """The manifest object ``name``; ``check`` is called before each write and may raise."""
+    """The manifest object ``name``, and its parts below the prefix ``parts``."""
 
     storage: Storage
     name: str
+    parts: str
     clock: Clock
     patience_s: float = PATIENCE_S
 
-    def add(self, entry: Entry, check: Callable[[], object] = lambda: None) -> Row | None:
-        """Put an entry in place of its source's earlier one, which is returned.
+    def add(self, entry: Entry, replaces: Sequence[str] = ()) -> None:
+        """Write an entry as a part, in place of its source's earlier one.
+
+        ``replaces`` are objects of the source under other names; the merge removes them, so
+        that no row names an object that is gone.
+        """
+        part = {"row": asdict(entry), "replaces": list(replaces)}
+        self._patiently(
+            self.storage.put,
+            f"{self.parts}{hashlib.sha256(entry.source.encode()).hexdigest()[:40]}.json",
+            json.dumps(part, ensure_ascii=False).encode(),
+            content_type="application/json",
+            cache_control="no-cache",
+        )
+
+    def has_parts(self) -> bool:
+        """Return whether a merge has something to do."""
+        return any(True for _ in self.storage.list(self.parts))
+
+    def was_merged_recently(self) -> bool:
+        """Return whether the next merge has to wait, unless nothing follows it."""
+        there = self.storage.stat(self.name)
+        if there is None or there.updated is None:
+            return False
+        return self.clock() - there.updated < timedelta(seconds=there.bytes / MERGED_BYTES_PER_S)
+
+    def merge(self, copy: Callable[[str, Path | bytes], object] | None = None) -> None:
+        """Put every part into the manifest, ``copy`` that, and remove the parts.
 
         A writer that came between, and a bucket that asks for patience, cost another try
-        and nothing else. Raises what ``check`` or, in the end, the storage raises.
+        and nothing else. Raises what ``copy`` or, in the end, the storage raises.
         """
+        self._patiently(self._merge, copy)
+
+    def _patiently(self, call: Callable[..., object], *arguments: Any, **options: Any) -> None:
         retrying = Retrying(
             retry=retry_if_exception(_is_worth_retrying),
             stop=stop_after_delay(self.patience_s),
             wait=wait_random_exponential(multiplier=0.05, max=5.0),
             reraise=True,
         )
-        replaced: Row | None = retrying(self._add, entry, check)
-        return replaced
+        retrying(call, *arguments, **options)
 
-    def _add(self, entry: Entry, check: Callable[[], object]) -> Row | None:
-        generation, rows = self.read()
-        earlier = rows.get(entry.source)
-        check()
-        if earlier != asdict(entry):  # else it was written, and the answer lost
-            self._write({**rows, entry.source: asdict(entry)}, generation)
-        return earlier
-
-    def read(self) -> tuple[int, dict[str, Row]]:
-        """Return the generation, 0 for none, and the rows by source."""
-        # Asked for first: content that is newer than the generation is refused later.
+    def _merge(self, copy: Callable[[str, Path | bytes], object] | None) -> None:
+        # Before the parts: one that is merged and removed meanwhile makes the write fail.
         there = self.storage.stat(self.name)
-        if there is None:
-            return 0, {}
-        with self.storage.open(self.name) as file:
-            return there.generation, self._parsed(file.read())
+        parts = {part.row["source"]: part for part in self._parts()}
+        if not parts:
+            return
+        with tempfile.TemporaryDirectory() as directory:
+            path = Path(directory) / "manifest.json"
+            with path.open("w", encoding="utf-8") as file:
+                merged = {source: part.row for source, part in parts.items()}
+                changed = self._write(file, self.rows(), merged)
+            if changed:
+                self.storage.put(
+                    self.name,
+                    path,
+                    content_type="application/json",
+                    if_generation=there.generation if there else 0,
+                    cache_control="no-cache",
+                )
+        if copy:
+            self._copy(copy)
+        for part in parts.values():
+            for name in part.replaces:
+                self._remove_replaced(name, part.row["source"])
+            try:
+                self.storage.delete(part.stored.name, if_generation=part.stored.generation)
+            except ConflictError:
+                continue  # written again: the next merge takes it
 
-    def _parsed(self, data: bytes) -> dict[str, Row]:
+    def _parts(self) -> Iterator[Part]:
+        for stored in self.storage.list(self.parts):
+            try:
+                with self.storage.open(stored.name) as file:
+                    body = json.loads(file.read())
+            except FileNotFoundError:
+                continue  # merged by another process
+            # Its generation is older than the content at worst; then it is not removed.
+            yield Part(stored, body["row"], body["replaces"])
+
+    def _remove_replaced(self, name: str, source: str) -> None:
+        there = self.storage.stat(name)
+        if there and there.metadata.get("source_id") == source:
+            self.storage.delete(name, if_generation=there.generation)
+
+    def current_rows(self) -> Iterator[Row]:
+        """Yield the rows of the manifest and of the parts, as a merge would write them."""
+        parts = {part.row["source"]: part.row for part in self._parts()}
+        return (row for row, _ in _merged(self.rows(), parts))
+
+    def rows(self) -> Iterator[Row]:
+        """Yield the rows of the manifest, sorted by source, a few in memory at a time.
+
+        Raises ``PipelineError`` when it cannot be read: to begin anew would lose all that
+        others have written.
+        """
         try:
-            body = untrusted_json.parse(data)
-            if body["version"] != VERSION:
-                raise ValueError(f"version {body['version']!r}")
-            return {row["source"]: row for row in body["files"]}
-        except (ValueError, KeyError, TypeError) as error:
-            # To begin anew would lose all that others have written.
+            with self.storage.open(self.name) as raw, TextIOWrapper(raw, "utf-8") as file:
+                yield from _read_rows(file)
+        except FileNotFoundError:
+            return
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise PipelineError(
                 f"{self.name} cannot be read ({error}): restore or remove it"
             ) from error
 
-    def _write(self, rows: dict[str, Row], generation: int) -> None:
-        body = {
-            "version": VERSION,
-            "generated_at": format_time(self.clock()),
-            "files": [rows[source] for source in sorted(rows)],
-            "totals": {
-                "files": len(rows),
-                **{
-                    name: round(sum(row[name] for row in rows.values()), 3)
-                    for name in ("source_bytes", "bytes", "duration_s")
-                },
-            },
-        }
-        text = json.dumps(body, ensure_ascii=False, indent=2) + "\n"
-        self.storage.put(
-            self.name,
-            text.encode(),
-            content_type="application/json",
-            if_generation=generation,
-            cache_control="no-cache",
-        )
+    def _write(self, file: TextIO, rows: Iterable[Row], parts: Mapping[str, Row]) -> bool:
+        """Write the manifest; returns whether a part changed it."""
+        head = {"version": VERSION, "generated_at": format_time(self.clock())}
+        file.write(json.dumps(head)[:-1] + ', "files": [')
+        totals = {"files": 0, "source_bytes": 0, "bytes": 0, "duration_s": 0.0}
+        changed = False
+        for row, is_new in _merged(rows, parts):
+            file.write(",\n" if totals["files"] else "\n")
+            file.write(json.dumps(row, ensure_ascii=False))
+            changed |= is_new
+            totals["files"] += 1
+            for name in ("source_bytes", "bytes", "duration_s"):
+                totals[name] += row[name]
+        totals["duration_s"] = round(totals["duration_s"], 3)
+        file.write(f'\n], "totals": {json.dumps(totals)}}}\n')
+        return changed
 
-    def copy_to(self, put: Callable[[str, bytes | Path], object], name: str) -> None:
+    def _copy(self, put: Callable[[str, Path | bytes], object]) -> None:
         """Copy the manifest elsewhere, until the newest version was copied."""
         copied: int | None = None
         while (there := self.storage.stat(self.name)) and there.generation != copied:
             with self.storage.open(self.name) as file:
-                put(name, file.read())
+                put("manifest.json", file.read())
             copied = there.generation
+
+
+def _merged(rows: Iterable[Row], parts: Mapping[str, Row]) -> Iterator[tuple[Row, bool]]:
+    """Merge sorted rows with parts by source; yields each row, and whether it is new."""
+    waiting = sorted(parts, reverse=True)
+    for row in rows:
+        while waiting and waiting[-1] < row["source"]:
+            yield parts[waiting.pop()], True
+        if waiting and waiting[-1] == row["source"]:
+            part = parts[waiting.pop()]
+            yield part, part != row
+        else:
+            yield row, False
+    for source in reversed(waiting):
+        yield parts[source], True
+
+
+#: How a manifest of this program begins, of any of its versions.
+_HEAD = re.compile(
+    r'\s*\{\s*"version"\s*:\s*(\d+)\s*,\s*"generated_at"\s*:\s*"[^"]*"\s*,\s*"files"\s*:\s*\['
+)
+_BETWEEN = re.compile(r"[\s,]*")
+
+
+def _read_rows(file: TextIO) -> Iterator[Row]:
+    """Yield the rows of a manifest; raises ``ValueError`` when it is not whole."""
+    text, decoder = file.read(_CHUNK), json.JSONDecoder()
+    head = _HEAD.match(text)
+    if not head:  # written or edited by another program
+        body = untrusted_json.parse(text + file.read())
+        _check_version(body["version"])
+        yield from sorted(body["files"], key=lambda row: str(row["source"]))
+        return
+    _check_version(int(head[1]))
+    at = head.end()
+    while True:
+        at = _BETWEEN.match(text, at).end()  # type: ignore[union-attr] - it matches nothing too
+        if text.startswith("]", at):
+            break
+        try:
+            row, end = decoder.raw_decode(text, at)
+        except ValueError:
+            more = file.read(_CHUNK)
+            if not more:
+                raise
+            text, at = text[at:] + more, 0
+            continue
+        yield row
+        at = end
+    untrusted_json.parse('{"files": [' + text[at:] + file.read())  # the totals are there, and the end
+
+
+def _check_version(version: object) -> None:
+    if version != VERSION:
+        raise ValueError(f"version {version!r}")
 
 
 def _is_worth_retrying(error: BaseException) -> bool:

@@ -33,5 +33,15 @@ class CompressedObjectWriter(ObjectWriter):
         owner = there.metadata.get("source"), there.metadata.get("source_id")
         return owner == (one.source, one.source_id)
 
+    def replaced_by(self, stored: StoredObject) -> list[str]:
+        """Return the other objects of this source: of another format, or another name."""
+        stems = {name.rpartition(".")[0] for name in self._names("")}
+        return sorted(
+            there.name
+            for stem in stems
+            for there in self.storage.list(f"{stem}.")
+            if there.name != stored.name and self._is_ours(there)
+        )
+
     def clean_up(self) -> None:
         """Keep everything: the manifest lists the object, and the next revision replaces both."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Any
 
 from functions.sftp_compress.manifest import Entry, Manifest
 from functions.sftp_compress.objects import CompressedObjectWriter
 from shared.core import naming
+from shared.core.errors import is_transient
+from shared.core.message import Source, SourceFile
 from shared.core.ports import Mirror, StoredObject
 from shared.media import presets
 from shared.media.presets import Recipe
@@ -15,7 +18,11 @@ from shared.media.probe import Probe
 from shared.service.object_writer import file_sha256
 from shared.service.worker import VerifiedAudio, Worker
 from shared.tracking.claim import Claim
-from shared.tracking.lease import WorkControl
+from shared.tracking.lease import Outcome, Result, RunOptions, WorkControl
+
+log = logging.getLogger(__name__)
+
+_DEFAULTS = RunOptions()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +45,16 @@ class CompressionWorker(Worker[CompressedObjectWriter]):
     bitrate: int = 32_000
     mirror: Mirror | None = None
 
+    @property
+    def manifest(self) -> Manifest:
+        """The list of all compressed files."""
+        return Manifest(
+            storage=self.storage,
+            name=naming.manifest_object(self.env, self.output_dir),
+            parts=naming.manifest_parts(self.env, self.output_dir),
+            clock=self.tracker.clock,
+        )
+
     def recipe(self, found: Probe) -> Recipe:
         del found
         return presets.for_compression(
@@ -50,24 +67,56 @@ class CompressionWorker(Worker[CompressedObjectWriter]):
     def publish(
         self, audio: VerifiedAudio, writer: CompressedObjectWriter
     ) -> tuple[StoredObject, dict[str, Any]]:
-        """Write the object, then the manifest; the caller then writes DONE.
+        """Write the object, then its row of the manifest; the caller then writes DONE.
 
         In this order a run after a crash repairs the manifest.
         """
         encoded = audio.encoded
-        name = naming.manifest_object(self.env, self.output_dir)
-        manifest = Manifest(storage=self.storage, name=name, clock=self.tracker.clock)
         with audio.stages.timed("publish"):
             stored = writer.audio(encoded.path, encoded.recipe, encoded.duration_s)
         with audio.stages.timed("manifest"):
             sha256, now = file_sha256(encoded.path), self.tracker.clock()
             entry = Entry.of(audio.item, stored, sha256, encoded.duration_s, now)
-            earlier = manifest.add(entry, check=writer.control.renew)
-            if earlier and earlier["object"] != stored.name:
-                writer.remove(earlier["object"])
+            replaces = writer.replaced_by(stored)
+            writer.control.renew()
+            self.manifest.add(entry, replaces)
         if self.mirror:
             with audio.stages.timed("mirror"):
-                folder = manifest.name.removesuffix("manifest.json")
+                folder = self.manifest.name.removesuffix("manifest.json")
                 self.mirror.put(stored.name.removeprefix(folder), encoded.path)
-                manifest.copy_to(self.mirror.put, "manifest.json")
+        with audio.stages.timed("manifest"):
+            self.merge_manifest(key=audio.item.key)
         return stored, {}
+
+    def process(self, item: SourceFile, options: RunOptions = _DEFAULTS) -> Result:
+        """Process one file, once, and merge the manifest if no other file follows.
+
+        The last of several workers that end at the same time finds what each of them left to
+        the others. A merge that fails makes the queue deliver the message again; a worker
+        that was killed has not acknowledged it either.
+        """
+        result = super().process(item, options)
+        if result.outcome is Outcome.CANCELLED:
+            return result
+        try:
+            self.merge_manifest()
+        except Exception as error:
+            if is_transient(error):
+                log.warning("the manifest was not merged: %s", error)
+                return Result(Outcome.RETRY, result.recording, error)
+            log.exception("the manifest was not merged")
+        return result
+
+    def merge_manifest(self, key: str = "", *, now: bool = False) -> None:
+        """Merge the rows that were added, unless that is left to files that follow.
+
+        While files other than ``key`` are in flight, a long manifest is merged seldom, so that
+        its length costs no file more than another. ``now`` merges in any case.
+        """
+        manifest = self.manifest
+        if manifest.has_parts() and (
+            now
+            or not manifest.was_merged_recently()
+            or not self.tracker.is_in_flight(Source.SFTP, other_than=key)
+        ):
+            manifest.merge(self.mirror.put if self.mirror else None)

@@ -315,6 +315,11 @@ def manifest_object(env: str, output_dir: str) -> str:
     return "/".join([env, *_safe_parts(output_dir), "manifest.json"])
 
 
+def manifest_parts(env: str, output_dir: str) -> str:
+    """Return the prefix of the rows that are not in that list yet."""
+    return "/".join([env, "metadata", "manifest", *_safe_parts(output_dir), ""])
+
+
 def encode_path(raw: bytes) -> str:
     """Return a path as text: ``%`` and bytes that are not UTF-8 as ``%25``, ``%FF``.
 

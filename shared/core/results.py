@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Self
 
 from shared.core.records import Recording, Status
-from shared.core.times import format_time
+from shared.core.times import format_time, time_as_json
 
 #: The media type of structured JSON (CloudEvents, "JSON Event Format", section 3).
 MEDIA_TYPE = "application/cloudevents+json"
@@ -68,10 +68,4 @@ class ResultEvent:
     def encode(self) -> bytes:
         """Return the event as structured JSON in UTF-8."""
         body = {**self.context, "datacontenttype": "application/json", "data": self.data}
-        return json.dumps(body, ensure_ascii=False, default=_as_json).encode()
-
-
-def _as_json(value: object) -> str:
-    if isinstance(value, datetime):
-        return format_time(value)
-    raise TypeError(type(value).__name__)
+        return json.dumps(body, ensure_ascii=False, default=time_as_json).encode()

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -360,28 +361,42 @@ def test_an_empty_directory_is_an_error_and_recorded(nights: Nights) -> None:
 # The manifest under fire.
 
 
-def test_a_kill_between_object_and_manifest_is_repaired(
-    nights: Nights, wav: bytes, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("call", ["add", "merge", "_copy", "_remove_replaced"])
+def test_a_kill_between_object_manifest_and_done_is_repaired(
+    sshd: Sshd,  # noqa: F811
+    tmp_path: Path,
+    wav: bytes,
+    monkeypatch: pytest.MonkeyPatch,
+    call: str,
 ) -> None:
+    """The second night another format is asked for, so the first one's object is replaced."""
+    mirror = sshd.root / "out"
+    sshd.root.chmod(0o777)
+    first = nights_of(sshd, tmp_path, SFTP_MIRROR_PATH=str(mirror))
+    first.put("a.wav", wav)
+    first.night()
+    nights = nights_of(sshd, tmp_path, SFTP_MIRROR_PATH=str(mirror), OUTPUT_FORMAT="opus")
+
     class Killed(BaseException):
         pass
 
     def die(*_: object, **__: object) -> None:
         raise Killed
 
-    nights.put("a.wav", wav)
+    nights.put("a.wav", wav, LONG_AGO + 1)
     with monkeypatch.context() as patch:
-        patch.setattr(Manifest, "add", die)
+        patch.setattr(Manifest, call, die)
         with pytest.raises(Killed):
             nights.night()
-    assert set(nights.objects) == {"a_compressed.wav"}
     item = nights.recording("a.wav").to_source_file()
 
     assert build_worker(nights.services).process(item).outcome is Outcome.DONE
 
     assert nights.recording("a.wav").status is Status.DONE
     nights.check_manifest()
-    assert len(nights.manifest["files"]) == 1
+    assert set(nights.objects) == {"a_compressed.opus", "manifest.json"}
+    assert (mirror / "manifest.json").read_bytes() == nights.read("manifest.json")
+    assert list(nights.services.storage.list("dev/metadata/manifest/")) == []
 
 
 def entry(number: int, item: SourceFile, stored: StoredObject) -> Any:
@@ -401,6 +416,11 @@ ITEM = SourceFile(
     created_at=datetime.fromtimestamp(1, UTC),
 )
 STORED = StoredObject(name="dev/compressed/a.wav", bytes=100, crc32c="", generation=1)
+
+
+def manifest_of(storage: MemoryStorage) -> Manifest:
+    clock = partial(datetime.now, UTC)
+    return Manifest(storage=storage, name="m.json", parts="parts/", clock=clock)
 
 
 class Moody(MemoryStorage):
@@ -423,11 +443,17 @@ class Moody(MemoryStorage):
 @pytest.mark.parametrize("storage_kind", [MemoryStorage, Moody])
 def test_parallel_writers_lose_no_line(storage_kind: type[MemoryStorage]) -> None:
     storage = storage_kind()
-    manifest = Manifest(storage=storage, name="m.json", clock=lambda: datetime.now(UTC))
+    manifest = manifest_of(storage)
+
+    def add(number: int) -> None:
+        manifest.add(entry(number, ITEM, STORED))
+        manifest.merge()
+
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda number: manifest.add(entry(number, ITEM, STORED)), range(40)))
-    _, rows = manifest.read()
-    assert sorted(rows) == [f"{number:03}.wav" for number in range(40)]
+        list(pool.map(add, range(40)))
+    found = [row["source"] for row in manifest.rows()]
+    assert found == [f"{number:03}.wav" for number in range(40)]
+    assert not manifest.has_parts()
     body = json.loads(storage.open("m.json").read())
     assert body["totals"] == {
         "files": 40, "source_bytes": 160_000, "bytes": 4000, "duration_s": 60.0
@@ -438,10 +464,12 @@ def test_parallel_writers_lose_no_line(storage_kind: type[MemoryStorage]) -> Non
 def test_a_manifest_that_cannot_be_read_is_not_written_over() -> None:
     storage = MemoryStorage()
     storage.put("m.json", b"{broken", content_type="application/json")
-    manifest = Manifest(storage=storage, name="m.json", clock=lambda: datetime.now(UTC))
+    manifest = manifest_of(storage)
+    manifest.add(entry(1, ITEM, STORED))
     with pytest.raises(Exception, match="restore or remove"):
-        manifest.add(entry(1, ITEM, STORED))
+        manifest.merge()
     assert storage.open("m.json").read() == b"{broken"
+    assert manifest.has_parts()
 
 
 # The mirror.
