@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import groupby
 from pathlib import Path
 
 import click
@@ -26,6 +27,7 @@ from cli.inspection.reconcile import (
     waiting,
     wrong_manifest,
 )
+from cli.inspection.snapshot import Snapshot
 from cli.options import Command, Invocation, as_json
 from cli.ui import json_output
 from cli.ui.console import screen
@@ -41,9 +43,9 @@ from shared.core.errors import (
     TransientError,
 )
 from shared.core.message import Source, SourceFile
-from shared.core.naming import decode_path, manifest_object
+from shared.core.naming import decode_path, manifest_object, manifest_parts
 from shared.core.ports import Documents
-from shared.core.records import Recording, Status
+from shared.core.records import Status
 from shared.core.times import document_time
 
 #: How many findings of one kind are printed.
@@ -71,7 +73,7 @@ def audit(invocation: Invocation, folders: tuple[Path, ...], json: bool) -> int:
     do not add up.
     """
     app = load(invocation, read_only=True)
-    run = AuditRun(app, {one.key: one for one in app.tracker.all()})
+    run = AuditRun(app, Snapshot(app.tracker.all()))
     run.compare(folders)
     run.record()
     if json:
@@ -85,7 +87,7 @@ class AuditRun:
     """One run of the command: what it has found so far."""
 
     app: App
-    known: dict[str, Recording]
+    known: Snapshot
     tallies: dict[str, Tally] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     empty: list[str] = field(default_factory=list)
@@ -93,30 +95,25 @@ class AuditRun:
 
     def compare(self, folders: Sequence[Path]) -> None:
         """Compare every source, then the leases and the audio."""
-        local = [one for one in self.known.values() if one.source == Source.LOCAL]
         for folder in folders:
             found = self.app.services.local_folder(folder.absolute(), self._leave_out)
             self.tallies[shown(str(folder))] = tally(found.list(), self.known)
         if not folders:
-            self.tallies["local files"] = tally(self._remembered(local), self.known)
-        else:
-            inside = tuple(os.fsencode(folder.absolute()) + b"/" for folder in folders)
-            local = [one for one in local if decode_path(one.source_id).startswith(inside)]
-        seen = {key for one in self.tallies.values() for key in one.keys}
-        self.gone += [one.name for one in local if one.key not in seen and is_gone(one)]
+            self.tallies["local files"] = tally(self._remembered(), self.known)
+        inside = tuple(os.fsencode(folder.absolute()) + b"/" for folder in folders) or b""
+        self.gone += [
+            one.name
+            for one in self.known.unseen(Source.LOCAL)
+            if decode_path(one.source_id).startswith(inside) and is_gone(one)
+        ]
         if has_drive(self.app):
-            drive = tally(watched_recordings(self.app), self.known)
-            self.tallies["Google Drive"] = drive
-            self.gone += [
-                one.name
-                for one in self.known.values()
-                if one.source == Source.DRIVE and one.key not in drive.keys
-            ]
+            self.tallies["Google Drive"] = tally(watched_recordings(self.app), self.known)
+            self.gone += [one.name for one in self.known.unseen(Source.DRIVE)]
         self._compare_sftp()
         self.problems += [problem for one in self.tallies.values() for problem in one.problems]
-        self.problems += stale(self.known.values(), self.app.tracker.clock())
+        self.problems += stale(self.known, self.app.tracker.clock())
         storage = self.app.services.storage
-        self.problems += missing_audio(self.known.values(), storage)
+        self.problems += missing_audio(self.known, storage)
         objects = storage.list(f"{self.app.settings.pipeline_env}/")
         self.problems += orphans(self.known, objects, self.app.tracker.get)
 
@@ -124,13 +121,16 @@ class AuditRun:
         """Compare the SFTP server, if one is configured, and the manifest of its files."""
         services, settings = self.app.services, self.app.settings
         name = manifest_object(settings.pipeline_env, settings.output_dir)
-        manifest = Manifest(storage=services.storage, name=name, clock=self.app.tracker.clock)
+        manifest = Manifest(
+            storage=services.storage,
+            name=name,
+            parts=manifest_parts(settings.pipeline_env, settings.output_dir),
+            clock=self.app.tracker.clock,
+        )
         try:
-            _, rows = manifest.read()
+            self.problems += wrong_manifest(self.known, manifest.current_rows())
         except PipelineError as error:
             self.problems.append(Problem(ProblemKind.UNREADABLE, name, str(error)))
-        else:
-            self.problems += wrong_manifest(self.known.values(), rows)
         if not settings.sftp_host or not settings.sftp_credentials:
             return
         last = last_nightly_run(services.documents)
@@ -163,9 +163,10 @@ class AuditRun:
         else:
             self.problems.append(Problem(ProblemKind.UNREADABLE, name, why))
 
-    def _remembered(self, local: Sequence[Recording]) -> Iterator[SourceFile]:
+    def _remembered(self) -> Iterator[SourceFile]:
         """Yield the local files that the tracker knows, as they are now."""
-        for path in sorted({one.source_id for one in local}):
+        paths = (one.source_id for one in self.known.of_source(Source.LOCAL))
+        for path, _ in groupby(paths):
             try:
                 yield self.app.services.local_sources.describe(Path(os.fsdecode(decode_path(path))))
             except PermanentError:
@@ -221,10 +222,10 @@ class AuditRun:
         if self.gone:
             recordings = counted(len(self.gone), "recording")
             yield f"{recordings} whose source is gone: {listed(self.gone)}"
-        files = sum(one.source == Source.SFTP for one in self.known.values())
+        files = self.known.count(Source.SFTP)
         if files and not self.app.settings.sftp_host:
             yield f"not compared: the SFTP server ({files:,} of its files are in the tracker)"
-        if not has_drive(self.app) and any(s.source == Source.DRIVE for s in self.known.values()):
+        if not has_drive(self.app) and self.known.count(Source.DRIVE):
             yield "not compared: Google Drive (no Drive is configured here)"
 
     def _command(self, kind: ProblemKind, folders: Sequence[Path]) -> str:

@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
-from typing import Any
+from itertools import groupby
+from typing import Any, TypeVar
 
+from cli.inspection.snapshot import Snapshot
 from shared.core.message import Source, SourceFile
 from shared.core.naming import chunks_index_object, decode_path, waveform_object
 from shared.core.ports import Storage, StoredObject
@@ -19,6 +21,9 @@ from shared.core.records import Recording, Status
 STALE_AFTER = timedelta(minutes=2)
 
 _IN_FLIGHT = (Status.QUEUED, Status.PROCESSING)
+
+
+L, R = TypeVar("L"), TypeVar("R")
 
 
 class ProblemKind(Enum):
@@ -44,15 +49,11 @@ class Problem:
 
 @dataclass
 class Tally:
-    """The recordings of one source by status.
-
-    ``keys`` are the documents that the source still has, renamed files included.
-    """
+    """The recordings of one source by status."""
 
     seen: int = 0
     by_status: Counter[Status] = field(default_factory=Counter)
     problems: list[Problem] = field(default_factory=list)
-    keys: set[str] = field(default_factory=set)
 
     @property
     def in_flight(self) -> int:
@@ -60,25 +61,25 @@ class Tally:
         return sum(self.by_status[status] for status in _IN_FLIGHT)
 
 
-def tally(listed: Iterable[SourceFile], known: Mapping[str, Recording]) -> Tally:
-    """Look up each recording of a source; one that the tracker does not know is a problem."""
+def tally(listed: Iterable[SourceFile], known: Snapshot) -> Tally:
+    """Look up each recording of a source; one that the tracker does not know is a problem.
+
+    The documents that the source still has are marked as seen, renamed files included.
+    """
     result = Tally()
-    moved = {
-        one.revision: one
-        for one in known.values()
-        if one.source == Source.LOCAL and one.size_bytes and is_gone(one)
-    }
     for item in listed:
         result.seen += 1
         recording = known.get(item.key)
-        if recording is None and item.source == Source.LOCAL:
-            recording = moved.get(item.revision)  # renamed: its document follows at `extract`
+        if recording is None and item.source == Source.LOCAL and item.size_bytes:
+            # Renamed: its document follows at `extract`.
+            same = known.with_revision(Source.LOCAL, item.revision)
+            recording = next((one for one in same if is_gone(one)), None)
         if recording is None:
             what = "the tracker does not know this revision"
             result.problems.append(Problem(ProblemKind.UNKNOWN, item.name, what))
         else:
             result.by_status[recording.status] += 1
-            result.keys.add(recording.key)
+            known.mark_seen(recording.key)
     return result
 
 
@@ -87,19 +88,19 @@ def is_gone(recording: Recording) -> bool:
     return not os.path.lexists(decode_path(recording.source_id))
 
 
-def stale(known: Iterable[Recording], now: datetime) -> Iterator[Problem]:
+def stale(known: Snapshot, now: datetime) -> Iterator[Problem]:
     """Yield the recordings whose worker stopped without ending them."""
-    for one in known:
+    for one in known.with_status(Status.PROCESSING):
         ended = one.lease_expires_at
-        if one.status is Status.PROCESSING and (ended is None or now - ended > STALE_AFTER):
+        if ended is None or now - ended > STALE_AFTER:
             what = "its worker stopped, and no other has taken over"
             yield Problem(ProblemKind.STALE, one.name, what, one)
 
 
-def missing_audio(known: Iterable[Recording], storage: Storage) -> Iterator[Problem]:
+def missing_audio(known: Snapshot, storage: Storage) -> Iterator[Problem]:
     """Yield each DONE recording whose objects are missing or were changed."""
-    for one in known:
-        if one.status is Status.DONE and (what := _audio_problem(one, storage)):
+    for one in known.with_status(Status.DONE):
+        if what := _audio_problem(one, storage):
             yield Problem(ProblemKind.AUDIO, one.name, what, one)
 
 
@@ -124,7 +125,7 @@ def _audio_problem(one: Recording, storage: Storage) -> str:
 
 
 def orphans(
-    known: Mapping[str, Recording],
+    known: Snapshot,
     objects: Iterable[StoredObject],
     read: Callable[[str], Recording | None],
 ) -> Iterator[Problem]:
@@ -158,34 +159,32 @@ def _objects(one: Recording) -> set[str]:
 
 
 def waiting(
-    listed: Iterable[SourceFile], known: Mapping[str, Recording], since: datetime | None
+    listed: Iterable[SourceFile], known: Snapshot, since: datetime | None
 ) -> Iterator[SourceFile]:
     """Yield the files of the SFTP server without those that wait for the next nightly run.
 
     ``since`` is from when on the last run took no files: it left those that were still changing.
     """
     for item in listed:
-        if item.key in known or since is None or item.created_at <= since:
+        if known.get(item.key) or since is None or item.created_at <= since:
             yield item
 
 
-def wrong_manifest(
-    known: Iterable[Recording], rows: Mapping[str, Mapping[str, Any]]
-) -> Iterator[Problem]:
-    """Compare the manifest's rows, by source, with the newest DONE recording of each source."""
-    newest: dict[str, Recording] = {}
-    in_flight = set()
-    for one in known:
-        if one.source != Source.SFTP:
+def wrong_manifest(known: Snapshot, rows: Iterable[Mapping[str, Any]]) -> Iterator[Problem]:
+    """Compare the manifest's rows with the newest DONE recording of each source.
+
+    The rows are sorted by source, so the two are read side by side.
+    """
+    files = groupby(known.of_source(Source.SFTP), key=lambda one: one.source_id)
+    recordings = ((source, list(revisions)) for source, revisions in files)
+    sides = _side_by_side(recordings, ((str(row["source"]), row) for row in rows))
+    for source, revisions, row in sides:
+        if any(one.status in _IN_FLIGHT for one in revisions or ()):
+            continue  # the row is written before DONE
+        ended = [one for one in revisions or () if one.status is Status.DONE]
+        done = max(ended, key=lambda one: str(one.finished_at), default=None)
+        if done is None and row is None:
             continue
-        if one.status in _IN_FLIGHT:
-            in_flight.add(one.source_id)  # the row is written before DONE
-        elif one.status is Status.DONE:
-            newest[one.source_id] = max(
-                newest.get(one.source_id, one), one, key=lambda each: str(each.finished_at)
-            )
-    for source in sorted((newest.keys() | rows.keys()) - in_flight):
-        done, row = newest.get(source), rows.get(source)
         if done is None:
             what = "the manifest has a row, but no recording of it is DONE"
         elif row is None:
@@ -195,3 +194,19 @@ def wrong_manifest(
         else:
             continue
         yield Problem(ProblemKind.MANIFEST, source, what, done)
+
+
+def _side_by_side(
+    left: Iterator[tuple[str, L]], right: Iterator[tuple[str, R]]
+) -> Iterator[tuple[str, L | None, R | None]]:
+    """Join two sorted iterators by their names; ``None`` where one lacks a name."""
+    one, other = next(left, None), next(right, None)
+    while one or other:
+        name = min(pair[0] for pair in (one, other) if pair)
+        mine = one[1] if one and one[0] == name else None
+        yours = other[1] if other and other[0] == name else None
+        yield name, mine, yours
+        if mine is not None:
+            one = next(left, None)
+        if yours is not None:
+            other = next(right, None)
