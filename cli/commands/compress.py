@@ -245,7 +245,8 @@ class CompressRun:
             if result.recording:
                 self.documents.append(result.recording)
             self.status = max(self.status, print_result(result, item.source_id, quiet=self.quiet))
-        worker.merge_manifest(now=True)
+        if not self.stop.requested():
+            worker.merge_manifest(now=True)
         self._check_superseded()
         if not self.quiet:
             self._print_summary(sources.keys, tried, new, counts["unsettled"])

@@ -19,6 +19,7 @@ NOT_DEPLOYED = {
     "DASHBOARD_HOSTS",  # IAP is in front of it there
     "DRIVE_API_ENDPOINT",  # for tests
     "LOG_FORMAT",  # json on Cloud Run by itself
+    "RESULTS_SECRET",  # results go to a topic there, which Google authenticates
     # `serve` uses these on one machine; Cloud Scheduler has its own schedules.
     "SCHEDULE",
     "SWEEP_MINUTES",
