@@ -73,7 +73,7 @@ def audit(invocation: Invocation, folders: tuple[Path, ...], json: bool) -> int:
     do not add up.
     """
     app = load(invocation, read_only=True)
-    run = AuditRun(app, Snapshot(app.tracker.all()))
+    run = AuditRun(app, Snapshot(app.tracker.all_documents()))
     run.compare(folders)
     run.record()
     if json:

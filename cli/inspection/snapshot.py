@@ -6,18 +6,19 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator
 
+from shared.core.ports import Document
 from shared.core.records import Recording, Status
 from shared.core.times import time_as_json
 
 
 class Snapshot:
-    """Recordings by key, and which of them their source still has.
+    """Recordings by key, and which of them their source still has; made of their documents.
 
     SQLite gives a database without a name a temporary file, and removes it ("In-Memory
     Databases", "Temporary Databases"). A million recordings take about 1.5 GB of it.
     """
 
-    def __init__(self, recordings: Iterable[Recording]) -> None:
+    def __init__(self, documents: Iterable[Document]) -> None:
         self._connection = sqlite3.connect("", isolation_level=None)
         self._connection.executescript(
             """
@@ -33,10 +34,11 @@ class Snapshot:
             "INSERT INTO recordings VALUES (?, ?, ?, ?, ?, ?)",
             (
                 (
-                    *(one.key, one.source, one.source_id, one.revision, one.status.value),
-                    json.dumps(one.to_document(), default=time_as_json),
+                    *(one["key"], one["source"], one["source_id"], one["revision"]),
+                    one["status"],
+                    json.dumps(one, default=time_as_json),
                 )
-                for one in recordings
+                for one in documents
             ),
         )
         self._connection.executescript(

@@ -217,7 +217,11 @@ class Tracker:
 
     def all(self) -> Iterator[Recording]:
         """Yield every recording."""
-        return self._found(self.documents.find(COLLECTION))
+        return map(Recording.from_document, self.all_documents())
+
+    def all_documents(self) -> Iterator[Document]:
+        """Yield every recording as its document."""
+        return (read.document for read in self.documents.find(COLLECTION))
 
     def is_in_flight(self, source: str, *, other_than: str = "") -> bool:
         """Return whether a recording of ``source`` is queued or processed; reads at most four."""

@@ -1,4 +1,5 @@
 import dataclasses
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import ClassVar
 
@@ -37,6 +38,10 @@ def recording(status: Status, number: int = 1) -> Recording:
     return Recording.from_source_file(item(number), now=NOW).evolve(status=status)
 
 
+def snapshot(recordings: Iterable[Recording]) -> Snapshot:
+    return Snapshot(one.to_document() for one in recordings)
+
+
 @pytest.fixture
 def storage() -> MemoryStorage:
     return MemoryStorage()
@@ -61,7 +66,7 @@ def done(storage: MemoryStorage) -> Recording:
 
 
 def test_what_was_seen_is_done_skipped_failed_or_in_flight() -> None:
-    known = Snapshot(recording(status, number) for number, status in enumerate(Status))
+    known = snapshot(recording(status, number) for number, status in enumerate(Status))
 
     result = tally([item(number) for number in range(len(Status))], known)
 
@@ -73,14 +78,14 @@ def test_what_was_seen_is_done_skipped_failed_or_in_flight() -> None:
 def test_a_revision_that_the_tracker_does_not_know_is_a_problem() -> None:
     one = recording(Status.DONE)
 
-    result = tally([item(), item(revision="2-2"), item(2, "3-3")], Snapshot([one]))
+    result = tally([item(), item(revision="2-2"), item(2, "3-3")], snapshot([one]))
 
     assert [problem.name for problem in result.problems] == ["1.mp4", "2.mp4"]
 
 
 def test_a_renamed_file_is_found_by_its_revision() -> None:
     one = recording(Status.DONE)
-    known = Snapshot([one, recording(Status.DONE, 3).evolve(revision="2-2")])
+    known = snapshot([one, recording(Status.DONE, 3).evolve(revision="2-2")])
 
     result = tally([item(2)], known)
 
@@ -92,54 +97,54 @@ def test_a_lease_that_nobody_took_up_is_a_problem() -> None:
     fresh = recording(Status.PROCESSING, 1).evolve(lease_expires_at=NOW - timedelta(minutes=1))
     old = recording(Status.PROCESSING, 2).evolve(lease_expires_at=NOW - timedelta(minutes=3))
 
-    assert [problem.recording for problem in stale(Snapshot([fresh, old]), NOW)] == [old]
+    assert [problem.recording for problem in stale(snapshot([fresh, old]), NOW)] == [old]
 
 
 def test_audio_that_is_as_it_was_made_is_no_problem(
     storage: MemoryStorage, done: Recording
 ) -> None:
-    assert list(missing_audio(Snapshot([done, recording(Status.FAILED, 2)]), storage)) == []
+    assert list(missing_audio(snapshot([done, recording(Status.FAILED, 2)]), storage)) == []
 
 
 def test_audio_that_is_gone(storage: MemoryStorage, done: Recording) -> None:
     storage.delete(NAME)
 
-    assert "gone" in next(missing_audio(Snapshot([done]), storage)).what
+    assert "gone" in next(missing_audio(snapshot([done]), storage)).what
 
 
 def test_audio_that_changed(storage: MemoryStorage, done: Recording) -> None:
     storage.put(NAME, b"oidua", content_type="audio/mpeg", metadata={"key": done.key})
 
-    assert "changed after it was verified" in next(missing_audio(Snapshot([done]), storage)).what
+    assert "changed after it was verified" in next(missing_audio(snapshot([done]), storage)).what
 
 
 def test_audio_of_another_recording(storage: MemoryStorage, done: Recording) -> None:
     metadata = {"key": "local-other", "source_id": "/other.mp4"}
     storage.put(NAME, b"audio", content_type="audio/mpeg", metadata=metadata)
 
-    assert "another recording" in next(missing_audio(Snapshot([done]), storage)).what
+    assert "another recording" in next(missing_audio(snapshot([done]), storage)).what
 
 
 def test_audio_that_a_newer_revision_replaced(storage: MemoryStorage, done: Recording) -> None:
     metadata = {"key": "local-newer", "source_id": done.source_id}
     storage.put(NAME, b"newer", content_type="audio/mpeg", metadata=metadata)
 
-    assert list(missing_audio(Snapshot([done]), storage)) == []
+    assert list(missing_audio(snapshot([done]), storage)) == []
 
 
 def test_a_chunk_that_is_gone(storage: MemoryStorage, done: Recording) -> None:
     chunk = Chunk(object="dev/2025/04/a_audio.chunks/000.mp3", start_s=0, end_s=1, bytes=3)
     storage.put(chunk.object, b"abc", content_type="audio/mpeg")
     done = done.evolve(chunks=(chunk,))
-    assert list(missing_audio(Snapshot([done]), storage)) == []
+    assert list(missing_audio(snapshot([done]), storage)) == []
 
     storage.delete(chunk.object)
 
-    assert "chunk" in next(missing_audio(Snapshot([done]), storage)).what
+    assert "chunk" in next(missing_audio(snapshot([done]), storage)).what
 
 
 def test_done_without_audio_in_its_document(storage: MemoryStorage) -> None:
-    assert list(missing_audio(Snapshot([recording(Status.DONE)]), storage))
+    assert list(missing_audio(snapshot([recording(Status.DONE)]), storage))
 
 
 class TestOrphans:
@@ -148,7 +153,7 @@ class TestOrphans:
     @staticmethod
     def found(storage: MemoryStorage, *known: Recording) -> list[str]:
         by_key = {one.key: one for one in known}
-        return [one.name for one in orphans(Snapshot(known), storage.list("dev/"), by_key.get)]
+        return [one.name for one in orphans(snapshot(known), storage.list("dev/"), by_key.get)]
 
     def test_what_a_document_names_is_none(self, storage: MemoryStorage, done: Recording) -> None:
         own = {"key": done.key}
@@ -183,7 +188,7 @@ class TestOrphans:
         self, storage: MemoryStorage, done: Recording
     ) -> None:
         """``known`` was read before the objects were listed."""
-        assert list(orphans(Snapshot([]), storage.list(), {done.key: done}.get)) == []
+        assert list(orphans(snapshot([]), storage.list(), {done.key: done}.get)) == []
 
 
 class TestManifest:
@@ -197,7 +202,7 @@ class TestManifest:
 
     @staticmethod
     def found(rows: dict[str, dict[str, object]], *known: Recording) -> list[str]:
-        return [one.name for one in wrong_manifest(Snapshot(known), rows.values())]
+        return [one.name for one in wrong_manifest(snapshot(known), rows.values())]
 
     def test_a_row_for_each_done_file_is_right(self, compressed: Recording) -> None:
         assert self.found({"a.wav": self.ROW}, compressed) == []
@@ -242,9 +247,9 @@ class TestManifest:
 
 def test_files_that_wait_for_the_next_night_are_left_out() -> None:
     old, new = item(1), item(2)
-    known = Snapshot([])
+    known = snapshot([])
     before = NOW - timedelta(seconds=1)
     assert list(waiting([old], known, NOW)) == [old]
     assert list(waiting([new], known, before)) == []
-    assert list(waiting([new], Snapshot([recording(Status.DONE, 2)]), before)) == [new]
+    assert list(waiting([new], snapshot([recording(Status.DONE, 2)]), before)) == [new]
     assert list(waiting([new], known, None)) == [new]  # there was no night yet
