@@ -23,7 +23,8 @@ STALE_AFTER = timedelta(minutes=2)
 _IN_FLIGHT = (Status.QUEUED, Status.PROCESSING)
 
 
-L, R = TypeVar("L"), TypeVar("R")
+L = TypeVar("L")
+R = TypeVar("R")
 
 
 class ProblemKind(Enum):

@@ -250,7 +250,7 @@ def _merged(rows: Iterable[Row], parts: Mapping[str, Row]) -> Iterator[tuple[Row
 _HEAD = re.compile(
     r'\s*\{\s*"version"\s*:\s*(\d+)\s*,\s*"generated_at"\s*:\s*"[^"]*"\s*,\s*"files"\s*:\s*\['
 )
-_BETWEEN = re.compile(r"[\s,]*")
+_BETWEEN = " \t\r\n,"
 
 
 def _read_rows(file: TextIO) -> Iterator[Row]:
@@ -265,7 +265,8 @@ def _read_rows(file: TextIO) -> Iterator[Row]:
     _check_version(int(head[1]))
     at = head.end()
     while True:
-        at = _BETWEEN.match(text, at).end()  # type: ignore[union-attr] - it matches nothing too
+        while at < len(text) and text[at] in _BETWEEN:
+            at += 1
         if text.startswith("]", at):
             break
         try:

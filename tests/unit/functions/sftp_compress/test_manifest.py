@@ -100,7 +100,8 @@ def test_an_older_row_never_replaces_a_newer_one_of_a_merge_that_was_faster() ->
     slow = MemoryStorage()
     manifest = manifest_of(slow)
     manifest.add(entry("a.wav", 1))
-    real, calls = slow.put, []
+    real = slow.put
+    calls: list[str] = []
 
     def put(name: str, *arguments: Any, **options: Any) -> Any:
         if name == NAME and not calls:
@@ -123,7 +124,7 @@ def test_a_merge_without_news_writes_nothing_but_copies() -> None:
     before = storage.stat(NAME)
     manifest.add(entry("a.wav"))
     copied: list[bytes] = []
-    manifest.merge(copy=lambda _, content: copied.append(bytes(content)))  # type: ignore[arg-type]
+    manifest.merge(copy=lambda _, content: copied.append(bytes(content)))
     assert storage.stat(NAME) == before
     assert copied == [storage.open(NAME).read()]
     assert not manifest.has_parts()
