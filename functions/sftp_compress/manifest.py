@@ -39,6 +39,9 @@ MERGED_BYTES_PER_S = 1_000_000
 #: How much of a manifest is read at a time, in characters.
 _CHUNK = 1 << 16
 
+#: The numbers of a row that have a total.
+_SUMMED = ("source_bytes", "bytes", "duration_s")
+
 Row: TypeAlias = dict[str, Any]
 
 
@@ -148,7 +151,8 @@ class Manifest:
             return
         with tempfile.TemporaryDirectory() as directory:
             path = Path(directory) / "manifest.json"
-            with path.open("w", encoding="utf-8") as file:
+            # A lone surrogate is written as JSON escapes it.
+            with path.open("w", encoding="utf-8", errors="backslashreplace") as file:
                 merged = {source: part.row for source, part in parts.items()}
                 changed = self._write(file, self.rows(), merged)
             if changed:
@@ -197,7 +201,7 @@ class Manifest:
         """
         try:
             with self.storage.open(self.name) as raw, TextIOWrapper(raw, "utf-8") as file:
-                yield from _read_rows(file)
+                yield from map(_checked, _read_rows(file))
         except FileNotFoundError:
             return
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -209,14 +213,14 @@ class Manifest:
         """Write the manifest; returns whether a part changed it."""
         head = {"version": VERSION, "generated_at": format_time(self.clock())}
         file.write(json.dumps(head)[:-1] + ', "files": [')
-        totals = {"files": 0, "source_bytes": 0, "bytes": 0, "duration_s": 0.0}
+        totals: dict[str, Any] = {"files": 0, **dict.fromkeys(_SUMMED, 0)}
         changed = False
         for row, is_new in _merged(rows, parts):
             file.write(",\n" if totals["files"] else "\n")
             file.write(json.dumps(row, ensure_ascii=False))
             changed |= is_new
             totals["files"] += 1
-            for name in ("source_bytes", "bytes", "duration_s"):
+            for name in _SUMMED:
                 totals[name] += row[name]
         totals["duration_s"] = round(totals["duration_s"], 3)
         file.write(f'\n], "totals": {json.dumps(totals)}}}\n')
@@ -279,7 +283,18 @@ def _read_rows(file: TextIO) -> Iterator[Row]:
             continue
         yield row
         at = end
-    untrusted_json.parse('{"files": [' + text[at:] + file.read())  # the totals are there, and the end
+    # The totals are there, and the end.
+    untrusted_json.parse('{"files": [' + text[at:] + file.read())
+
+
+def _checked(row: Any) -> Row:
+    """Return a row if a merge can use it; raises ``TypeError`` or ``KeyError``."""
+    numbers = [row[name] for name in _SUMMED]
+    if not isinstance(row, dict) or not isinstance(row["source"], str):
+        raise TypeError("a row is not an object with a source")
+    if not all(isinstance(number, int | float) for number in numbers):
+        raise TypeError(f"the sizes of {row['source'][:80]!r} are not numbers")
+    return row
 
 
 def _check_version(version: object) -> None:

@@ -124,7 +124,11 @@ def _envelope_target(body: bytes) -> None:
 
 
 def _manifest(data: bytes) -> None:
-    Manifest(storage=MemoryStorage(), name="manifest.json", clock=lambda: _NOW)._parsed(data)
+    storage = MemoryStorage()
+    storage.put("manifest.json", data, content_type="application/json")
+    manifest = Manifest(storage=storage, name="manifest.json", parts="parts/", clock=lambda: _NOW)
+    for row in manifest.rows():
+        assert isinstance(row["source"], str)
 
 
 # Headers
@@ -366,7 +370,10 @@ def _cursor_mutated(chance: random.Random, seeds: Sequence[bytes]) -> bytes:
 
 _CREDENTIALS = b'{"username": "u", "known_hosts": "h ssh-ed25519 AAAA", "password": "p"}'
 _PUBLISH = b'{"messages": [{"data": "YQ==", "attributes": {"key": "a"}}]}'
-_MANIFEST = b'{"version": 1, "files": [{"source": "a.wav", "bytes": 1}]}'
+_MANIFEST = (
+    b'{"version": 1, "generated_at": "2026-01-01T00:00:00Z", "files": [{"source": "a.wav",'
+    b' "source_bytes": 2, "bytes": 1, "duration_s": 1.0}], "totals": {"files": 1}}'
+)
 
 
 def _of_json(name: str, seed: bytes, run: Callable[[bytes], object], *errors: type[Exception],
