@@ -83,6 +83,14 @@ def test_systemd_rates_the_unit_as_hardened() -> None:
     assert ended.returncode == 0, ended.stdout.decode()
 
 
+def test_the_unit_allows_what_starts_the_sandbox() -> None:
+    """Its group lacks these calls, as ``systemd-analyze syscall-filter`` 252 prints."""
+    (allowed,) = unit_values("SystemCallFilter")
+    calls = {"seccomp"} | {f"landlock_{n}" for n in ("create_ruleset", "add_rule", "restrict_self")}
+
+    assert calls <= set(allowed.split())
+
+
 def test_the_unit_stops_later_than_the_processes_do() -> None:
     from cli.serve.processes import STOP_S
 
