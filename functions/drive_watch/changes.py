@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
 from functions.drive_watch.feeds import Budget, Feed
 from functions.drive_watch.publisher import Publisher
 from shared.core.drive_folders import Listing, WatchedFolders
-from shared.core.drive_items import ChangePage, DriveItem, PageTokenError
+from shared.core.drive_items import ChangePage, PageTokenError
 from shared.core.errors import LeaseLostError
 from shared.core.ports import Document, DriveApi
 from shared.tracking.leased_document import Lease, LeasedDocument
@@ -69,8 +68,12 @@ class Drain:
                 return drained
             with lease, suppress(LeaseLostError):  # the process that took it continues
                 self._drain(lease, drained)
-            if drained.left or not self._has_more():
+            if drained.left:
                 return drained
+            with suppress(PageTokenError):  # the next round takes another token
+                page = self._changes(self.state.read() or {})
+                if page.last and not page.changes:
+                    return drained
 
     def _drain(self, lease: Lease, drained: Drained) -> None:
         while True:
@@ -79,7 +82,7 @@ class Drain:
                 drained.left = True
                 return
             try:
-                page = self._page(lease.document)
+                page = self._changes(lease.document)
             except PageTokenError as error:
                 if drained.lost:
                     raise  # a token that Drive has just returned did not expire
@@ -93,15 +96,8 @@ class Drain:
             if page.last and not page.changes:
                 return
 
-    def _page(self, state: Document) -> ChangePage:
+    def _changes(self, state: Document) -> ChangePage:
         return self.api.changes(state["page_token"], self.feed.drive_id, page_size=PAGE)
-
-    def _has_more(self) -> bool:
-        try:
-            page = self._page(self.state.read() or {})
-        except PageTokenError:
-            return True
-        return bool(page.changes) or not page.last
 
     def _start(self) -> Document:
         """Return the state of a feed that is watched from now on."""
@@ -115,7 +111,8 @@ class Drain:
             lease.write(**_scan_needed())
         self.folders.forget(change.file_id for change in page.changes)
         items = [change.item for change in page.changes if change.item and not change.item.trashed]
-        published = self._publish_recordings(self.folders.recordings(items))
+        account = self.feed.account
+        published = len(self.publisher.publish(self.folders.recordings(items), account))
         moved = [item.id for item in items if item.is_folder and self.folders.contains(item)]
         if not moved:
             return published
@@ -127,11 +124,8 @@ class Drain:
                 # The next drain would take as long; the full scan works in parts.
                 lease.write(**_scan_needed())
                 break
-            published += self._publish_recordings(listing.next_page())
+            published += len(self.publisher.publish(listing.next_page(), account))
         return published
-
-    def _publish_recordings(self, recordings: Sequence[DriveItem]) -> int:
-        return len(self.publisher.publish(recordings, self.feed.account)) if recordings else 0
 
 
 def _scan_needed() -> Document:

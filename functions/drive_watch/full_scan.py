@@ -13,7 +13,7 @@ from shared.core.drive_folders import Listing, WatchedFolders, recent
 from shared.core.message import SourceFile
 from shared.core.ports import Clock, Document, DriveApi
 from shared.core.times import document_time
-from shared.tracking.leased_document import Lease, LeasedDocument
+from shared.tracking.leased_document import LeasedDocument
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +75,35 @@ class Scan:
         if lease is None:
             return "busy", 0
         with lease:
-            return self._scan(lease)
+            generation = (self.state.read() or {}).get("generation")
+            begun = lease.document
+            if not begun.get("todo") or begun.get("generation") != generation:
+                lease.write(
+                    todo=self._listing().put_aside(), generation=generation, began_at=self.clock()
+                )
+            scanned = lease.document
+            listing = self._listing().take_up(scanned["todo"])
+            found = 0
+            while not listing.is_done:
+                self.budget.check()
+                found += len(self._publish_page(listing))
+                # At least one page in each part, so that every scan reaches its end.
+                lease.write(todo=listing.put_aside())
+                if self.budget.is_spent and not listing.is_done:
+                    break
+            self._report(found, "a full scan")
+            if not listing.is_done:
+                return "part", found
+
+            def finished(state: Document) -> Document | None:
+                # Changes were lost meanwhile: another scan is due.
+                if state.get("generation") != scanned["generation"]:
+                    return None
+                return {"full_compare_at": scanned["began_at"]}
+
+            self.state.change(finished)
+            lease.write(todo=None)
+            return "done", found
 
     def pages(self) -> Iterator[list[SourceFile]]:
         """List everything from the start; yields what was published of each page."""
@@ -83,45 +111,11 @@ class Scan:
         while not listing.is_done:
             yield self._publish_page(listing)
 
-    def _scan(self, lease: Lease) -> tuple[str, int]:
-        state = self.state.read() or {}
-        begun = lease.document
-        if not begun.get("todo") or begun.get("generation") != state.get("generation"):
-            lease.write(
-                todo=self._listing().put_aside(),
-                generation=state.get("generation"),
-                began_at=self.clock(),
-            )
-        listing = self._listing().take_up(lease.document["todo"])
-        found = 0
-        while not listing.is_done:
-            self.budget.check()
-            found += len(self._publish_page(listing))
-            # At least one page in each part, so that every scan reaches its end.
-            lease.write(todo=listing.put_aside())
-            if self.budget.is_spent and not listing.is_done:
-                break
-        self._report(found, "a full scan")
-        if not listing.is_done:
-            return "part", found
-        scanned = lease.document
-
-        def finished(state: Document) -> Document | None:
-            # Changes were lost meanwhile: another scan is due.
-            if state.get("generation") != scanned["generation"]:
-                return None
-            return {"full_compare_at": scanned["began_at"]}
-
-        self.state.change(finished)
-        lease.write(todo=None)
-        return "done", found
-
     def _listing(self) -> Listing:
         return Listing(self.api, self.folder_ids, drive_id=self.feed.drive_id, since=self.since)
 
     def _publish_page(self, listing: Listing) -> list[SourceFile]:
-        recordings = listing.next_page()
-        return self.publisher.publish(recordings, self.feed.account) if recordings else []
+        return self.publisher.publish(listing.next_page(), self.feed.account)
 
     def _report(self, found: int, where: str) -> None:
         if found:

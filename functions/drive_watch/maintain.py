@@ -79,17 +79,14 @@ class Maintenance:
     def requeue(self) -> Summary:
         """Publish stale recordings again, and finish what a crash left half done."""
         self._requeue()
-        self._each(self._watch.feeds, self._resume)
+        self._each(self._resume)
         return self._logged("requeue")
 
     def run(self, *, full: bool = False) -> Summary:
         """Do all of it for every feed; one that fails does not stop the others."""
         self._requeue()
         channels = self._watch.channels.all() if self._watch.opens_channels else {}
-        self._each(
-            self._watch.feeds,
-            lambda feed: self._maintain(feed, channels.get(feed.id, ()), full=full),
-        )
+        self._each(lambda feed: self._maintain(feed, channels.get(feed.id, ()), full=full))
         watched = {feed.id for feed in self._watch.feeds}
         for feed_id in channels.keys() - watched:
             self._watch.channels.abandon(channels[feed_id], self._watch.clients)
@@ -111,22 +108,24 @@ class Maintenance:
         except Exception as error:
             self._failed(REQUEUE, error)
 
-    def _each(self, feeds: Sequence[Feed], action: Callable[[Feed], None]) -> None:
-        # In random order, so that the call does not always run out of time at the same feed.
-        order = random.sample(feeds, len(feeds))
-        with ThreadPoolExecutor(min(_THREADS, len(order))) as pool:
-            list(pool.map(lambda feed: self._guarded(feed, action), order))
+    def _each(self, action: Callable[[Feed], None]) -> None:
+        """Do ``action`` for every feed; what fails, and what there was no time for, is noted."""
 
-    def _guarded(self, feed: Feed, action: Callable[[Feed], None]) -> None:
-        if self._budget.is_spent:
-            self.summary.left.append(feed.id)
-            return
-        try:
-            action(feed)
-        except (CancelledError, LeaseLostError):
-            self.summary.left.append(feed.id)
-        except Exception as error:
-            self._failed(feed.id, error)
+        def attempt(feed: Feed) -> None:
+            if self._budget.is_spent:
+                self.summary.left.append(feed.id)
+                return
+            try:
+                action(feed)
+            except (CancelledError, LeaseLostError):
+                self.summary.left.append(feed.id)
+            except Exception as error:
+                self._failed(feed.id, error)
+
+        # In random order, so that the call does not always run out of time at the same feed.
+        feeds = random.sample(self._watch.feeds, len(self._watch.feeds))
+        with ThreadPoolExecutor(min(_THREADS, len(feeds))) as pool:
+            list(pool.map(attempt, feeds))
 
     def _failed(self, what: str, error: Exception) -> None:
         self.summary.failures[what] = f"{type(error).__name__}: {error}"
@@ -170,7 +169,7 @@ class Maintenance:
         if not self._watch.opens_channels:
             self.summary.channel[feed.id] = {"state": "off"}
             return
-        api, state = self._watch.api(feed), self._watch.state(feed)
+        api, state = self._watch.clients(feed.account), self._watch.state(feed)
         try:
             try:
                 token = (state.read() or {})["page_token"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -40,6 +40,8 @@ class Publisher:
         one is not; call it again then.
         """
         wanted = {item.to_source_file(account).key: item for item in items}
+        if not wanted:
+            return []
         known: dict[str, Recording] = {}
         keys = list(wanted)
         for start in range(0, len(keys), _KEYS_IN_A_QUERY):
@@ -54,12 +56,11 @@ class Publisher:
                 list(pool.map(self.tracker.enqueue, new))
         for message in new:
             log.info("published", extra={"key": message.key, "recording": message.name})
-        if revive:
-            again = [wanted[key] for key, old in known.items() if _may_be_read(old, wanted[key])]
-            new += self._revive(again, account)
-        return new
+        return [*new, *self._revive(known, wanted, account)] if revive else new
 
-    def _revive(self, items: list[DriveItem], account: str) -> list[SourceFile]:
+    def _revive(
+        self, known: Mapping[str, Recording], items: Mapping[str, DriveItem], account: str
+    ) -> list[SourceFile]:
         def afresh(current: Recording) -> Recording | None:
             if not _ended_unread(current):
                 return None
@@ -67,19 +68,17 @@ class Publisher:
             return again.evolve(account=account, requeues=0)
 
         published = []
-        for item in items:
-            taken = self.tracker.change(item.to_source_file().key, afresh)
+        for key, old in known.items():
+            code = _ended_unread(old)
+            if code is None or (code == Code.FORBIDDEN and not items[key].can_download):
+                continue
+            taken = self.tracker.change(key, afresh)
             if taken:
                 message = taken.to_source_file(force=taken.audio is not None)
                 self.queue.publish([message])
                 published.append(message)
                 log.info("readable again", extra=taken.log_context())
         return published
-
-
-def _may_be_read(old: Recording, item: DriveItem) -> bool:
-    code = _ended_unread(old)
-    return code is not None and (item.can_download or code != Code.FORBIDDEN)
 
 
 def _ended_unread(recording: Recording) -> str | None:

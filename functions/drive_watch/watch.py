@@ -59,10 +59,6 @@ class Watch:
     _folders: dict[str, WatchedFolders] = field(default_factory=dict, init=False, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
-    def api(self, feed: Feed) -> DriveApi:
-        """Return the Drive that the feed is read from."""
-        return self.clients(feed.account)
-
     def budget(self) -> Budget:
         """Return the time of a call that begins now."""
         return Budget(self.limit_s, self.cancelled)
@@ -75,14 +71,14 @@ class Watch:
         """Return the feed's watched folders, which cache what they looked up."""
         with self._lock:
             if feed.id not in self._folders:
-                self._folders[feed.id] = WatchedFolders(self.api(feed), self.folder_ids)
+                self._folders[feed.id] = WatchedFolders(self.clients(feed.account), self.folder_ids)
             return self._folders[feed.id]
 
     def drain(self, feed: Feed, budget: Budget) -> Drain:
         """Return what drains the feed."""
         return Drain(
             feed,
-            self.api(feed),
+            self.clients(feed.account),
             self.folders(feed),
             self.state(feed),
             self.publisher,
@@ -93,7 +89,7 @@ class Watch:
         """Return what lists the feed's recordings."""
         return Scan(
             feed,
-            self.api(feed),
+            self.clients(feed.account),
             self.folders(feed),
             self.folder_ids,
             self.since,

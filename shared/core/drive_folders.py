@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Self, TypeVar
 
-from shared.core.drive_items import LEADS_QUERY, TREE_QUERY, DriveItem, FilePage
+from shared.core.drive_items import LEADS_QUERY, TREE_QUERY, DriveItem
 from shared.core.errors import Code, PermanentError, PipelineError, is_transient
 from shared.core.ports import Clock, DriveApi
+from shared.core.times import utc_now
 
 T = TypeVar("T")
 
@@ -32,10 +33,6 @@ _PAGE = 500
 _THREADS = 8
 
 
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
 class WatchedFolders:
     """The watched folders as one account sees them; with none, everything is watched.
 
@@ -45,7 +42,9 @@ class WatchedFolders:
         clock: Returns the current time.
     """
 
-    def __init__(self, api: DriveApi, folder_ids: Sequence[str] = (), clock: Clock = _now) -> None:
+    def __init__(
+        self, api: DriveApi, folder_ids: Sequence[str] = (), clock: Clock = utc_now
+    ) -> None:
         self._api = api
         self._watched = frozenset(folder_ids)
         self._clock = clock
@@ -186,30 +185,30 @@ class Listing:
         The progress moves only after the whole page was read. Raises what Drive met.
         """
         step = self._todo[-1]
-        page = self._ask(step)
-        if page is None:
+        query = LEADS_QUERY
+        if step.folder_ids:
+            parents = " or ".join(f"'{folder_id}' in parents" for folder_id in step.folder_ids)
+            query = f"{TREE_QUERY} and ({parents})"
+        try:
+            page = self._api.list(
+                query, drive_id=self._drive_id, page_token=step.page_token, page_size=_PAGE
+            )
+        except PipelineError as error:
+            self._ask_otherwise(step, error)
             return []
         found = [item for item in page.items if item.is_recording]
         found += self._folders.targets([item for item in page.items if item.leads_to_recording])
-        self._move_on(step, page)
+        self._todo.pop()
+        if page.next_token:
+            self._todo.append(_Step(step.folder_ids, page.next_token))
+        below = [item.id for item in page.items if item.is_folder]
+        self._todo += [_Step(tuple(group)) for group in _groups(below, IDS_IN_A_QUERY)]
         return [item for item in found if not self._since or item.created_at.date() >= self._since]
 
     def __iter__(self) -> Iterator[DriveItem]:
         """Yield every recording that is left; some twice, because of shortcuts."""
         while not self.is_done:
             yield from self.next_page()
-
-    def _ask(self, step: _Step) -> FilePage | None:
-        try:
-            return self._api.list(
-                self._query(step),
-                drive_id=self._drive_id,
-                page_token=step.page_token,
-                page_size=_PAGE,
-            )
-        except PipelineError as error:
-            self._ask_otherwise(step, error)
-            return None
 
     def _ask_otherwise(self, step: _Step, error: PipelineError) -> None:
         """Replace a query that Drive refuses, if another one can help; otherwise raise."""
@@ -219,31 +218,14 @@ class Listing:
         if step.page_token:
             # Drive guarantees page tokens for hours only.
             self._todo[-1] = _Step(step.folder_ids)
+        elif code == Code.GONE and len(step.folder_ids) > 1:
+            # One folder that does not exist makes Drive refuse them all.
+            self._todo[-1:] = [_Step((folder_id,)) for folder_id in step.folder_ids]
         elif code == Code.GONE and step.folder_ids:
-            self._without_gone(step)
+            self._todo.pop()
+            log.warning("a watched folder cannot be read", extra={"folder": step.folder_ids[0]})
         else:
             raise error
-
-    def _without_gone(self, step: _Step) -> None:
-        """Query each folder alone: one that does not exist makes Drive refuse them all."""
-        self._todo.pop()
-        if len(step.folder_ids) > 1:
-            self._todo += [_Step((folder_id,)) for folder_id in step.folder_ids]
-        else:
-            log.warning("a watched folder cannot be read", extra={"folder": step.folder_ids[0]})
-
-    def _query(self, step: _Step) -> str:
-        if not step.folder_ids:
-            return LEADS_QUERY
-        parents = " or ".join(f"'{folder_id}' in parents" for folder_id in step.folder_ids)
-        return f"{TREE_QUERY} and ({parents})"
-
-    def _move_on(self, step: _Step, page: FilePage) -> None:
-        self._todo.pop()
-        if page.next_token:
-            self._todo.append(_Step(step.folder_ids, page.next_token))
-        below = [item.id for item in page.items if item.is_folder]
-        self._todo += [_Step(tuple(group)) for group in _groups(below, IDS_IN_A_QUERY)]
 
 
 def recent(api: DriveApi, since: datetime, drive_id: str = "") -> list[DriveItem]:

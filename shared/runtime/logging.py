@@ -35,6 +35,13 @@ _SECRET_TEXT = re.compile(
 )
 _HIDDEN = "***"
 
+_SEVERITIES = (
+    (logging.CRITICAL, "CRITICAL"),
+    (logging.ERROR, "ERROR"),
+    (logging.WARNING, "WARNING"),
+    (logging.INFO, "INFO"),
+)
+
 _NOISY = ("google", "googleapiclient", "httplib2", "paramiko", "urllib3")
 
 _trace: ContextVar[str] = ContextVar("log_trace", default="")
@@ -47,20 +54,15 @@ def traced(headers: Mapping[str, str], project: str = "") -> Iterator[None]:
     Reads ``X-Cloud-Trace-Context`` and W3C's ``traceparent``. Cloud Logging shows the
     lines below their request when ``project`` is given.
     """
-    token = _trace.set(_trace_name(headers, project))
+    cloud = re.match(r"([0-9a-fA-F]{32})(/|\Z)", headers.get("X-Cloud-Trace-Context", ""))
+    w3c = re.match(r"[0-9a-f]{2}-([0-9a-f]{32})-", headers.get("traceparent", ""))
+    match = cloud or w3c
+    trace = match[1] if match else ""
+    token = _trace.set(f"projects/{project}/traces/{trace}" if project and trace else trace)
     try:
         yield
     finally:
         _trace.reset(token)
-
-
-def _trace_name(headers: Mapping[str, str], project: str) -> str:
-    cloud = re.match(r"([0-9a-fA-F]{32})(/|\Z)", headers.get("X-Cloud-Trace-Context", ""))
-    w3c = re.match(r"[0-9a-f]{2}-([0-9a-f]{32})-", headers.get("traceparent", ""))
-    match = cloud or w3c
-    if not match:
-        return ""
-    return f"projects/{project}/traces/{match[1]}" if project else match[1]
 
 
 def setup(
@@ -136,18 +138,19 @@ class _Formatter(logging.Formatter):
         super().__init__()
         self._redact = redact or _Redactor()
 
-    def _message(self, record: logging.LogRecord) -> str:
-        return self._redact(_text(record.getMessage()))
-
-    def _stack(self, record: logging.LogRecord) -> str:
-        parts = [self.formatException(record.exc_info)] if record.exc_info else []
+    def _parts(self, record: logging.LogRecord) -> tuple[str, str, dict[str, Any], str]:
+        """Return severity, message, extra fields and stack, with secrets hidden."""
+        severity = next((name for least, name in _SEVERITIES if record.levelno >= least), "DEBUG")
+        message = self._redact(_text(record.getMessage()))
+        extras = {
+            name: self._redact.plain(value, name)
+            for name, value in record.__dict__.items()
+            if name not in _STANDARD
+        }
+        stack = [self.formatException(record.exc_info)] if record.exc_info else []
         if record.stack_info:
-            parts.append(record.stack_info)
-        return self._redact(_text("\n".join(parts)))
-
-    def _extras(self, record: logging.LogRecord) -> dict[str, Any]:
-        given = {k: v for k, v in record.__dict__.items() if k not in _STANDARD}
-        return {k: self._redact.plain(v, k) for k, v in given.items()}
+            stack.append(record.stack_info)
+        return severity, message, extras, self._redact(_text("\n".join(stack)))
 
 
 class JsonFormatter(_Formatter):
@@ -158,14 +161,14 @@ class JsonFormatter(_Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line, in ASCII, so that every stream can encode it."""
-        extras = self._extras(record)
+        severity, message, extras, stack = self._parts(record)
         line: dict[str, Any] = {
-            "severity": _severity(record.levelno),
-            "message": self._message(record),
+            "severity": severity,
+            "message": message,
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(),
             "logger": record.name,
         }
-        if stack := self._stack(record):
+        if stack:
             line["stack_trace"] = stack
         if trace := _trace.get():
             line[_TRACE_FIELD] = trace
@@ -179,30 +182,15 @@ class ConsoleFormatter(_Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line, and those of the stack."""
-        extras = "".join(f" {k}={_shown(v)}" for k, v in self._extras(record).items())
+        severity, message, extras, stack = self._parts(record)
         time = datetime.fromtimestamp(record.created).strftime("%H:%M:%S")
-        head = f"{time} {_severity(record.levelno):<8} {_one_line(self._message(record))}"
-        stack = self._stack(record)
-        return head + (f" {extras}" if extras else "") + (f"\n{stack}" if stack else "")
-
-
-def _shown(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if re.fullmatch(r"[^\s\"=]+", text) and text.isprintable() else json.dumps(text)
-
-
-def _one_line(text: str) -> str:
-    # A name from outside must not be able to add a line, or to move the cursor.
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
-
-
-def _severity(level: int) -> str:
-    for least, name in (
-        (logging.CRITICAL, "CRITICAL"),
-        (logging.ERROR, "ERROR"),
-        (logging.WARNING, "WARNING"),
-        (logging.INFO, "INFO"),
-    ):
-        if level >= least:
-            return name
-    return "DEBUG"
+        # A name from outside must not be able to add a line, or to move the cursor.
+        line = f"{time} {severity:<8} " + "".join(
+            c if c.isprintable() else repr(c)[1:-1] for c in message
+        )
+        line += " " if extras else ""
+        for name, value in extras.items():
+            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            plain = re.fullmatch(r"[^\s\"=]+", text) and text.isprintable()
+            line += f" {name}={text if plain else json.dumps(text)}"
+        return line + (f"\n{stack}" if stack else "")
