@@ -6,7 +6,6 @@ import logging
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TextIO, cast
 
 from cli import config_file
@@ -15,36 +14,18 @@ from shared.bootstrap import Services
 from shared.config.settings import Settings
 from shared.core.errors import ConfigurationError
 from shared.runtime import logging as logs
-from shared.tracking.tracker import Tracker
 
 
-@dataclass(frozen=True)
-class App:
-    """One run of the command line."""
+class App(Services):
+    """The services of one run of the command line."""
 
-    services: Services
-    quiet: bool = False
-
-    @property
-    def settings(self) -> Settings:
-        """The settings, options included."""
-        return self.services.settings
-
-    @property
-    def tracker(self) -> Tracker:
-        """The records of all recordings."""
-        return self.services.tracker
-
-    @property
-    def tracker_name(self) -> str:
-        """The tracker's address for people: a path, or ``firestore://…``."""
-        url = self.settings.tracker_url
-        return url.path if url.kind == "sqlite" else f"firestore://{url.project}/{url.database}"
+    #: Whether only errors are printed.
+    quiet = False
 
     def check_reachable(self) -> None:
         """Raise before any work when the tracker or the storage cannot be used."""
-        self.services.documents.check()
-        self.services.storage.check()
+        self.documents.check()
+        self.storage.check()
 
     def announce_due(self) -> None:
         """Announce results that an earlier run could not; a receiver that is down costs 10 s."""
@@ -67,8 +48,14 @@ def load(
     try:
         settings = Settings.from_environment(configured | given)
     except ConfigurationError as error:
-        raise ConfigurationError([_as_typed(one, given) for one in error.problems]) from None
-    app = App(Services(settings, read_only=read_only), quiet=invocation.quiet)
+        # Name the option where a problem is one of an option, not of its variable.
+        names = {name: OPTION_OF[name] for name in given if name in OPTION_OF}
+        problems = [one.partition(" ") for one in error.problems]
+        raise ConfigurationError(
+            [f"{names.get(name, name)}{space}{rest}" for name, space, rest in problems]
+        ) from None
+    app = App(settings, read_only=read_only)
+    app.quiet = invocation.quiet
     level = logging.INFO if invocation.verbose else logging.WARNING
     handler = logs.setup(app.settings, level=level, stream=cast(TextIO, _Stderr()))
     if not invocation.verbose:
@@ -83,12 +70,6 @@ def environment(invocation: Invocation) -> dict[str, str]:
         return dict(os.environ)
     configured = config_file.read(path, Settings.variables())
     return configured | {name: value for name, value in os.environ.items() if value.strip()}
-
-
-def _as_typed(problem: str, given: Mapping[str, str]) -> str:
-    """Name the option where a problem is one of an option, not of its variable."""
-    name, space, rest = problem.partition(" ")
-    return f"{OPTION_OF[name]}{space}{rest}" if name in given and name in OPTION_OF else problem
 
 
 class _Stderr:

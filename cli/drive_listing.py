@@ -29,7 +29,7 @@ def watched_recordings(app: App) -> Iterator[SourceFile]:
     views = [(account, "") for account in accounts]
     views += [(accounts[0], drive_id) for drive_id in one.drive_ids]
     for account, drive_id in views:
-        api = app.services.drive_clients(account)
+        api = app.drive_clients(account)
         listing = Listing(api, one.drive_folder_ids, drive_id=drive_id, since=one.backfill_since)
         for item in listing:
             if item.id not in seen:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 from cli.app import App
 from cli.stop import Stop
-from functions.extract_audio.assembly import build_worker
-from functions.extract_audio.worker import ExtractionWorker
 from shared.core import naming
 from shared.core.errors import Code
 from shared.core.message import Source, SourceFile
@@ -18,6 +16,7 @@ from shared.core.ports import OnProgress
 from shared.core.records import Recording, Status
 from shared.media.presets import OPUS_MAX_CHANNEL_BITRATE, WITH_BITRATE
 from shared.service import renamed_file
+from shared.service.worker import Worker
 from shared.tracking.lease import Outcome, Result, RunOptions
 
 #: The ``runner`` of documents: neither a push, which has a time limit, nor the job.
@@ -30,22 +29,6 @@ _CHECK_EVERY_S = 0.5
 OnWait = Callable[[str], None]
 
 
-def extraction_worker(app: App, source: str = Source.LOCAL) -> ExtractionWorker:
-    """Return the worker for recordings of one source."""
-    return build_worker(app.services, Source(source))
-
-
-class Worker(Protocol):
-    """The extraction or the compression worker."""
-
-    def process(
-        self,
-        item: SourceFile,
-        options: RunOptions = ...,
-    ) -> Result:
-        """Process one recording, once, and return how it ended."""
-
-
 @dataclass(frozen=True)
 class LocalRunner:
     """Runs one worker in this process, until ``stop``.
@@ -54,7 +37,7 @@ class LocalRunner:
     """
 
     app: App
-    worker: Worker
+    worker: Worker[Any]
     stop: Stop
     remake: bool = False
 
@@ -92,7 +75,7 @@ class LocalRunner:
     def follow_rename(self, item: SourceFile) -> None:
         """Let the document of a renamed file follow it to its new path."""
         if item.source == Source.LOCAL:
-            renamed_file.follow(self.app.tracker, self.app.services.storage, item)
+            renamed_file.follow(self.app.tracker, self.app.storage, item)
 
     def is_due_again(self, recording: Recording | None) -> bool:
         """Return whether a recording that has ended is processed again by hand."""
@@ -150,7 +133,7 @@ def is_intact(app: App, recording: Recording) -> bool:
     audio = recording.audio
     if audio is None:
         return False
-    there = app.services.storage.stat(audio.object)
+    there = app.storage.stat(audio.object)
     return there is not None and (there.bytes, there.crc32c) == (audio.bytes, audio.crc32c)
 
 
@@ -181,7 +164,7 @@ def made_otherwise(app: App, recording: Recording) -> str:
 
 def _logged_recipe(app: App, recording: Recording) -> dict[str, Any]:
     """Return the recipe in the recording's processing log, or an empty one."""
-    env, storage = app.settings.pipeline_env, app.services.storage
+    env, storage = app.settings.pipeline_env, app.storage
     for day in (recording.upload_timestamp, recording.finished_at):
         if day is None:
             continue

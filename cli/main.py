@@ -118,17 +118,13 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = exits.FAILED
     except Exception as error:
-        status = _print_error(error, invocation)
+        from cli.ui.error_text import advice, error_text, exit_status  # noqa: PLC0415
+
+        if invocation.verbose:
+            import traceback  # noqa: PLC0415
+
+            traceback.print_exception(error)
+        lines = filter(None, (error_text(error), advice(error)))
+        click.echo("audio-pipeline: " + "\n".join(lines), err=True)
+        status = exit_status(error)
     sys.exit(status)
-
-
-def _print_error(error: Exception, invocation: Invocation) -> int:
-    from cli.ui.error_text import advice, error_text, exit_status  # noqa: PLC0415
-
-    if invocation.verbose:
-        import traceback  # noqa: PLC0415
-
-        traceback.print_exception(error)
-    lines = filter(None, (error_text(error), advice(error)))
-    click.echo("audio-pipeline: " + "\n".join(lines), err=True)
-    return exit_status(error)

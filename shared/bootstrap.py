@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from shared.config.parsers import SftpCredentials
 from shared.config.settings import QueueUrl, Settings
@@ -44,7 +44,7 @@ class Services:
         self.sftp_login: PersonalLogin | SftpCredentials | None = None
 
     @classmethod
-    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Services:
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
         """Read the settings, hide this process, which now has secrets, and build nothing yet."""
         hide_process()
         return cls(Settings.from_environment(environ))

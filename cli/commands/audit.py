@@ -96,7 +96,7 @@ class AuditRun:
     def compare(self, folders: Sequence[Path]) -> None:
         """Compare every source, then the leases and the audio."""
         for folder in folders:
-            found = self.app.services.local_folder(folder.absolute(), self._leave_out)
+            found = self.app.local_folder(folder.absolute(), self._leave_out)
             self.tallies[shown(str(folder))] = tally(found.list(), self.known)
         if not folders:
             self.tallies["local files"] = tally(self._remembered(), self.known)
@@ -112,14 +112,14 @@ class AuditRun:
         self._compare_sftp()
         self.problems += [problem for one in self.tallies.values() for problem in one.problems]
         self.problems += stale(self.known, self.app.tracker.clock())
-        storage = self.app.services.storage
+        storage = self.app.storage
         self.problems += missing_audio(self.known, storage)
         objects = storage.list(f"{self.app.settings.pipeline_env}/")
         self.problems += orphans(self.known, objects, self.app.tracker.get)
 
     def _compare_sftp(self) -> None:
         """Compare the SFTP server, if one is configured, and the manifest of its files."""
-        services, settings = self.app.services, self.app.settings
+        services, settings = self.app, self.app.settings
         name = manifest_object(settings.pipeline_env, settings.output_dir)
         manifest = Manifest(
             storage=services.storage,
@@ -168,7 +168,7 @@ class AuditRun:
         paths = (one.source_id for one in self.known.of_source(Source.LOCAL))
         for path, _ in groupby(paths):
             try:
-                yield self.app.services.local_sources.describe(Path(os.fsdecode(decode_path(path))))
+                yield self.app.local_sources.describe(Path(os.fsdecode(decode_path(path))))
             except PermanentError:
                 continue  # it is gone
 

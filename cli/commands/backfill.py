@@ -50,7 +50,7 @@ def backfill(invocation: Invocation, since: datetime | None, dry_run: bool, json
     if queue.kind == "local" and not queue.path:
         # What this process queued for itself would be lost at its end.
         raise ConfigurationError(["backfill needs RECORDINGS_QUEUE_URL=pubsub://PROJECT/TOPIC"])
-    app.services.documents.check()
+    app.documents.check()
     run = BackfillRun(app, Stop(), quiet=quiet)
     with run.stop.on_signals():
         status = run.all()
@@ -84,7 +84,7 @@ class BackfillRun:
 
     def all(self) -> int:
         """Scan every Drive; one error does not stop the others. Return the exit status."""
-        watch, status = build_watch(self.app.services, cancelled=self.stop.requested), exits.OK
+        watch, status = build_watch(self.app, cancelled=self.stop.requested), exits.OK
         for feed in watch.feeds:
             try:
                 for items in watch.scan(feed, watch.budget()).pages():

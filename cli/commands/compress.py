@@ -155,9 +155,9 @@ def compress(
     if credentials and not identity:
         pinned = ssh.read_if_there(known_hosts) if known_hosts else credentials.known_hosts
         username = (address and address.username) or credentials.username
-        app.services.sftp_login = replace(credentials, username=username, known_hosts=pinned)
+        app.sftp_login = replace(credentials, username=username, known_hosts=pinned)
     else:
-        app.services.sftp_login = ssh.login(
+        app.sftp_login = ssh.login(
             host, identity=identity, known_hosts=known_hosts, accept_new=accept_new
         )
     run = CompressRun(
@@ -212,14 +212,14 @@ class CompressRun:
     def compress(self) -> None:
         """List the server, and compress what is new."""
         nightly = build_nightly(
-            self.app.services,
+            self.app,
             resume=True,
             retry_failed=self.retry_failed,
             remake_as=self._preset if self.remake else "",
         )
         sources = ListedSources(nightly.sources)
         counts = replace(nightly, sources=sources).run()
-        items = self.app.services.local_queue.items
+        items = self.app.local_queue.items
         if not self.quiet:
             screen.line(f"{counts['found']:,} found, {len(items):,} to do")
             if counts["unsettled"]:
@@ -228,7 +228,7 @@ class CompressRun:
                     f"{counts['unsettled']:,} still changing: a run takes them once they are"
                     f" {minutes:g} minutes old; --settle 0 takes them now"
                 )
-        worker = build_worker(self.app.services)
+        worker = build_worker(self.app)
         runner = LocalRunner(self.app, worker, self.stop)
         tried: set[str] = set()
         new = 0
@@ -298,7 +298,7 @@ class CompressRun:
         """Print what would be done with each file."""
         settle = timedelta(minutes=self.app.settings.sftp_settle_minutes)
         now = self.app.tracker.clock()
-        for item in self.app.services.sftp_sources.list():
+        for item in self.app.sftp_sources.list():
             known = self.app.tracker.get(item.key)
             if abs(now - item.created_at) < settle:
                 action = "wait: it is still changing"

@@ -12,7 +12,7 @@ import click
 
 from cli import exits
 from cli.app import load
-from cli.local_runner import LocalRunner, extraction_worker, made_otherwise, planned
+from cli.local_runner import LocalRunner, made_otherwise, planned
 from cli.options import Command, Invocation, as_json, dry_run, output_options
 from cli.stop import Stop
 from cli.ui import json_output
@@ -20,11 +20,12 @@ from cli.ui.console import screen
 from cli.ui.progress import bar
 from cli.ui.report import Summary, print_failure, print_result
 from cli.ui.text import below, shown
+from functions.extract_audio.assembly import build_worker
 from shared.core.errors import Code, ConfigurationError, PermanentError
-from shared.core.message import SourceFile
+from shared.core.message import Source, SourceFile
 from shared.core.naming import decode_path
 from shared.core.records import Recording, Status
-from shared.tracking.lease import Outcome, Result
+from shared.tracking.lease import Outcome
 
 
 @click.command(
@@ -56,7 +57,7 @@ def extract(
     """
     app = load(invocation, options, read_only=dry_run)
     remake = bool(options["AUDIO_PRESET"] or options["AUDIO_BITRATE"])
-    runner = LocalRunner(app, extraction_worker(app), Stop(), remake=remake)
+    runner = LocalRunner(app, build_worker(app, Source.LOCAL), Stop(), remake=remake)
     run = ExtractRun(runner, force=force, quiet=json or invocation.quiet)
     if not dry_run:
         app.check_reachable()
@@ -111,7 +112,7 @@ class ExtractRun:
                     base = path.absolute() if alone else Path.cwd()
                     found = self._below(path.absolute(), base)
                 else:
-                    item = self.runner.app.services.local_sources.describe(path)
+                    item = self.runner.app.local_sources.describe(path)
                     found = [Input(below(path, Path.cwd()), item)]
             except (PermanentError, OSError, ValueError) as error:
                 found = [Input(str(path), error)]
@@ -131,7 +132,7 @@ class ExtractRun:
             if why != "empty":
                 inputs.append(Input(name, PermanentError(Code.FORBIDDEN, why), listed=True))
 
-        for item in self.runner.app.services.local_folder(folder, leave_out).list():
+        for item in self.runner.app.local_folder(folder, leave_out).list():
             path = Path(os.fsdecode(decode_path(item.source_id)))
             inputs.append(Input(below(path, base), item, listed=True))
         if not inputs and not self.summary.left_out:
@@ -143,8 +144,21 @@ class ExtractRun:
         if isinstance(one.found, Exception):
             self._fail(one, one.found)
             return
+        position = self.summary.ended.total() + 1
+        counter = f"[{position}/{self.summary.total}]" if self.summary.total > 1 else ""
+        waits: list[str] = []
         try:
-            result = self._process(one.name, one.found)
+            with bar(
+                one.name, one.found.size_bytes, position=counter, quiet=self.runner.app.quiet
+            ) as drawn:
+
+                def on_wait(why: str) -> None:
+                    drawn.waiting(why)
+                    if not waits:
+                        waits.append(why)
+                        screen.line(f"{shown(one.name)}: {why}", error=True)
+
+                result = self.runner.run_by_hand(one.found, drawn.update, on_wait, force=self.force)
         except ConfigurationError:
             raise
         except Exception as error:
@@ -152,14 +166,11 @@ class ExtractRun:
             return
         if result.outcome is not Outcome.CANCELLED:
             self.summary.add(result, one.name)
-        if result.recording:
-            self.documents.append(result.recording)
-        done_before = (
-            result.outcome is Outcome.DUPLICATE
-            and result.recording is not None
-            and result.recording.status is Status.DONE
-        )
-        note = self._note(result.recording) if done_before and result.recording else ""
+        recording, note, done_before = result.recording, "", False
+        if recording:
+            self.documents.append(recording)
+            done_before = result.outcome is Outcome.DUPLICATE and recording.status is Status.DONE
+            note = self._note(recording) if done_before else ""
         quiet = self.quiet or (done_before and one.listed)
         self.status = max(self.status, print_result(result, one.name, quiet=quiet, note=note))
 
@@ -175,21 +186,6 @@ class ExtractRun:
         note = f"done as {made}; --force makes it again as {wanted}"
         self.made_otherwise.add(note)
         return note
-
-    def _process(self, name: str, item: SourceFile) -> Result:
-        position = self.summary.ended.total() + 1
-        counter = f"[{position}/{self.summary.total}]" if self.summary.total > 1 else ""
-        waited = False
-        with bar(name, item.size_bytes, position=counter, quiet=self.runner.app.quiet) as drawn:
-
-            def on_wait(why: str) -> None:
-                nonlocal waited
-                drawn.waiting(why)
-                if not waited:
-                    waited = True
-                    screen.line(f"{shown(name)}: {why}", error=True)
-
-            return self.runner.run_by_hand(item, drawn.update, on_wait, force=self.force)
 
     def _fail(self, one: Input, error: Exception) -> None:
         self.summary.add_failure()

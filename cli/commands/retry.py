@@ -10,7 +10,7 @@ import click
 from cli import exits
 from cli.app import App, load
 from cli.commands.status import retry_command
-from cli.local_runner import LocalRunner, extraction_worker
+from cli.local_runner import LocalRunner
 from cli.options import Command, Invocation, as_json, dry_run
 from cli.stop import Stop
 from cli.ui import json_output
@@ -18,6 +18,7 @@ from cli.ui.console import screen
 from cli.ui.progress import bar
 from cli.ui.report import print_failure, print_result
 from cli.ui.text import shown
+from functions.extract_audio.assembly import build_worker
 from shared.core.errors import ConfigurationError
 from shared.core.message import Source
 from shared.core.ports import Queue
@@ -105,7 +106,7 @@ class RetryRun:
 
     def _queue(self, recording: Recording) -> Queue | None:
         """Return the queue whose workers process this recording; ``None``: we do."""
-        settings, services = self.app.settings, self.app.services
+        settings, services = self.app.settings, self.app
         if recording.source == Source.DRIVE and settings.recordings_queue_url.kind == "pubsub":
             return services.recordings_queue
         if recording.source == Source.SFTP and settings.sftp_queue_url.kind == "pubsub":
@@ -120,7 +121,7 @@ class RetryRun:
 
     def _extract(self, queued: Recording) -> int:
         item = queued.to_source_file()
-        runner = LocalRunner(self.app, extraction_worker(self.app, item.source), self.stop)
+        runner = LocalRunner(self.app, build_worker(self.app, Source(item.source)), self.stop)
         with bar(item.name, item.size_bytes, quiet=self.app.quiet) as drawn:
             result = runner.run_by_hand(item, drawn.update, drawn.waiting)
         if result.recording:

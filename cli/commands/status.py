@@ -82,7 +82,9 @@ def _print_counts(app: App, counts: dict[Status, int]) -> None:
         style = f"bold {_STYLES[one]}" if counts[one] else "dim"
         parts += [(f"{counts[one]:,} {one.value.lower()}", style), "   "]
     screen.line(*parts[:-1])
-    screen.line((f"tracker: {shown(app.tracker_name)}", "dim"))
+    url = app.settings.tracker_url
+    name = url.path if url.kind == "sqlite" else f"firestore://{url.project}/{url.database}"
+    screen.line((f"tracker: {shown(name)}", "dim"))
 
 
 def _print_table(recordings: Iterable[Recording], now: datetime) -> None:

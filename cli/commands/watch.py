@@ -10,7 +10,7 @@ import click
 
 from cli import exits
 from cli.app import load
-from cli.local_runner import LocalRunner, extraction_worker, planned
+from cli.local_runner import LocalRunner, planned
 from cli.options import Command, Invocation, dry_run, output_options
 from cli.stop import Stop
 from cli.ui import json_output
@@ -20,8 +20,9 @@ from cli.ui.progress import bar
 from cli.ui.report import print_result
 from cli.ui.text import below, shown
 from cli.watching.watcher import Watcher
+from functions.extract_audio.assembly import build_worker
 from shared.core.errors import PermanentError, is_transient
-from shared.core.message import SourceFile
+from shared.core.message import Source, SourceFile
 from shared.core.naming import decode_path
 from shared.tracking.lease import Outcome, Result
 
@@ -77,10 +78,10 @@ def watch(
         option = "--out" if options["STORAGE_URL"] else "STORAGE_URL"
         raise click.UsageError(f"{shown(str(folder))} is where the audio goes ({option})")
     remake = bool(options["AUDIO_PRESET"] or options["AUDIO_BITRATE"])
-    runner = LocalRunner(app, extraction_worker(app), Stop(), remake=remake)
+    runner = LocalRunner(app, build_worker(app, Source.LOCAL), Stop(), remake=remake)
     run = WatchRun(folder.absolute(), runner, json=json, quiet=json or invocation.quiet)
     if dry_run:
-        for item in app.services.local_folder(run.folder).list():
+        for item in app.local_folder(run.folder).list():
             run.plan(item)
         return exits.OK
     app.check_reachable()

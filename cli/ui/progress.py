@@ -49,8 +49,25 @@ def bar(name: str, size_bytes: int, *, position: str = "", quiet: bool = False) 
 
     ``position`` is a count such as ``[3/13]``.
     """
+    counter: list[ProgressColumn] = []
+    others = 75
+    if position:
+        counter = [TextColumn("{task.fields[position]}", markup=False, style="dim")]
+        others += len(position) + 1
+    columns: list[ProgressColumn] = [
+        SpinnerColumn(),
+        *counter,
+        _Name(others),
+        BarColumn(bar_width=20),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[phase]}", markup=False, style="cyan"),
+        TransferSpeedColumn(),
+        _TimeLeft(compact=True, elapsed_when_finished=True),
+    ]
+    if screen.err.width < _NARROW:
+        columns = [*counter, _Name(others - 45), BarColumn(bar_width=10), TaskProgressColumn()]
     progress = Progress(
-        *_columns(screen.err.width < _NARROW, len(position)),
+        *columns,
         console=screen.err,
         transient=True,
         disable=quiet or not screen.err.is_terminal,
@@ -60,26 +77,6 @@ def bar(name: str, size_bytes: int, *, position: str = "", quiet: bool = False) 
         size = max(1, size_bytes)
         task = progress.add_task(shown(name), total=size, phase="reading", position=position)
         yield Bar(progress, progress.task_ids.index(task), size)
-
-
-def _columns(narrow: bool, position_width: int) -> list[ProgressColumn]:
-    position: list[ProgressColumn] = []
-    if position_width:
-        position = [TextColumn("{task.fields[position]}", markup=False, style="dim")]
-        position_width += 1
-    if narrow:
-        columns = [_Name(30 + position_width), BarColumn(bar_width=10), TaskProgressColumn()]
-        return [*position, *columns]
-    return [
-        SpinnerColumn(),
-        *position,
-        _Name(75 + position_width),
-        BarColumn(bar_width=20),
-        TaskProgressColumn(),
-        TextColumn("{task.fields[phase]}", markup=False, style="cyan"),
-        TransferSpeedColumn(),
-        _TimeLeft(compact=True, elapsed_when_finished=True),
-    ]
 
 
 class _Name(ProgressColumn):

@@ -56,7 +56,7 @@ class Watcher:
         on_left_out: Callable[[Path, str], None] = lambda _path, _why: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        services = runner.app.services
+        services = runner.app
         self._root = os.fsencode(root.absolute())
         self._sources: Sources = services.local_folder(root.absolute(), on_left_out)
         self._runner = runner

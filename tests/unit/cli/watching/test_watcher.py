@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from cli.app import App
-from cli.local_runner import LocalRunner, extraction_worker
+from cli.local_runner import LocalRunner
 from cli.stop import Stop
 from cli.watching.watcher import FIRST_WAIT_S, HEAL_EVERY_S, Watcher
-from shared.bootstrap import Services
-from shared.core.message import SourceFile
+from functions.extract_audio.assembly import build_worker
+from shared.core.message import Source, SourceFile
 from shared.core.records import Status
 from shared.core.times import utc_now
 from shared.tracking.lease import Outcome, Result
@@ -26,13 +26,13 @@ class Rig:
             "STORAGE_URL": str(self.root / "audio"),
             "TRACKER_URL": f"sqlite:///{tmp_path}/tracker.db",
         }
-        self.app = App(Services.from_environment(environ))
+        self.app = App.from_environment(environ)
         self.now = 1000.0
         self.extracted: list[str] = []
         self.outcomes: list[Outcome] = []
 
     def watcher(self, settle_s: float = 0) -> Watcher:
-        runner = LocalRunner(self.app, extraction_worker(self.app), Stop())
+        runner = LocalRunner(self.app, build_worker(self.app, Source.LOCAL), Stop())
         return Watcher(self.root, runner, self.extract, settle_s, clock=lambda: self.now)
 
     def extract(self, item: SourceFile) -> Result:
@@ -223,7 +223,7 @@ def test_a_folder_that_is_gone_is_an_error(rig: Rig) -> None:
 def _crash(rig: Rig, path: Path) -> None:
     """Leave the document of a recording as a process does that is killed at work."""
     tracker = rig.app.tracker
-    item = rig.app.services.local_sources.describe(path)
+    item = rig.app.local_sources.describe(path)
     tracker.claim(item)
     expired = utc_now() - timedelta(seconds=1)
     tracker.change(item.key, lambda current: current.evolve(lease_expires_at=expired))
