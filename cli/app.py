@@ -6,7 +6,10 @@ import logging
 import os
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TextIO, cast
+
+import click
 
 from cli import config_file
 from cli.options import OPTION_OF, Invocation
@@ -65,7 +68,7 @@ def load(
 
 def environment(invocation: Invocation) -> dict[str, str]:
     """Return the environment over the config file. Raises ``ConfigurationError``."""
-    path = invocation.config or config_file.default_path()
+    path = invocation.config or Path(click.get_app_dir("audio-pipeline")) / "config.toml"
     if invocation.config is None and not path.is_file():
         return dict(os.environ)
     configured = config_file.read(path, Settings.variables())

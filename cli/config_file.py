@@ -9,14 +9,7 @@ from datetime import date
 from difflib import get_close_matches
 from pathlib import Path
 
-import click
-
 from shared.core.errors import ConfigurationError
-
-
-def default_path() -> Path:
-    """Return the file that is read when it exists: ``config.toml`` in the user's directory."""
-    return Path(click.get_app_dir("audio-pipeline")) / "config.toml"
 
 
 def read(path: Path, known: Iterable[str]) -> dict[str, str]:

@@ -11,7 +11,7 @@ from cli.app import App
 from cli.stop import Stop
 from shared.core import naming
 from shared.core.errors import Code
-from shared.core.message import Source, SourceFile
+from shared.core.message import SourceFile
 from shared.core.ports import OnProgress
 from shared.core.records import Recording, Status
 from shared.media.presets import OPUS_MAX_CHANNEL_BITRATE, WITH_BITRATE
@@ -52,7 +52,7 @@ class LocalRunner:
         self, item: SourceFile, on_progress: OnProgress, on_wait: OnWait, *, force: bool = False
     ) -> Result:
         """Process a recording, again if it failed or its audio is gone; wait for others."""
-        self.follow_rename(item)
+        renamed_file.follow(self.app.tracker, self.app.storage, item)
         asked_at = self.app.tracker.clock()
         while True:
             # Read the clock first: what another process finishes after it is not done again.
@@ -71,11 +71,6 @@ class LocalRunner:
                 return result
             if not self._wait_for_other(item.key, on_wait):
                 return Result(Outcome.CANCELLED, self.app.tracker.get(item.key))
-
-    def follow_rename(self, item: SourceFile) -> None:
-        """Let the document of a renamed file follow it to its new path."""
-        if item.source == Source.LOCAL:
-            renamed_file.follow(self.app.tracker, self.app.storage, item)
 
     def is_due_again(self, recording: Recording | None) -> bool:
         """Return whether a recording that has ended is processed again by hand."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from rich.progress import (
     BarColumn,
@@ -11,6 +12,7 @@ from rich.progress import (
     ProgressColumn,
     SpinnerColumn,
     Task,
+    TaskID,
     TaskProgressColumn,
     TextColumn,
     TimeRemainingColumn,
@@ -25,22 +27,22 @@ from cli.ui.text import shown
 _NARROW = 72
 
 
+@dataclass(frozen=True)
 class Bar:
-    """The bar of one recording."""
+    """The bar of one recording; ``total`` is what ``task`` counts to."""
 
-    def __init__(self, progress: Progress, task_id: int, size_bytes: int) -> None:
-        self._progress = progress
-        self._task = progress.tasks[task_id].id
-        self._size = max(1, size_bytes)
+    progress: Progress
+    task: TaskID
+    total: int
 
     def update(self, fraction: float) -> None:
         """Show the fraction encoded. At 1 the audio is still to be verified and stored."""
         phase = "verifying" if fraction >= 1 else "extracting"
-        self._progress.update(self._task, completed=fraction * self._size, phase=phase)
+        self.progress.update(self.task, completed=fraction * self.total, phase=phase)
 
     def waiting(self, why: str) -> None:
         """Show why nothing moves."""
-        self._progress.update(self._task, completed=0, phase=why)
+        self.progress.update(self.task, completed=0, phase=why)
 
 
 @contextmanager
@@ -76,7 +78,7 @@ def bar(name: str, size_bytes: int, *, position: str = "", quiet: bool = False) 
     with progress:
         size = max(1, size_bytes)
         task = progress.add_task(shown(name), total=size, phase="reading", position=position)
-        yield Bar(progress, progress.task_ids.index(task), size)
+        yield Bar(progress, task, size)
 
 
 class _Name(ProgressColumn):

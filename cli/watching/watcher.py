@@ -18,6 +18,7 @@ from shared.core.errors import Code, PermanentError
 from shared.core.message import Source, SourceFile
 from shared.core.naming import decode_path
 from shared.core.ports import Sources
+from shared.service import renamed_file
 from shared.tracking.lease import Outcome, Result
 from shared.tracking.requeue import Requeue
 
@@ -120,7 +121,7 @@ class Watcher:
 
     def _enqueue(self, items: Iterable[SourceFile]) -> None:
         for item in items:
-            self._runner.follow_rename(item)
+            renamed_file.follow(self._tracker, self._runner.app.storage, item)
             recording = self._tracker.get(item.key)
             if recording is None or not recording.status.is_final:
                 self._queue.publish([item])

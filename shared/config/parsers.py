@@ -1,7 +1,7 @@
-"""Parsers of environment variables, one function for each kind of value.
+"""Parsers of environment variables, one function for each kind of value but addresses.
 
 Each raises ``ValueError`` with the end of a sentence that starts with the variable's name.
-No message repeats the value.
+No message repeats the value, except a short one that is none of the allowed words.
 """
 
 from __future__ import annotations
@@ -11,70 +11,12 @@ import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import date
-from typing import Literal
-from urllib.parse import SplitResult, unquote, urlsplit
 from zoneinfo import ZoneInfo
 
 from shared.config.secret import Secret
 from shared.core import untrusted_json
-from shared.media.formats.mp3_rates import MP3_RATES
 
 MP3_MAX_BITRATE = 320_000
-
-_RATES = {
-    "wav": MP3_RATES,
-    "mp3": MP3_RATES,
-    "opus": (8_000, 12_000, 16_000, 24_000, 48_000),
-}
-_LOOPBACK = re.compile(r"localhost|127(\.\d{1,3}){3}|::1")
-
-
-@dataclass(frozen=True, kw_only=True)
-class StorageUrl:
-    """Where objects go: ``bucket`` for ``gs``, ``path`` of a directory for ``file``."""
-
-    kind: Literal["gs", "file"]
-    bucket: str = ""
-    path: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrackerUrl:
-    """Where records are: ``path`` for ``sqlite``, ``project``/``database`` for ``firestore``."""
-
-    kind: Literal["sqlite", "firestore"]
-    path: str = ""
-    project: str = ""
-    database: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class QueueUrl:
-    """Where messages go: ``project`` and ``topic`` for ``pubsub``.
-
-    ``local`` is the queue of ``audio-pipeline serve``, which listens on the Unix socket
-    ``path``; without a path, a queue inside this process.
-    """
-
-    kind: Literal["pubsub", "local"]
-    project: str = ""
-    topic: str = ""
-    path: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ResultsUrl:
-    """Where results are announced: ``project`` and ``topic`` for ``pubsub``, else ``address``."""
-
-    kind: Literal["pubsub", "webhook"]
-    project: str = ""
-    topic: str = ""
-    address: str = ""
-
-    @property
-    def is_encrypted(self) -> bool:
-        """Whether it is an https address."""
-        return self.address.lower().startswith("https:")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +50,16 @@ class SftpCredentials:
             if not isinstance(body.get(name, ""), str):
                 raise ValueError(f"has a {name} that is not text")
         values = {name: body.get(name, "") for name in known}
-        _check_credentials(values)
+        for name in ("username", "known_hosts"):
+            if not values[name].strip():
+                raise ValueError(f"has no {name}")
+        key = values["private_key"]
+        if not values["password"] and not key:
+            raise ValueError("has neither password nor private_key")
+        if key and not re.match(r"\s*-----BEGIN [A-Z ]+-----\s", key):
+            raise ValueError("has a private_key that is not PEM with its lines kept (\\n in JSON)")
+        if values["passphrase"] and not key:
+            raise ValueError("has a passphrase and no private_key")
         return cls(
             username=values["username"],
             known_hosts=values["known_hosts"],
@@ -116,29 +67,15 @@ class SftpCredentials:
         )
 
 
-def _check_credentials(values: dict[str, str]) -> None:
-    for name in ("username", "known_hosts"):
-        if not values[name].strip():
-            raise ValueError(f"has no {name}")
-    if not values["password"] and not values["private_key"]:
-        raise ValueError("has neither password nor private_key")
-    if values["private_key"] and not re.match(
-        r"\s*-----BEGIN [A-Z ]+-----\s", values["private_key"]
-    ):
-        raise ValueError("has a private_key that is not PEM with its lines kept (\\n in JSON)")
-    if values["passphrase"] and not values["private_key"]:
-        raise ValueError("has a passphrase and no private_key")
-
-
 def pipeline_env(text: str) -> str:
     """Read the first path element of every object's name."""
-    return _matching(r"[a-z][a-z0-9-]{0,31}", text)
+    return matching(r"[a-z][a-z0-9-]{0,31}", text)
 
 
 def output_dir(text: str) -> str:
     """Read a path below the environment's, apart from the other objects there."""
     path = text.strip("/")
-    _matching(r"[\w.-]+(/[\w.-]+)*", path)
+    matching(r"[\w.-]+(/[\w.-]+)*", path)
     first, *_ = parts = path.split("/")
     if not {".", ".."}.isdisjoint(parts):
         raise ValueError("has '.' or '..' in it")
@@ -147,78 +84,6 @@ def output_dir(text: str) -> str:
     if len(path) > 200:
         raise ValueError("is longer than 200 characters")
     return path
-
-
-def storage_url(text: str) -> StorageUrl:
-    """Read the address of a bucket or a directory."""
-    if "://" not in text:
-        if re.match(r"(gs|file|s3|https?):", text):
-            raise ValueError("has no // after its scheme")
-        return StorageUrl(kind="file", path=text)
-    url = _split(text)
-    if url.scheme == "gs":
-        if url.path.strip("/"):
-            raise ValueError("has a path after the bucket; set PIPELINE_ENV instead")
-        # https://cloud.google.com/storage/docs/buckets#naming
-        return StorageUrl(
-            kind="gs", bucket=_matching(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]", url.netloc)
-        )
-    if url.scheme == "file":
-        if url.netloc not in ("", "localhost") or not url.path.strip("/"):
-            raise ValueError("is not file:// with three slashes and a directory")
-        return StorageUrl(kind="file", path=unquote(url.path))
-    raise ValueError("has a scheme that is neither gs nor file")
-
-
-def tracker_url(text: str) -> TrackerUrl:
-    """Read the address of a database; SQLite's as in SQLAlchemy."""
-    url = _split(text)
-    if url.scheme == "sqlite":
-        path = url.path.removeprefix("/")
-        if url.netloc or not path.strip("/") or path.endswith("/") or path == ":memory:":
-            raise ValueError("is not sqlite:/// and the path of a file")
-        return TrackerUrl(kind="sqlite", path=path)
-    if url.scheme == "firestore":
-        return TrackerUrl(
-            kind="firestore",
-            project=_matching(_PROJECT, url.netloc),
-            database=_matching(r"\(default\)|[a-z][a-z0-9-]{1,61}[a-z0-9]", url.path[1:]),
-        )
-    raise ValueError("has a scheme that is neither sqlite nor firestore")
-
-
-def queue_url(text: str) -> QueueUrl:
-    """Read the address of a topic."""
-    url = _split(text)
-    if url.scheme == "local" and not url.netloc:
-        return QueueUrl(kind="local", path=unquote(url.path))
-    if url.scheme == "pubsub":
-        project, topic = _topic(url)
-        return QueueUrl(kind="pubsub", project=project, topic=topic)
-    raise ValueError("is neither local:// nor pubsub://")
-
-
-def _topic(url: SplitResult) -> tuple[str, str]:
-    """Return the project and the topic of ``pubsub://PROJECT/TOPIC``."""
-    # https://cloud.google.com/pubsub/docs/pubsub-basics#resource_names
-    topic = _matching(r"(?!goog)[A-Za-z][\w.~+%-]{2,254}", url.path[1:])
-    return _matching(_PROJECT, url.netloc), topic
-
-
-def results_url(text: str) -> ResultsUrl:
-    """Read the address of a topic, or of a receiver of webhooks, which may have a query."""
-    address, _, query = text.partition("?")
-    if address.startswith("pubsub:"):
-        project, topic = _topic(_split(text))
-        return ResultsUrl(kind="pubsub", project=project, topic=topic)
-    url = _web_address(address)
-    if url.scheme == "http" and not _LOOPBACK.fullmatch(url.hostname or ""):
-        raise ValueError("is http, and results leave this machine over https only")
-    # What a request line cannot contain (RFC 9112, section 3.2).
-    _matching(r"[!-~]+", text)
-    if "#" in query:
-        raise ValueError("has '#' in it")
-    return ResultsUrl(kind="webhook", address=text)
 
 
 def webhook_secrets(text: str) -> tuple[Secret, ...]:
@@ -232,51 +97,13 @@ def webhook_secrets(text: str) -> tuple[Secret, ...]:
     for secret in secrets:
         try:
             key = base64.b64decode(
-                _matching(r"whsec_[A-Za-z0-9+/]+=*", secret).removeprefix("whsec_"), validate=True
+                matching(r"whsec_[A-Za-z0-9+/]+=*", secret).removeprefix("whsec_"), validate=True
             )
         except ValueError:
             raise ValueError("is not whsec_ and base64") from None  # the cause shows the secret
         if not 24 <= len(key) <= 64:
             raise ValueError("is not of 24 to 64 bytes")
     return tuple(Secret(secret) for secret in secrets)
-
-
-_PROJECT = r"[a-z0-9][a-z0-9.:-]{2,62}"
-
-
-def webhook_url(text: str) -> str:
-    """Read an address that Drive can call: https, or http on this machine."""
-    url = _web_address(text)
-    if url.scheme == "http" and not _LOOPBACK.fullmatch(url.hostname or ""):
-        raise ValueError("is http, and Drive calls https only")
-    return text
-
-
-def drive_api_endpoint(text: str) -> str:
-    """Read another base address of the Drive API."""
-    if not _web_address(text).path.endswith("/drive/v3/"):
-        raise ValueError("does not end with /drive/v3/")
-    return text
-
-
-def _web_address(text: str) -> SplitResult:
-    url = _split(text)
-    if url.scheme not in ("http", "https") or not url.hostname:
-        raise ValueError("is not an http or https address")
-    if "@" in url.netloc or re.search(r"\s", text):
-        raise ValueError("has a user name or a space in it")
-    return url
-
-
-def _split(text: str) -> SplitResult:
-    try:
-        url = urlsplit(text)
-        url.port  # noqa: B018 - raises for a bad port
-    except ValueError:
-        raise ValueError("is not an address") from None
-    if url.query or url.fragment or text.endswith(("?", "#")):
-        raise ValueError("has '?' or '#' in it")
-    return url
 
 
 def drive_ids(text: str) -> tuple[str, ...]:
@@ -291,7 +118,7 @@ def emails(text: str) -> tuple[str, ...]:
 
 def email(text: str) -> str:
     """Read one e-mail address."""
-    return _matching(_EMAIL, text)
+    return matching(_EMAIL, text)
 
 
 _EMAIL = r"[^@\s,;:/<>]+@[^@\s,;:/<>]+"
@@ -299,26 +126,26 @@ _EMAIL = r"[^@\s,;:/<>]+@[^@\s,;:/<>]+"
 
 def iap_audience(text: str) -> str:
     """Read the audience of IAP's signed header ("Securing your app with signed headers")."""
-    return _matching(r"/projects/[0-9]+/[A-Za-z0-9._/-]+", text)
+    return matching(r"/projects/[0-9]+/[A-Za-z0-9._/-]+", text)
 
 
 def hosts(text: str) -> tuple[str, ...]:
     """Read the names of hosts, in lower case."""
     names = [part.strip().lower() for part in text.split(",")]
-    return tuple(_matching(r"[a-z0-9-]+(\.[a-z0-9-]+)*", name) for name in names if name)
+    return tuple(matching(r"[a-z0-9-]+(\.[a-z0-9-]+)*", name) for name in names if name)
 
 
 def job_name(text: str) -> str:
     """Read the full name of a Cloud Run job, as its API wants it."""
-    return _matching(
+    return matching(
         r"projects/[a-z0-9.:-]+/locations/[a-z0-9-]+/jobs/[a-z]([a-z0-9-]*[a-z0-9])?", text
     )
 
 
 def cron(text: str) -> str:
     """Read the five fields of a cron schedule; ``serve`` checks their values."""
-    _matching(r"\S+( +\S+){4}", text)
-    return _matching(r"[\d*/,\-A-Za-z# ]+", text)
+    matching(r"\S+( +\S+){4}", text)
+    return matching(r"[\d*/,\-A-Za-z# ]+", text)
 
 
 def time_zone(text: str) -> str:
@@ -334,7 +161,7 @@ def host(text: str) -> str:
     """Read a host's name or address."""
     if re.fullmatch(r"[^:]+:\d+", text):
         raise ValueError("has a port; set SFTP_PORT instead")
-    return _matching(r"[\w.-]+|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]+(%\w+)?", text)
+    return matching(r"[\w.-]+|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]+(%\w+)?", text)
 
 
 def remote_path(text: str) -> str:
@@ -347,7 +174,7 @@ def remote_path(text: str) -> str:
 def day(text: str) -> date:
     """Read a date."""
     try:
-        return date.fromisoformat(_matching(r"\d{4}-\d\d-\d\d", text))
+        return date.fromisoformat(matching(r"\d{4}-\d\d-\d\d", text))
     except ValueError:
         raise ValueError("is not a date") from None
 
@@ -361,25 +188,6 @@ def bitrate(text: str) -> int:
     if not 8_000 <= value <= 510_000:
         raise ValueError("is out of range")
     return value
-
-
-def wrong_rate(output_format: str, rate: int) -> str | None:
-    """Return what is wrong with a sample rate for a format, or ``None``."""
-    rates = _RATES.get(output_format)
-    if rates is None or rate in rates:
-        return None
-    return f"is not a sample rate of {output_format} ({', '.join(map(str, rates))})"
-
-
-def wrong_bitrate(output_format: str, rate: int, bits: int) -> str | None:
-    """Return what is wrong with a bit rate for a format at a sample rate, or ``None``."""
-    if output_format not in ("wav", "mp3"):
-        return None
-    # MPEG-1 audio allows 32k to 320k; MPEG-2, for lower rates, 8k to 160k; MPEG-2.5 to 64k.
-    least, most = (32, 320) if rate >= 32_000 else (8, 160) if rate >= 16_000 else (8, 64)
-    if least * 1000 <= bits <= most * 1000:
-        return None
-    return f"is not a bit rate of MP3 at this SAMPLE_RATE ({least}k to {most}k)"
 
 
 def number(
@@ -413,23 +221,27 @@ def whole(least: int, most: int) -> Callable[[str], int]:
     return read
 
 
-def choice(*allowed: str) -> Callable[[str], str]:
-    """Return a parser of one of the words ``allowed``."""
-    return choice_of(allowed)
-
-
-def choice_of(allowed: Collection[str]) -> Callable[[str], str]:
+def choice(allowed: Collection[str]) -> Callable[[str], str]:
     """Return a parser of one of the words in a collection, which may grow."""
 
     def read(text: str) -> str:
-        if text not in allowed:
-            raise ValueError("has an unknown value")
-        return text
+        if text in allowed:
+            return text
+        # A longer text may be a password that was put here by mistake.
+        given = f", not '{text}'" if re.fullmatch(r"[\w.-]{1,12}", text, re.ASCII) else ""
+        raise ValueError(f"must be {words(allowed)}{given}")
 
     return read
 
 
-def _matching(pattern: str, text: str) -> str:
+def words(allowed: Collection[str]) -> str:
+    """Return the words as a list in a sentence: ``mp3, copy or opus``."""
+    *others, last = allowed
+    return f"{', '.join(others)} or {last}"
+
+
+def matching(pattern: str, text: str) -> str:
+    """Return ``text`` if all of it matches; raises ``ValueError`` otherwise."""
     if not re.fullmatch(pattern, text, re.ASCII):
         raise ValueError("is not in the expected format")
     return text
@@ -437,4 +249,4 @@ def _matching(pattern: str, text: str) -> str:
 
 def _list(text: str, pattern: str) -> tuple[str, ...]:
     items = [item.strip() for item in text.split(",")]
-    return tuple(dict.fromkeys(_matching(pattern, item) for item in items if item))
+    return tuple(dict.fromkeys(matching(pattern, item) for item in items if item))

@@ -1,7 +1,7 @@
 """The environment variables, parsed once into a frozen ``Settings``.
 
-A wrong environment is refused with one message that lists every problem. No message repeats a
-value, since any variable may contain a password by mistake.
+A wrong environment is refused with one message that lists every problem. No message repeats
+more than a word of a value, since any variable may contain a password by mistake.
 """
 
 # ruff: noqa: RUF009 - a default is described by a call, and is frozen
@@ -14,17 +14,19 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+from shared.config import addresses
 from shared.config import parsers as var
-from shared.config.parsers import (
-    QueueUrl,
-    ResultsUrl,
-    SftpCredentials,
-    StorageUrl,
-    TrackerUrl,
-)
+from shared.config.addresses import QueueUrl, ResultsUrl, StorageUrl, TrackerUrl
+from shared.config.parsers import SftpCredentials
 from shared.config.secret import Secret
 from shared.core.errors import ConfigurationError
+from shared.media.formats.mp3_rates import MP3_RATES
 from shared.media.presets import PRESETS
+
+_OUTPUT_FORMATS = ("wav", "mp3", "opus", "flac", "pcm")
+
+#: The sample rates of a format, in Hz; any other format has all of them.
+_RATES = {"wav": MP3_RATES, "mp3": MP3_RATES, "opus": (8_000, 12_000, 16_000, 24_000, 48_000)}
 
 __all__ = ["QueueUrl", "ResultsUrl", "Settings", "SftpCredentials", "StorageUrl", "TrackerUrl"]
 
@@ -56,25 +58,25 @@ class Settings:
         var.pipeline_env, "dev", "1 to 32 of a-z, 0-9 and -, a letter first", "prod"
     )
     storage_url: StorageUrl = _variable(
-        var.storage_url,
+        addresses.storage_url,
         StorageUrl(kind="file", path="audio"),
         "gs://BUCKET, file:///DIRECTORY or the path of a directory",
         "gs://my-recordings",
     )
     tracker_url: TrackerUrl = _variable(
-        var.tracker_url,
+        addresses.tracker_url,
         TrackerUrl(kind="sqlite", path="audio/tracker.db"),
         "sqlite:///RELATIVE, sqlite:////ABSOLUTE or firestore://PROJECT/DATABASE",
         "firestore://my-project/(default)",
     )
     recordings_queue_url: QueueUrl = _variable(
-        var.queue_url,
+        addresses.queue_url,
         QueueUrl(kind="local"),
         "pubsub://PROJECT/TOPIC, local:// or local:///SOCKET",
         "pubsub://my-project/recordings",
     )
     sftp_queue_url: QueueUrl = _variable(
-        var.queue_url,
+        addresses.queue_url,
         QueueUrl(kind="local"),
         "pubsub://PROJECT/TOPIC, local:// or local:///SOCKET",
         "pubsub://my-project/sftp-files",
@@ -107,14 +109,14 @@ class Settings:
         var.number(above=0, most=600), 540.0, "seconds, more than 0, at most 600", "540"
     )
     drive_api_endpoint: str = _variable(
-        var.drive_api_endpoint,
+        addresses.drive_api_endpoint,
         "",
         "an http or https address that ends with /drive/v3/",
         "http://127.0.0.1:8085/drive/v3/",
     )
     backfill_since: date | None = _variable(var.day, None, "a date, YYYY-MM-DD", "2025-01-01")
     webhook_url: str = _variable(
-        var.webhook_url,
+        addresses.webhook_url,
         "",
         "an https address; http on this machine only",
         "https://drive-watch-notify-abc123-ew.a.run.app/",
@@ -128,12 +130,7 @@ class Settings:
     channel_ttl_hours: float = _variable(
         var.number(above=0, most=168), 168.0, "hours, more than 0, at most 168", "168"
     )
-    audio_preset: str = _variable(
-        var.choice_of(PRESETS),
-        "mp3",
-        " or ".join([", ".join([*PRESETS][:-1]), [*PRESETS][-1]]),
-        "mp3",
-    )
+    audio_preset: str = _variable(var.choice(PRESETS), "mp3", var.words(PRESETS), "mp3")
     audio_bitrate: int = _variable(
         var.bitrate, 128_000, "8k to 320k for mp3, to 510k for opus", "128k"
     )
@@ -170,7 +167,7 @@ class Settings:
         var.bitrate, 32_000, "8k to 320k for wav and mp3, to 510k for opus", "32k"
     )
     output_format: str = _variable(
-        var.choice("wav", "mp3", "opus", "flac", "pcm"), "wav", "wav, mp3, opus, flac or pcm", "wav"
+        var.choice(_OUTPUT_FORMATS), "wav", var.words(_OUTPUT_FORMATS), "wav"
     )
     sftp_mirror_path: str = _variable(
         var.remote_path, "", "the path of another directory on the server", "/compressed"
@@ -179,7 +176,7 @@ class Settings:
         var.number(least=0, most=10_080), 10.0, "minutes, 0 to 10080", "10"
     )
     results_queue_url: ResultsUrl | None = _variable(
-        var.results_url,
+        addresses.results_url,
         None,
         "pubsub://PROJECT/TOPIC or an https address; http on this machine only",
         "pubsub://my-project/results",
@@ -208,7 +205,9 @@ class Settings:
     sweep_minutes: float = _variable(
         var.number(above=0, most=1440), 1.0, "minutes, more than 0, at most 1440", "1"
     )
-    log_format: str = _variable(var.choice("json", "console"), "console", "json or console", "json")
+    log_format: str = _variable(
+        var.choice(("json", "console")), "console", "json or console", "json"
+    )
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Settings:
@@ -262,9 +261,15 @@ class Settings:
     def _contradictions(self) -> Iterator[tuple[tuple[str, ...], str]]:
         if self.audio_preset == "mp3" and self.audio_bitrate > var.MP3_MAX_BITRATE:
             yield ("AUDIO_BITRATE", "AUDIO_PRESET"), "is more than MP3 allows (320k)"
-        if wrong := var.wrong_rate(self.output_format, self.sample_rate):
+        made, rate = self.output_format, self.sample_rate
+        rates = _RATES.get(made, (rate,))
+        # MPEG-1 audio allows 32k to 320k; MPEG-2, for lower rates, 8k to 160k; MPEG-2.5 to 64k.
+        least, most = (32, 320) if rate >= 32_000 else (8, 160) if rate >= 16_000 else (8, 64)
+        if rate not in rates:
+            wrong = f"is not a sample rate of {made} ({', '.join(map(str, rates))})"
             yield ("SAMPLE_RATE", "OUTPUT_FORMAT"), wrong
-        elif wrong := var.wrong_bitrate(self.output_format, self.sample_rate, self.bitrate):
+        elif made in ("wav", "mp3") and not least * 1000 <= self.bitrate <= most * 1000:
+            wrong = f"is not a bit rate of MP3 at this SAMPLE_RATE ({least}k to {most}k)"
             yield ("BITRATE", "OUTPUT_FORMAT", "SAMPLE_RATE"), wrong
         results = self.results_queue_url
         if results and results.is_encrypted and self.results_secret is None:
@@ -281,7 +286,10 @@ def _error(problems: Mapping[str, str]) -> ConfigurationError:
     about = {field.name.upper(): field.metadata for field in dataclasses.fields(Settings)}
     return ConfigurationError(
         [
-            f"{name} {wrong}. Allowed: {about[name]['allowed']}. Example: {about[name]['example']}"
+            f"{name} {wrong}."
+            if wrong.startswith("must be ")
+            else f"{name} {wrong}. Allowed: {about[name]['allowed']}."
+            f" Example: {about[name]['example']}"
             for name, wrong in problems.items()
         ]
     )

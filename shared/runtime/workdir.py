@@ -40,16 +40,12 @@ def sweep() -> None:
     """Remove the folders of processes that no longer run."""
     for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
         with suppress(OSError):  # another user's, in use, or already removed
-            _sweep(path)
-
-
-def _sweep(path: Path) -> None:
-    found = path.lstat()
-    if found.st_uid != os.geteuid() or time.time() - found.st_mtime < _SETTLED_S:
-        return
-    lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        shutil.rmtree(path)
-    finally:
-        os.close(lock)
+            found = path.lstat()
+            if found.st_uid != os.geteuid() or time.time() - found.st_mtime < _SETTLED_S:
+                continue
+            lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(path)
+            finally:
+                os.close(lock)

@@ -26,6 +26,7 @@ class Claim:
 
     def __init__(self, lease: Lease, clock: Clock, announcer: Announcer | None = None) -> None:
         self._lease = lease
+        self.duration = lease.leased.duration  #: of the lease, after each renewal
         self._clock = clock
         self._announcer = announcer
         self._progress = 0.0
@@ -34,11 +35,6 @@ class Claim:
     def recording(self) -> Recording:
         """The recording as this worker wrote it last."""
         return Recording.from_document(self._lease.document)
-
-    @property
-    def duration(self) -> timedelta:
-        """How long the lease lasts after each renewal."""
-        return self._lease.leased.duration
 
     def note_progress(self, fraction: float) -> None:
         """Remember the fraction done, 0 to 1; the next heartbeat writes it."""

@@ -849,7 +849,7 @@ def test_a_wrong_environment_is_one_message_of_every_problem(cli: Cli, meeting: 
     err = cli("extract", meeting, status=2).err
 
     assert "LEASE_SECONDS is not a number" in err
-    assert "AUDIO_PRESET has an unknown value" in err
+    assert "AUDIO_PRESET must be mp3, copy, opus or whisper, not 'flac'." in err
     assert "Traceback" not in err
     assert not (cli.folder / "audio").exists()
 

@@ -307,8 +307,11 @@ def test_a_bad_value_is_refused_in_one_line_that_helps(name: str, text: str) -> 
     (problem,) = problems(**{name: text})
 
     assert problem.startswith(f"{name} ")
-    assert ". Allowed: " in problem
-    assert ". Example: " in problem
+    if " must be " in problem:
+        assert problem.endswith(f", not '{text}'.")
+    else:
+        assert ". Allowed: " in problem
+        assert ". Example: " in problem
     assert "\n" not in problem
 
 
