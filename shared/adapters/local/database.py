@@ -10,11 +10,10 @@ import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
 
 from shared.adapters.local.modes import create_directory, create_file
 from shared.adapters.local.vanishing import KnownDirectory
-from shared.core.errors import ConfigurationError, PipelineError, TransientError
+from shared.core.errors import ConfigurationError, TransientError
 
 #: Marks our files (SQLite, "PRAGMA application_id"): "audp" in ASCII.
 APPLICATION_ID = 0x61756470
@@ -164,21 +163,18 @@ class DatabaseConnection:
     def use(self) -> Iterator[sqlite3.Connection]:
         """Give one thread the connection, for one statement."""
         with self._lock, translate_errors(self._path):
-            yield self._current()
-
-    def _current(self) -> sqlite3.Connection:
-        # The file may have been removed or replaced; writes to the old one would be
-        # silently lost.
-        if self._connection is None or self._file != _identity(self._path):
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
-            self._directory.check()
-            self._connection = open_database(self._path, BUSY_TIMEOUT_S)
-            self._directory.check()
-            self._file = _identity(self._path)
-            weakref.finalize(self, _close, self._connection, os.getpid())
-        return self._connection
+            # The file may have been removed or replaced; writes to the old one would be
+            # silently lost.
+            if self._connection is None or self._file != _identity(self._path):
+                if self._connection is not None:
+                    self._connection.close()
+                    self._connection = None
+                self._directory.check()
+                self._connection = open_database(self._path, BUSY_TIMEOUT_S)
+                self._directory.check()
+                self._file = _identity(self._path)
+                weakref.finalize(self, _close, self._connection, os.getpid())
+            yield self._connection
 
 
 #: Connections of a parent process: closing one here would release its locks.
@@ -214,40 +210,30 @@ def open_database(path: Path, timeout_s: float) -> sqlite3.Connection:
         path, timeout=timeout_s, isolation_level=None, check_same_thread=False
     )
     try:
-        _migrate(connection, path)
-        _use_wal(connection)
+        with _transaction(connection, "BEGIN"):
+            version = _version(connection, path)
+        if version != len(MIGRATIONS):
+            with _transaction(connection, "BEGIN IMMEDIATE"):
+                # Read again: another process may have migrated it while this one waited.
+                for migration in MIGRATIONS[_version(connection, path) :]:
+                    for statement in migration:
+                        connection.execute(statement)
+                connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+                connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+        if connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+            except sqlite3.OperationalError as error:
+                # Switching needs exclusive access and does not wait for it. Another process
+                # makes the switch; until then writes are as safe, and reads may wait.
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                    raise
         # In WAL mode only FULL makes a finished write survive a power loss.
         connection.execute("PRAGMA synchronous = FULL")
     except BaseException:
         connection.close()
         raise
     return connection
-
-
-def _use_wal(connection: sqlite3.Connection) -> None:
-    if connection.execute("PRAGMA journal_mode").fetchone() == ("wal",):
-        return
-    try:
-        connection.execute("PRAGMA journal_mode = WAL")
-    except sqlite3.OperationalError as error:
-        # Switching needs exclusive access and does not wait for it. Another process makes
-        # the switch; until then writes are as safe, and reads may wait.
-        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
-            raise
-
-
-def _migrate(connection: sqlite3.Connection, path: Path) -> None:
-    with _transaction(connection, "BEGIN"):
-        version = _version(connection, path)
-    if version == len(MIGRATIONS):
-        return
-    with _transaction(connection, "BEGIN IMMEDIATE"):
-        # Read again: another process may have migrated it while this one waited.
-        for migration in MIGRATIONS[_version(connection, path) :]:
-            for statement in migration:
-                connection.execute(statement)
-        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
 
 
 @contextmanager
@@ -294,37 +280,26 @@ def translate_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        _raise_for(error, path)
+        # The lower byte is the primary code (SQLite, "Result and Error Codes"). Errors
+        # without a code, and those of a wrong statement, are bugs of ours.
+        code = getattr(error, "sqlite_errorcode", None)
+        kind = sqlite3.SQLITE_MISUSE if code is None else code & 0xFF
+        if kind in (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_MISUSE, sqlite3.SQLITE_RANGE):
+            raise
+        if kind in _UNUSABLE:
+            raise ConfigurationError([f"{path} {_UNUSABLE[kind]}"]) from error
+        if kind == sqlite3.SQLITE_CANTOPEN:
+            may_be_opened = (
+                not path.is_dir()
+                and os.access(path.parent, os.W_OK | os.X_OK)
+                and (not path.exists() or os.access(path, os.R_OK | os.W_OK))
+            )
+            if not may_be_opened:
+                raise ConfigurationError([f"cannot open {path}: permission denied"]) from error
+        if kind == sqlite3.SQLITE_FULL:
+            raise TransientError(f"cannot write {path}: the disk is full") from error
+        raise TransientError(f"{path}: {error}") from error
     except OSError as error:
         if error.errno in _FULL:
             raise TransientError(f"cannot create {path}: the disk is full") from error
         raise ConfigurationError([f"cannot open {path}: {error.strerror}"]) from error
-
-
-def _raise_for(error: sqlite3.Error, path: Path) -> NoReturn:
-    # The lower byte is the primary code (SQLite, "Result and Error Codes").
-    code = getattr(error, "sqlite_errorcode", None)
-    kind = code & 0xFF if code is not None else None
-    if kind is None:
-        raise error
-    if kind in _UNUSABLE:
-        raise ConfigurationError([f"{path} {_UNUSABLE[kind]}"]) from error
-    if kind == sqlite3.SQLITE_CANTOPEN and not _may_be_opened(path):
-        raise ConfigurationError([f"cannot open {path}: permission denied"]) from error
-    raise _passing(error, kind, path) from error
-
-
-def _passing(error: sqlite3.Error, kind: int, path: Path) -> PipelineError | sqlite3.Error:
-    if kind == sqlite3.SQLITE_FULL:
-        return TransientError(f"cannot write {path}: the disk is full")
-    if kind in (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_MISUSE, sqlite3.SQLITE_RANGE):
-        return error  # a bug of ours
-    return TransientError(f"{path}: {error}")
-
-
-def _may_be_opened(path: Path) -> bool:
-    return (
-        not path.is_dir()
-        and os.access(path.parent, os.W_OK | os.X_OK)
-        and (not path.exists() or os.access(path, os.R_OK | os.W_OK))
-    )

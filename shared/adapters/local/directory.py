@@ -34,28 +34,25 @@ def exclusive(directory: Path) -> Iterator[bool]:
     them for this machine only. The system releases the lock of a process that dies.
     Raises ``TransientError`` if another process keeps it for 30 seconds.
     """
+    deadline = time.monotonic() + LOCK_TIMEOUT_S
+    is_locked: bool | None = None
     opened = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        yield _lock(opened, directory)
+        while is_locked is None:
+            try:
+                fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                is_locked = True
+            except BlockingIOError as error:
+                if time.monotonic() > deadline:
+                    raise TransientError(f"another process keeps {directory} locked") from error
+                time.sleep(0.005)  # flock() has no timeout, and its holder may be stopped
+            except OSError as error:
+                if error.errno not in _UNSUPPORTED:
+                    raise
+                is_locked = False
+        yield is_locked
     finally:
         os.close(opened)
-
-
-def _lock(opened: int, directory: Path) -> bool:
-    deadline = time.monotonic() + LOCK_TIMEOUT_S
-    while True:
-        try:
-            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            if time.monotonic() > deadline:
-                raise TransientError(f"another process keeps {directory} locked") from error
-            time.sleep(0.005)  # flock() has no timeout, and its holder may be stopped
-        except OSError as error:
-            if error.errno not in _UNSUPPORTED:
-                raise
-            return False
-        else:
-            return True
 
 
 def sync(directory: Path) -> None:
@@ -137,15 +134,12 @@ def entries(where: Path, hidden: str) -> list[str]:
             names = [entry.name + "/" * entry.is_dir(follow_symlinks=False) for entry in found]
     except (FileNotFoundError, NotADirectoryError):
         return []
-    return sorted(name for name in names if not name.startswith(hidden) and _is_text(name))
-
-
-def _is_text(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    # os.scandir() returns the bytes of a name that is not UTF-8 as lone surrogates.
+    return sorted(
+        name
+        for name in names
+        if not name.startswith(hidden) and name == name.encode(errors="replace").decode()
+    )
 
 
 def remove_older(path: Path, seconds: float) -> None:

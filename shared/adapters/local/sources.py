@@ -53,9 +53,15 @@ class LocalFile:
             self._fd: int | None = os.open(path, _OPEN_FLAGS)
             try:
                 self._found = os.fstat(self._fd)
-                _require_file(path, self._found)
-                self._size = self._found.st_size
-                self.revision = self._read_revision()
+                if not stat.S_ISREG(self._found.st_mode):
+                    what = "a folder" if stat.S_ISDIR(self._found.st_mode) else "a device or a pipe"
+                    message = f"{_shown(path)} is {what}, not a file."
+                    raise PermanentError(Code.NOT_A_RECORDING, message)
+                size = self._size = self._found.st_size
+                digest = hashlib.sha256()
+                for offset in (0, (size - SAMPLE_BYTES) // 2, size - SAMPLE_BYTES):
+                    digest.update(self.read(max(0, offset), SAMPLE_BYTES))
+                self.revision = f"{size}-{digest.hexdigest()[:32]}"
                 if revision is not None and self.revision != revision:
                     raise self._superseded()
             except BaseException:
@@ -80,7 +86,11 @@ class LocalFile:
         wanted = max(0, min(length, self._size - offset))
         pieces = []
         while wanted:
-            piece = self._pread(offset, wanted)
+            # Without the lock, close() could free the descriptor for another file meanwhile.
+            with self._lock:
+                if self._fd is None:
+                    raise ValueError("read of a closed file")
+                piece = os.pread(self._fd, wanted, offset)
             if not piece:
                 raise self._superseded()
             pieces.append(piece)
@@ -129,19 +139,6 @@ class LocalFile:
                 raise self._superseded()
             return fd
 
-    def _pread(self, offset: int, length: int) -> bytes:
-        # Without the lock, close() could free the descriptor for another file meanwhile.
-        with self._lock:
-            if self._fd is None:
-                raise ValueError("read of a closed file")
-            return os.pread(self._fd, length, offset)
-
-    def _read_revision(self) -> str:
-        digest = hashlib.sha256()
-        for offset in (0, (self._size - SAMPLE_BYTES) // 2, self._size - SAMPLE_BYTES):
-            digest.update(self.read(max(0, offset), SAMPLE_BYTES))
-        return f"{self._size}-{digest.hexdigest()[:32]}"
-
     def _superseded(self) -> PermanentError:
         return PermanentError(
             Code.SUPERSEDED, f"{_shown(self._path)} has changed since it was found."
@@ -189,15 +186,22 @@ class LocalSources:
         before = self._described.get(path)
         if before and _is_same(before[0], found):
             return before[1]
+        # Only the file system knows what ".." means after a link; other links keep their names.
+        plain = ".." not in target.parts
+        absolute = target.absolute() if plain else target.parent.resolve() / target.name
+        try:
+            changed_at = datetime.fromtimestamp(found.st_mtime, UTC)
+        except (ValueError, OverflowError, OSError):
+            changed_at = _LATEST if found.st_mtime > 0 else _EARLIEST
         with closing(LocalFile(target)) as file:
             item = SourceFile(
                 source=Source.LOCAL,
-                source_id=encode_path(os.fsencode(_absolute(target))),
+                source_id=encode_path(os.fsencode(absolute)),
                 revision=file.revision,
                 name=_printable(path.name),
                 mime_type=mime_type(path.name),
                 size_bytes=file.size,
-                created_at=_time(found.st_mtime),
+                created_at=changed_at,
             )
         self._described[path] = found, item
         return item
@@ -215,7 +219,10 @@ class LocalSources:
         if the root itself cannot be read.
         """
         yield from self._readable(self._files)
-        if self._root is not None and not self._is_excluded(self._root):
+        if self._root is None:
+            return
+        root = Path(os.path.realpath(self._root))
+        if not any(str(parent) in self._excluded for parent in (root, *root.parents)):
             with os.scandir(self._root):
                 pass  # os.walk would silently treat a missing root as empty
             yield from self._readable(self._found(self._root))
@@ -235,7 +242,13 @@ class LocalSources:
             self._leave_out(Path(error.filename), "cannot be read")
 
         for folder, folders, names in os.walk(root, onerror=unreadable):
-            folders[:] = sorted(name for name in folders if self._enters(folder, name))
+            # The folder was reached without a link, so only the root's own path may have one.
+            real = os.path.realpath(folder)
+            folders[:] = sorted(
+                name
+                for name in folders
+                if not name.startswith(".") and os.path.join(real, name) not in self._excluded  # noqa: PTH118 - not UTF-8, maybe
+            )
             for name in sorted(names):
                 path = Path(folder, name)
                 if name.startswith(".") or path.suffix.lower() not in RECORDING_TYPES:
@@ -254,32 +267,11 @@ class LocalSources:
         _log.warning("%s %s and is skipped", _shown(path), why)
         self._on_left_out(path, why)
 
-    def _is_excluded(self, root: Path) -> bool:
-        path = Path(os.path.realpath(root))
-        return any(str(parent) in self._excluded for parent in (path, *path.parents))
-
-    def _enters(self, folder: str, name: str) -> bool:
-        # The folder was reached without a link, so only the root's own path may contain one.
-        path = os.path.join(os.path.realpath(folder), name)  # noqa: PTH118 - not UTF-8, maybe
-        return not name.startswith(".") and path not in self._excluded
-
-
-def _absolute(path: Path) -> Path:
-    # Only the file system knows what ".." means after a link; other links keep their names.
-    return path.parent.resolve() / path.name if ".." in path.parts else path.absolute()
-
 
 def _is_same(one: os.stat_result, other: os.stat_result) -> bool:
     """Return whether two looks at a path found the same file, not written to in between."""
     names = ("st_dev", "st_ino", "st_size", "st_mtime_ns")
     return all(getattr(one, name) == getattr(other, name) for name in names)
-
-
-def _time(seconds: float) -> datetime:
-    try:
-        return datetime.fromtimestamp(seconds, UTC)
-    except (ValueError, OverflowError, OSError):
-        return _LATEST if seconds > 0 else _EARLIEST
 
 
 def _printable(name: str) -> str:
@@ -288,13 +280,6 @@ def _printable(name: str) -> str:
 
 def _shown(path: Path) -> str:
     return _printable(str(path))
-
-
-def _require_file(path: Path, found: os.stat_result) -> None:
-    if stat.S_ISREG(found.st_mode):
-        return
-    what = "a folder" if stat.S_ISDIR(found.st_mode) else "a device or a pipe"
-    raise PermanentError(Code.NOT_A_RECORDING, f"{_shown(path)} is {what}, not a file.")
 
 
 @contextmanager

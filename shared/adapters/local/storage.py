@@ -100,10 +100,16 @@ class FilesystemStorage:
             cache_control=cache_control,
             metadata=dict(metadata or {}),
         )
-        with _opened(content) as source, directory.translate_errors(name, self.root):
+        opened = BytesIO(content) if isinstance(content, bytes) else content.open("rb", buffering=0)
+        with opened, directory.translate_errors(name, self.root):
+            source = cast(BinaryIO, opened)
             self._make_root()
             self._make_directory(path.parent)
-            self._sweep(path.parent)
+            if path.parent not in self._swept:
+                self._swept.add(path.parent)
+                for entry in path.parent.iterdir():
+                    if entry.name.startswith(HIDDEN) and entry.name.endswith(UNFINISHED):
+                        directory.remove_older(entry, ABANDONED_AFTER_S)
             with self._staged(path, source) as staged, directory.exclusive(path.parent) as alone:
                 wanted = replace(wanted, bytes=staged.bytes, crc32c=staged.crc32c)
                 return self._commit(path, name, staged, wanted, if_generation, alone)
@@ -140,7 +146,12 @@ class FilesystemStorage:
                 if there is None:
                     return
                 check_generation(name, there, if_generation)
-            self._remove(path)
+            # The object first: a crash then leaves a claim, which the same key can take over.
+            if directory.file_status(path):
+                path.unlink(missing_ok=True)
+            if not os.path.lexists(path):
+                sidecar_path(path).unlink(missing_ok=True)
+            self._sync(path.parent)
 
     def signed_url(self, name: str, lifetime: timedelta) -> str:
         """Return the ``file://`` address, which plays on this machine only."""
@@ -256,12 +267,31 @@ class FilesystemStorage:
             there, before = self._describe(path, name), Sidecar.read(path)
             if there and if_generation == 0 and is_replay(there, wanted.metadata, wanted.crc32c):
                 return there
-            _check_condition(path, name, wanted, if_generation, there, before, alone)
-            stamped = _stamped(wanted, staged.path, there, before)
+            if if_generation:
+                check_generation(name, there, if_generation)
+            elif if_generation == 0 and (
+                os.path.lexists(path) or not _is_free(before, path, wanted, alone)
+            ):
+                raise ObjectExistsError(name)
+            # The generation is the time of the write, always increasing, and becomes the
+            # file's mtime, so that size and mtime identify the sidecar's version of it.
+            used = max(there.generation if there else 0, before.generation if before else 0)
+            generation = max(time.time_ns(), used + 1)
+            os.utime(staged.path, ns=(generation, generation))
+            mtime_ns = staged.path.stat().st_mtime_ns
+            stamped = replace(wanted, generation=generation, mtime_ns=mtime_ns)
             kept = before.only(there.generation) if there and before else ()
-            if self._claim(path, Sidecar((stamped, *kept)), new=before is None):
-                self._publish(staged.path, path, new=before is None)
-                return stamped.describe(name)
+            if not self._claim(path, Sidecar((stamped, *kept)), new=before is None):
+                continue
+            self._sync(path.parent)
+            try:
+                staged.path.replace(path)
+            except OSError:
+                if before is None:
+                    sidecar_path(path).unlink(missing_ok=True)  # give the claimed name back
+                raise
+            self._sync(path.parent)
+            return stamped.describe(name)
 
     def _claim(self, path: Path, sidecar: Sidecar, *, new: bool) -> bool:
         content = BytesIO(sidecar.encode(path))
@@ -278,59 +308,9 @@ class FilesystemStorage:
             raise
         return True
 
-    def _publish(self, staged: Path, path: Path, *, new: bool) -> None:
-        self._sync(path.parent)
-        try:
-            staged.replace(path)
-        except OSError:
-            if new:
-                sidecar_path(path).unlink(missing_ok=True)  # give the claimed name back
-            raise
-        self._sync(path.parent)
-
-    def _remove(self, path: Path) -> None:
-        # The object first: a crash then leaves a claim, which the same key can take over.
-        if directory.file_status(path):
-            path.unlink(missing_ok=True)
-        if not os.path.lexists(path):
-            sidecar_path(path).unlink(missing_ok=True)
-        self._sync(path.parent)
-
-    def _sweep(self, where: Path) -> None:
-        if where in self._swept:
-            return
-        self._swept.add(where)
-        for entry in where.iterdir():
-            if entry.name.startswith(HIDDEN) and entry.name.endswith(UNFINISHED):
-                directory.remove_older(entry, ABANDONED_AFTER_S)
-
     def _sync(self, where: Path) -> None:
         if self._fsync:
             directory.sync(where)
-
-
-@contextmanager
-def _opened(content: Path | bytes) -> Iterator[BinaryIO]:
-    source = BytesIO(content) if isinstance(content, bytes) else content.open("rb", buffering=0)
-    with source:
-        yield cast(BinaryIO, source)
-
-
-def _check_condition(
-    path: Path,
-    name: str,
-    wanted: Version,
-    if_generation: int | None,
-    there: StoredObject | None,
-    sidecar: Sidecar | None,
-    alone: bool,
-) -> None:
-    if if_generation:
-        check_generation(name, there, if_generation)
-    elif if_generation == 0 and (
-        os.path.lexists(path) or not _is_free(sidecar, path, wanted, alone)
-    ):
-        raise ObjectExistsError(name)
 
 
 def _is_free(sidecar: Sidecar | None, path: Path, wanted: Version, alone: bool) -> bool:
@@ -338,16 +318,5 @@ def _is_free(sidecar: Sidecar | None, path: Path, wanted: Version, alone: bool) 
         return True
     if sidecar.versions:
         return sidecar.key == wanted.metadata.get("key")
-    # We have the lock, so nobody else is writing this claim: its writer is dead.
+    # With the lock, no other process is writing this claim: its writer is dead.
     return alone or time.time() - sidecar_path(path).stat().st_mtime > _CLAIM_TIMEOUT_S
-
-
-def _stamped(
-    wanted: Version, staged: Path, there: StoredObject | None, sidecar: Sidecar | None
-) -> Version:
-    # The generation is the time of the write, always increasing, and becomes the file's
-    # mtime, so that size and mtime identify the sidecar's version that the file is at.
-    used = max(there.generation if there else 0, sidecar.generation if sidecar else 0)
-    generation = max(time.time_ns(), used + 1)
-    os.utime(staged, ns=(generation, generation))
-    return replace(wanted, generation=generation, mtime_ns=staged.stat().st_mtime_ns)

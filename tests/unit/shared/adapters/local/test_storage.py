@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import resource
@@ -466,10 +467,15 @@ def test_processes_lose_no_replacement(storage: FilesystemStorage) -> None:
     assert sorted(read(storage, "dev/manifest.json").decode()) == sorted("0123" * 40)
 
 
+def no_locks(*_: object) -> None:
+    """Refuse a lock as a file system without locks does."""
+    raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
+
+
 def test_without_locks_creating_is_still_exclusive(
     storage: FilesystemStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(directory, "_lock", lambda *_: False)
+    monkeypatch.setattr(directory.fcntl, "flock", no_locks)
     (storage.root / "dev").mkdir(parents=True)
     sidecar_path(storage.root / "dev/x").touch()  # another is just making its claim
     with pytest.raises(ObjectExistsError):
@@ -485,16 +491,16 @@ def test_without_locks_creating_is_still_exclusive(
 def test_a_claim_that_appears_meanwhile_is_respected(
     storage: FilesystemStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(directory, "_lock", lambda *_: False)
-    stamped = filesystem._stamped
+    monkeypatch.setattr(directory.fcntl, "flock", no_locks)
+    utime = os.utime
     rival = FilesystemStorage(storage.root)
 
-    def first_let_the_rival(*arguments: Any) -> Any:
-        monkeypatch.setattr(filesystem, "_stamped", stamped)
+    def first_let_the_rival(*arguments: Any, **times: Any) -> None:
+        monkeypatch.setattr(os, "utime", utime)
         put(rival, b"rival", metadata=THEIRS, if_generation=0)
-        return stamped(*arguments)
+        utime(*arguments, **times)
 
-    monkeypatch.setattr(filesystem, "_stamped", first_let_the_rival)
+    monkeypatch.setattr(os, "utime", first_let_the_rival)  # called just before the claim
     with pytest.raises(ObjectExistsError):
         put(storage, if_generation=0)
     assert read(storage) == b"rival"
