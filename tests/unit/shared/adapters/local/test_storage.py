@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import re
 import resource
@@ -475,7 +476,7 @@ def no_locks(*_: object) -> None:
 def test_without_locks_creating_is_still_exclusive(
     storage: FilesystemStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(directory.fcntl, "flock", no_locks)
+    monkeypatch.setattr(fcntl, "flock", no_locks)
     (storage.root / "dev").mkdir(parents=True)
     sidecar_path(storage.root / "dev/x").touch()  # another is just making its claim
     with pytest.raises(ObjectExistsError):
@@ -491,7 +492,7 @@ def test_without_locks_creating_is_still_exclusive(
 def test_a_claim_that_appears_meanwhile_is_respected(
     storage: FilesystemStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(directory.fcntl, "flock", no_locks)
+    monkeypatch.setattr(fcntl, "flock", no_locks)
     utime = os.utime
     rival = FilesystemStorage(storage.root)
 
