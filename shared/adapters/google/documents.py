@@ -85,9 +85,15 @@ class FirestoreDocuments:
 
     def replace(self, collection: str, read: Versioned, document: Document) -> Versioned:
         """Replace the whole document; raises ``ConflictError`` unless it is still ``read``."""
+        new, fields = _with_hidden_fields(document), read.version.fields
+        if "words" in fields:
+            fields |= {PREFIXES}
+        removed = dict.fromkeys(fields - new.keys(), firestore.DELETE_FIELD)
+        # update() parses its keys as paths; quoting keeps a dot in a name a dot.
+        quote = firestore.Client.field_path
         with _conflicts(f"{collection}/{read.id} has changed"):
             result = self._document(collection, read.id).update(
-                _replacement(read.version.fields, _with_hidden_fields(document)),
+                {quote(name): value for name, value in {**new, **removed}.items()},
                 option=self._unchanged(read),
                 **self._limits(),
             )
@@ -194,20 +200,6 @@ def _with_hidden_fields(document: Document) -> Document:
     if "words" in document:
         hidden[PREFIXES] = prefixes(document["words"])
     return {**document, **hidden}
-
-
-def _replacement(fields: frozenset[str], new: Document) -> dict[str, Any]:
-    """Return an update that turns a document with ``fields`` into exactly ``new``."""
-    if "words" in fields:
-        fields |= {PREFIXES}
-    removed = dict.fromkeys(fields - new.keys(), firestore.DELETE_FIELD)
-    # update() parses its keys as paths; quoting keeps a dot in a name a dot.
-    return {_quoted(name): value for name, value in {**new, **removed}.items()}
-
-
-def _quoted(name: str) -> str:
-    quoted: str = firestore.Client.field_path(name)
-    return quoted
 
 
 @contextmanager

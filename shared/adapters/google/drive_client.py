@@ -79,7 +79,8 @@ class DriveClient:
             fields=f"nextPageToken,files({ITEM_FIELDS})",
             pageSize=page_size,
             pageToken=page_token or None,
-            **_corpus(drive_id),
+            corpora="drive" if drive_id else "user",
+            **_flags(drive_id),
         )
         answer = self._execute(call, f"the shared drive {drive_id}" if drive_id else "the list")
         items = [DriveItem.from_api(file) for file in answer.get("files", [])]
@@ -104,7 +105,20 @@ class DriveClient:
                 **_flags(drive_id),
             )
         )
-        return _change_page(self._execute(call, f"the changes {drive_id}", _token_error))
+        answer = self._execute(call, f"the changes {drive_id}", _token_error)
+        every = answer.get("changes", [])
+        changes = []
+        for change in every:
+            if change.get("changeType") == "file":
+                file = None if change.get("removed") else change.get("file")
+                item = DriveItem.from_api(file) if file else None
+                changes.append(Change(file_id=change["fileId"], item=item))
+        return ChangePage(
+            changes=changes,
+            token=answer.get("nextPageToken") or answer["newStartPageToken"],
+            last="nextPageToken" not in answer,
+            drives_changed=any(change.get("changeType") == "drive" for change in every),
+        )
 
     def watch(
         self,
@@ -235,30 +249,11 @@ def _flags(drive_id: str) -> dict[str, Any]:
     return both | ({"driveId": drive_id} if drive_id else {})
 
 
-def _corpus(drive_id: str) -> dict[str, Any]:
-    return _flags(drive_id) | ({"corpora": "drive"} if drive_id else {"corpora": "user"})
-
-
 def _token_error(response: DriveErrorResponse) -> PipelineError | None:
     # Drive also answers 404 for a shared drive that the account can no longer see.
     if response.status in (400, 404, 410) and response.location in ("pageToken", ""):
         return PageTokenError(f"Drive no longer accepts the page token: {response.message}")
     return None
-
-
-def _change_page(answer: dict[str, Any]) -> ChangePage:
-    every = answer.get("changes", [])
-    return ChangePage(
-        changes=[_change(change) for change in every if change.get("changeType") == "file"],
-        token=answer.get("nextPageToken") or answer["newStartPageToken"],
-        last="nextPageToken" not in answer,
-        drives_changed=any(change.get("changeType") == "drive" for change in every),
-    )
-
-
-def _change(change: dict[str, Any]) -> Change:
-    file = None if change.get("removed") else change.get("file")
-    return Change(file_id=change["fileId"], item=DriveItem.from_api(file) if file else None)
 
 
 def _check_range(response: Any, start: int, end: int, size: int, name: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -113,7 +112,8 @@ class GCSStorage:
         self, blob: Blob, content: Path | bytes, crc32c: str, if_generation: int | None
     ) -> None:
         try:
-            with _opened(content) as stream:
+            opened: Any = content.open("rb") if isinstance(content, Path) else io.BytesIO(content)
+            with opened as stream:
                 blob.upload_from_file(
                     stream,
                     size=_size(content),
@@ -127,7 +127,8 @@ class GCSStorage:
         except DataCorruption as error:
             raise _StartOverError(f"{blob.name} was damaged in transit") from error
         except GoogleAPICallError as error:
-            if error.code in (404, 410) and "upload_id=" in _request_url(error):
+            url = str(getattr(getattr(error.response, "request", None), "url", ""))
+            if error.code in (404, 410) and "upload_id=" in url:
                 raise _StartOverError(f"the upload session of {blob.name} has expired") from error
             raise
 
@@ -287,10 +288,6 @@ def _stored(blob: Blob) -> StoredObject:
     )
 
 
-def _opened(content: Path | bytes) -> Any:
-    return nullcontext(io.BytesIO(content)) if isinstance(content, bytes) else content.open("rb")
-
-
 def _size(content: Path | bytes) -> int:
     return len(content) if isinstance(content, bytes) else content.stat().st_size
 
@@ -303,7 +300,3 @@ def _checksum(content: Path | bytes) -> str:
         while chunk := stream.read(1 << 20):
             checksum = google_crc32c.extend(checksum, chunk)
     return encode_crc32c(checksum)
-
-
-def _request_url(error: GoogleAPICallError) -> str:
-    return str(getattr(getattr(error.response, "request", None), "url", ""))

@@ -47,8 +47,8 @@ class FoundFile:
 
 
 @dataclass
-class Listing:
-    """One listing of the audio files below ``root``.
+class SoundFiles:
+    """The audio files below ``root``, listed once.
 
     Skipped are hidden names, links, devices, names that could lead elsewhere, the
     directory ``exclude``, and names without an audio extension. A directory or file that
@@ -61,7 +61,7 @@ class Listing:
     _names: int = 0
     _deadline: float = field(default_factory=lambda: time.monotonic() + MAX_S)
 
-    def files(self) -> Iterator[FoundFile]:
+    def all(self) -> Iterator[FoundFile]:
         """Yield each file once.
 
         Raises ``ServerError`` (``missing_directory``, ``forbidden_directory``,
@@ -138,7 +138,14 @@ class Listing:
                 if folder and _is_link(session, path):
                     return  # replaced since its parent was read
                 for page in session.pages(path):
-                    self._check_limits(path, len(page))
+                    self._names += len(page)
+                    if self._names > MAX_NAMES or time.monotonic() > self._deadline:
+                        raise ServerError(
+                            ServerCode.LISTING_LIMIT,
+                            f"the listing of {encode_path(path)} does not end: stopped after"
+                            f" {self._names} names; a run takes {MAX_NAMES} names and"
+                            f" {MAX_S:.0f} s at most",
+                        )
                     visible = [entry for entry in page if _is_visible(_name(entry.name, path))]
                     if not visible:
                         continue
@@ -154,25 +161,6 @@ class Listing:
                 failure = PermanentError(Code.FORBIDDEN, str(error))
                 raise self._unusable(failure) from error
             _log.error("skipping a directory: %s: %s", encode_path(path), error)
-
-    def _check_limits(self, path: bytes, names: int) -> None:
-        self._names += names
-        if self._names > MAX_NAMES or time.monotonic() > self._deadline:
-            raise ServerError(
-                ServerCode.LISTING_LIMIT,
-                f"the listing of {encode_path(path)} does not end: stopped after"
-                f" {self._names} names; a run takes {MAX_NAMES} names and {MAX_S:.0f} s at most",
-            )
-
-
-def _type_by_listing(session: SftpSession, path: bytes) -> FileType:
-    try:
-        session.check_directory(path)
-    except StatusError as error:
-        if error.code in DISCONNECTED:
-            raise
-        return FileType.REGULAR
-    return FileType.DIRECTORY
 
 
 def _is_link(session: SftpSession, path: bytes) -> bool:
@@ -206,7 +194,13 @@ def _identified(
         reported = None if isinstance(one, StatusError) else one.type
         file_type = reported or listed_type
         if file_type is None:
-            file_type = _type_by_listing(session, full)
+            try:
+                session.check_directory(full)
+                file_type = FileType.DIRECTORY
+            except StatusError as error:
+                if error.code in DISCONNECTED:
+                    raise
+                file_type = FileType.REGULAR
         below = posixpath.join(folder, name)
         if file_type is FileType.DIRECTORY:
             yield file_type, FoundFile(below, Attributes())

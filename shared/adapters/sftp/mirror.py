@@ -9,7 +9,6 @@ from collections import deque
 from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
 
 from shared.adapters.sftp.packets import MISSING, StatusError
 from shared.adapters.sftp.server import SftpServer
@@ -44,43 +43,35 @@ class SftpMirror:
 def _put(session: SftpSession, path: bytes, unfinished: bytes, content: Path | bytes) -> None:
     _make_directories(session, posixpath.dirname(path))
     try:
+        written: deque[Future[bytes]] = deque()
+        offset = 0
         with io.BytesIO(content) if isinstance(content, bytes) else content.open("rb") as file:
-            _upload(session, unfinished, file)
-        _rename(session, unfinished, path)
+            handle = session.open_write(unfinished)
+            while data := file.read(_WRITE_BYTES):
+                written.append(session.write(handle, offset, data))
+                offset += len(data)
+                if len(written) >= _IN_FLIGHT:
+                    session.wait_written(written.popleft())
+        while written:
+            session.wait_written(written.popleft())
+        if FSYNC in session.extensions:
+            session.extended(FSYNC, handle)
+        session.close_handle(handle)
+        if POSIX_RENAME in session.extensions:
+            session.extended(POSIX_RENAME, unfinished, path)
+            return
+        # The protocol's own rename fails if the new name exists.
+        try:
+            session.remove(path)
+        except StatusError as error:
+            if error.code not in MISSING:
+                raise
+        session.rename(unfinished, path)
     except BaseException:
         if not session.is_broken:
             with suppress(StatusError):
                 session.remove(unfinished)
         raise
-
-
-def _upload(session: SftpSession, path: bytes, file: BinaryIO) -> None:
-    handle = session.open_write(path)
-    written: deque[Future[bytes]] = deque()
-    offset = 0
-    while data := file.read(_WRITE_BYTES):
-        written.append(session.write(handle, offset, data))
-        offset += len(data)
-        if len(written) >= _IN_FLIGHT:
-            session.wait_written(written.popleft())
-    while written:
-        session.wait_written(written.popleft())
-    if FSYNC in session.extensions:
-        session.extended(FSYNC, handle)
-    session.close_handle(handle)
-
-
-def _rename(session: SftpSession, old: bytes, new: bytes) -> None:
-    if POSIX_RENAME in session.extensions:
-        session.extended(POSIX_RENAME, old, new)
-        return
-    # The protocol's own rename fails if the new name exists.
-    try:
-        session.remove(new)
-    except StatusError as error:
-        if error.code not in MISSING:
-            raise
-    session.rename(old, new)
 
 
 def _make_directories(session: SftpSession, path: bytes) -> None:

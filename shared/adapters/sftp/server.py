@@ -83,7 +83,9 @@ class SftpServer:
                 self._idle_since = time.monotonic()
                 is_idle = not self._users
             if is_idle and not self._keeps_idle:
-                self._close_when_idle()
+                timer = threading.Timer(IDLE_S, self._close_if_idle)
+                timer.daemon = True
+                timer.start()
 
     def close(self) -> None:
         """Close the connection; a later call opens another one."""
@@ -103,11 +105,6 @@ class SftpServer:
             if connection is None:
                 self._connection = connection = connect(*self._where, self._authenticator)
             return connection.session
-
-    def _close_when_idle(self) -> None:
-        timer = threading.Timer(IDLE_S, self._close_if_idle)
-        timer.daemon = True
-        timer.start()
 
     def _close_if_idle(self) -> None:
         with self._lock:

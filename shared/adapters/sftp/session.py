@@ -1,4 +1,4 @@
-"""The SFTP protocol, version 3, over one channel: requests in flight, names as bytes.
+"""Files and directories over SFTP, version 3: reads in flight, names as bytes.
 
 paramiko's own client fails for a whole directory if one name is not UTF-8, and either reads
 one block at a time or buffers everything that was not consumed yet. Source:
@@ -7,34 +7,28 @@ draft-ietf-secsh-filexfer-02 and OpenSSH's PROTOCOL, sections 4.3 and 4.10.
 
 from __future__ import annotations
 
-import itertools
 import struct
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeoutError
-from contextlib import suppress
 from typing import Any
 
 from shared.adapters.sftp.packets import (
     DISCONNECTED,
-    VERSION,
     Attributes,
     DirectoryEntry,
     FileType,
     Kind,
-    Reply,
     SftpStatus,
     StatusError,
     attributes,
     entries,
     expect,
-    extensions,
-    packets,
     text,
 )
+from shared.adapters.sftp.requests import SftpRequests
 from shared.core.errors import Code, PermanentError
 from shared.core.sftp_errors import ProtocolError, UnreachableError
 
@@ -56,61 +50,26 @@ _LEAST_READ_BYTES = 4 << 10
 # No file is longer than this; the search for the end of one starts here.
 _MAX_FILE_BYTES = 1 << 62
 
-# The reply to the first packet has no request number; no request uses 0.
-_VERSION_NUMBER = 0
-
 _READ_FLAG, _WRITE_FLAG, _CREATE_FLAG, _TRUNCATE_FLAG = 0x01, 0x02, 0x08, 0x10
 
 POSIX_RENAME = b"posix-rename@openssh.com"
 FSYNC = b"fsync@openssh.com"
 
 
-class SftpSession:
-    """One SFTP session, shared by threads.
+class SftpSession(SftpRequests):
+    """The files and directories of one SFTP session, shared by threads.
 
-    Every call raises ``UnreachableError`` once the connection broke, and ``ProtocolError``
-    once the server broke the protocol.
-
-    Args:
-        channel: An open channel with the subsystem ``sftp`` (paramiko's ``Channel``).
-        timeout_s: How long a reply may take before the session counts as broken.
+    Paths are bytes, as the server has them. The arguments are those of ``SftpRequests``.
     """
 
     def __init__(self, channel: Any, timeout_s: float) -> None:
-        self._channel = channel
-        self._timeout_s = timeout_s
-        self._numbers = itertools.count(1)
-        versions: Future[bytes] = Future()
-        self._pending: dict[int, Future[bytes]] = {_VERSION_NUMBER: versions}
-        self._lock = threading.Lock()
-        self._sending = threading.Lock()
+        super().__init__(channel, timeout_s)
         self._slots = threading.BoundedSemaphore(IN_FLIGHT)
         self._read_bytes = READ_BYTES
         self._reads_in_flight = IN_FLIGHT
         self._has_lstat = True
-        self._broken: UnreachableError | ProtocolError | None = None
-        channel.settimeout(timeout_s)
-        threading.Thread(target=self._receive, name="sftp", daemon=True).start()
-        self._send(bytes([Kind.INIT]) + struct.pack(">I", VERSION))
-        self.extensions = extensions(self._result(versions))
 
-    @property
-    def is_broken(self) -> bool:
-        """Whether no request can succeed any more."""
-        return self._broken is not None
-
-    def close(self, error: UnreachableError | ProtocolError | None = None) -> None:
-        """End the session; calls that wait for a reply raise ``error``. Idempotent."""
-        with self._lock:
-            self._broken = self._broken or error or UnreachableError("the connection was closed")
-            pending, self._pending = self._pending, {}
-        for future in pending.values():
-            future.set_exception(_copy(self._broken))
-        # paramiko sends a message, which fails in its own ways once the transport is closed.
-        with suppress(Exception):
-            self._channel.close()
-
-    # ── files; paths are bytes, as the server has them ──
+    # ── attributes, names and handles ──
 
     def attributes_of(self, path: bytes) -> Attributes:
         """Return the attributes of a path, of the link itself where it is one.
@@ -135,7 +94,13 @@ class SftpSession:
         found: list[Attributes | StatusError] = [unsupported] * len(paths)
         if self._has_lstat:
             found = self._all(Kind.LSTAT, paths)
-        lacking = [n for n, one in enumerate(found) if not _is_complete(one)]
+        # STAT would describe the target of a link.
+        lacking = [
+            n
+            for n, one in enumerate(found)
+            if isinstance(one, StatusError)
+            or (one.type is not FileType.OTHER and None in (one.size, one.mtime))
+        ]
         more = self._all(Kind.STAT, [paths[n] for n in lacking])
         for n, by_stat in zip(lacking, more, strict=True):
             by_lstat = found[n]
@@ -305,20 +270,20 @@ class SftpSession:
         """Yield the entries of a directory in the pages that the server sends."""
         handle = self.open_directory(path)
         try:
-            while page := self._page(handle):
+            while True:
+                try:
+                    reply = self._answer(Kind.READDIR, text(handle), want=Kind.NAME)
+                except StatusError as error:
+                    # NO_SUCH_FILE ends the listing of an empty directory on some servers.
+                    if error.code in (SftpStatus.EOF, SftpStatus.NO_SUCH_FILE):
+                        return
+                    raise
+                page = entries(reply)
+                if not page:
+                    return
                 yield page
         finally:
             self.forget(handle)
-
-    def _page(self, handle: bytes) -> list[DirectoryEntry]:
-        try:
-            reply = self._answer(Kind.READDIR, text(handle), want=Kind.NAME)
-        except StatusError as error:
-            # NO_SUCH_FILE ends the listing of an empty directory on some servers.
-            if error.code in (SftpStatus.EOF, SftpStatus.NO_SUCH_FILE):
-                return []
-            raise
-        return entries(reply)
 
     def make_directory(self, path: bytes) -> None:
         """Create a directory; raises ``StatusError``, also if it exists."""
@@ -336,8 +301,6 @@ class SftpSession:
         """Call an operation beyond the protocol, one of ``extensions``."""
         body = b"".join(map(text, (name, *arguments)))
         self._answer(Kind.EXTENDED, body, want=Kind.STATUS)
-
-    # ── requests and replies ──
 
     def _ask(self, handle: bytes, offset: int, length: int) -> Future[bytes]:
         if not self._slots.acquire(timeout=self._timeout_s):
@@ -360,68 +323,3 @@ class SftpSession:
             self.close(broken)
             raise broken
         return data
-
-    def _answer(self, kind: int, body: bytes, *, want: Kind) -> Reply:
-        return expect(self._result(self._request(kind, body)), want)
-
-    def _request(
-        self, kind: int, body: bytes, answered: Callable[[Future[bytes]], object] | None = None
-    ) -> Future[bytes]:
-        future: Future[bytes] = Future()
-        if answered:
-            future.add_done_callback(answered)
-        with self._lock:
-            number, broken = next(self._numbers) & 0xFFFFFFFF, self._broken
-            if broken is None:
-                self._pending[number] = future
-        if broken is None:
-            self._send(bytes([kind]) + struct.pack(">I", number) + body)
-        else:
-            future.set_exception(_copy(broken))
-        return future
-
-    def _send(self, packet: bytes) -> None:
-        try:
-            with self._sending:
-                self._channel.sendall(struct.pack(">I", len(packet)) + packet)
-        except OSError as error:
-            self.close(UnreachableError(f"the connection broke: {error}"))
-
-    def _result(self, future: Future[bytes]) -> bytes:
-        try:
-            return future.result(self._timeout_s)
-        except FutureTimeoutError:
-            raise self._timed_out() from None
-
-    def _timed_out(self) -> UnreachableError:
-        error = UnreachableError(f"the server did not answer within {self._timeout_s:g} s")
-        self.close(error)
-        return error
-
-    def _receive(self) -> None:
-        try:
-            for packet in packets(self._channel):
-                (number,) = struct.unpack_from(">I", packet, 1)
-                with self._lock:
-                    if _VERSION_NUMBER in self._pending:
-                        number = _VERSION_NUMBER
-                    future = self._pending.pop(number, None)
-                if future:
-                    future.set_result(packet)
-            self.close(UnreachableError("the server closed the connection"))
-        except ProtocolError as error:
-            self.close(error)
-        except Exception as error:
-            self.close(UnreachableError(f"the connection broke: {error}"))
-
-
-def _is_complete(found: Attributes | StatusError) -> bool:
-    if not isinstance(found, Attributes):
-        return False
-    # STAT would describe the target of a link.
-    return found.type is FileType.OTHER or (found.size is not None and found.mtime is not None)
-
-
-def _copy(error: UnreachableError | ProtocolError) -> UnreachableError | ProtocolError:
-    """Return the error anew: threads that raise one instance would share its traceback."""
-    return type(error)(str(error))

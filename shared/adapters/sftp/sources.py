@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from shared.adapters.sftp.listing import FoundFile, Listing, shown
+from shared.adapters.sftp.listing import FoundFile, SoundFiles, shown
 from shared.adapters.sftp.packets import DISCONNECTED, MISSING, Attributes, FileType, StatusError
 from shared.adapters.sftp.server import SftpServer
 from shared.adapters.sftp.session import SftpSession
@@ -65,12 +65,12 @@ class SftpSources:
     def list(self) -> Iterator[SourceFile]:
         """Yield the audio files below the directory, a page of the server's at a time.
 
-        See ``Listing`` for what is skipped. Raises ``ServerError`` and
+        See ``SoundFiles`` for what is skipped. Raises ``ServerError`` and
         ``UnreachableError``.
         """
         timeless = 0
         with self._server.used():
-            for found in Listing(self._server, self._root, self._exclude).files():
+            for found in SoundFiles(self._server, self._root, self._exclude).all():
                 if found.attributes.mtime is None:
                     timeless += 1
                     if timeless == 1:
@@ -91,10 +91,16 @@ class SftpSources:
         revision, size = _plain_revision(found.attributes), found.attributes.size
         if revision is None:
             path = posixpath.join(self._root, found.path)
+
+            def by_content(session: SftpSession) -> tuple[str, int]:
+                handle = session.open_read(path)
+                try:
+                    return _hash_revision(session, handle, found.attributes)
+                finally:
+                    session.forget(handle)
+
             # Once: a file that fails is skipped, and must not delay the others.
-            revision, size = self._server.once(
-                lambda session: _content_revision(session, path, found.attributes), path
-            )
+            revision, size = self._server.once(by_content, path)
         name = shown(posixpath.basename(found.path))
         mtime = found.attributes.mtime
         return SourceFile(
@@ -150,7 +156,10 @@ class SftpFile:
             try:
                 return session.read(handle, offset, wanted)
             except StatusError:
-                self._reopen(session, handle)  # the handle may be what has failed
+                with self._lock:  # the handle may be what has failed
+                    if self._opened == (session, handle):
+                        self._opened = None
+                        session.forget(handle)
                 raise
 
         data = self._server.call(read, self._path)
@@ -193,12 +202,6 @@ class SftpFile:
                 self._opened = session, handle
             return self._opened[1]
 
-    def _reopen(self, session: SftpSession, handle: bytes) -> None:
-        with self._lock:
-            if self._opened == (session, handle):
-                self._opened = None
-                session.forget(handle)
-
     def _require_same(self, session: SftpSession, handle: bytes) -> Attributes:
         found = self._require_file(session)
         revision = _plain_revision(found)
@@ -209,7 +212,12 @@ class SftpFile:
         return found
 
     def _require_file(self, session: SftpSession) -> Attributes:
-        found = _attributes_of(session, self._path)
+        try:
+            found = session.attributes_of(self._path)
+        except StatusError as error:
+            if error.code in MISSING | DISCONNECTED:
+                raise
+            found = Attributes()  # the server does not report them
         if found.type not in (None, FileType.REGULAR):
             raise PermanentError(Code.GONE, f"{encode_path(self._path)} is no longer a file")
         return found
@@ -220,28 +228,10 @@ class SftpFile:
         )
 
 
-def _attributes_of(session: SftpSession, path: bytes) -> Attributes:
-    """Return the attributes of a path; none at all where the server reports none."""
-    try:
-        return session.attributes_of(path)
-    except StatusError as error:
-        if error.code in MISSING | DISCONNECTED:
-            raise
-        return Attributes()
-
-
 def _plain_revision(found: Attributes) -> str | None:
     if found.size is None or found.mtime is None:
         return None
     return f"{found.size}-{found.mtime}"
-
-
-def _content_revision(session: SftpSession, path: bytes, found: Attributes) -> tuple[str, int]:
-    handle = session.open_read(path)
-    try:
-        return _hash_revision(session, handle, found)
-    finally:
-        session.forget(handle)
 
 
 def _hash_revision(session: SftpSession, handle: bytes, found: Attributes) -> tuple[str, int]:
