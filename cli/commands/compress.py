@@ -247,12 +247,6 @@ class CompressRun:
             self.status = max(self.status, print_result(result, item.source_id, quiet=self.quiet))
         if not self.stop.requested():
             worker.merge_manifest(now=True)
-        self._check_superseded()
-        if not self.quiet:
-            self._print_summary(sources.keys, tried, new, counts["unsettled"])
-
-    def _check_superseded(self) -> None:
-        """Fail a run in which no file was as it was listed."""
         ends = [
             one.error and one.error.code for one in self.documents if isinstance(one, Recording)
         ]
@@ -263,6 +257,8 @@ class CompressRun:
                 error=True,
             )
             self.status = max(self.status, exits.FAILED)
+        if not self.quiet:
+            self._print_summary(sources.keys, tried, new, counts["unsettled"])
 
     def _print_summary(self, keys: list[str], tried: set[str], new: int, unsettled: int) -> None:
         found = [one for key in keys if (one := self.app.tracker.get(key))]

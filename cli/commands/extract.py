@@ -18,7 +18,7 @@ from cli.stop import Stop
 from cli.ui import json_output
 from cli.ui.console import screen
 from cli.ui.progress import bar
-from cli.ui.report import Summary, print_failure, print_result
+from cli.ui.report import RunSummary, print_failure, print_result
 from cli.ui.text import below, shown
 from functions.extract_audio.assembly import build_worker
 from shared.core.errors import Code, ConfigurationError, PermanentError
@@ -79,7 +79,7 @@ def extract(
 
 
 @dataclass(frozen=True)
-class Input:
+class NamedFile:
     """A file to extract, or the error that was met instead of one.
 
     ``listed`` files were found in a folder, not named.
@@ -99,12 +99,12 @@ class ExtractRun:
     quiet: bool
     status: int = exits.OK
     documents: list[Recording | dict[str, Any]] = field(default_factory=list)
-    summary: Summary = field(default_factory=Summary)
+    summary: RunSummary = field(default_factory=RunSummary)
     made_otherwise: set[str] = field(default_factory=set)
 
-    def find(self, paths: Sequence[Path]) -> list[Input]:
+    def find(self, paths: Sequence[Path]) -> list[NamedFile]:
         """Return the files that the arguments name, each once; for a folder, those below it."""
-        inputs: dict[str, Input] = {}
+        inputs: dict[str, NamedFile] = {}
         alone = len(paths) == 1
         for path in paths:
             try:
@@ -113,33 +113,33 @@ class ExtractRun:
                     found = self._below(path.absolute(), base)
                 else:
                     item = self.runner.app.local_sources.describe(path)
-                    found = [Input(below(path, Path.cwd()), item)]
+                    found = [NamedFile(below(path, Path.cwd()), item)]
             except (PermanentError, OSError, ValueError) as error:
-                found = [Input(str(path), error)]
+                found = [NamedFile(str(path), error)]
             for one in found:
                 key = one.found.key if isinstance(one.found, SourceFile) else f"error {one.name}"
                 inputs.setdefault(key, one)
         self.summary.total = len(inputs)
         return list(inputs.values())
 
-    def _below(self, folder: Path, base: Path) -> list[Input]:
+    def _below(self, folder: Path, base: Path) -> list[NamedFile]:
         """Return the recordings below a folder, and what cannot be read there."""
-        inputs: list[Input] = []
+        inputs: list[NamedFile] = []
 
         def leave_out(path: Path, why: str) -> None:
             name = below(path, base)
             self.summary.leave_out(name, why)
             if why != "empty":
-                inputs.append(Input(name, PermanentError(Code.FORBIDDEN, why), listed=True))
+                inputs.append(NamedFile(name, PermanentError(Code.FORBIDDEN, why), listed=True))
 
         for item in self.runner.app.local_folder(folder, leave_out).list():
             path = Path(os.fsdecode(decode_path(item.source_id)))
-            inputs.append(Input(below(path, base), item, listed=True))
+            inputs.append(NamedFile(below(path, base), item, listed=True))
         if not inputs and not self.summary.left_out:
             screen.line(f"{shown(str(folder))}: no recordings below this folder", error=True)
         return inputs
 
-    def extract(self, one: Input) -> None:
+    def extract(self, one: NamedFile) -> None:
         """Extract one file and print how it ended; no error stops the others."""
         if isinstance(one.found, Exception):
             self._fail(one, one.found)
@@ -187,12 +187,12 @@ class ExtractRun:
         self.made_otherwise.add(note)
         return note
 
-    def _fail(self, one: Input, error: Exception) -> None:
+    def _fail(self, one: NamedFile, error: Exception) -> None:
         self.summary.add_failure()
         self.documents.append(json_output.failure(one.name, error))
         self.status = max(self.status, print_failure(one.name, error))
 
-    def plan(self, one: Input) -> None:
+    def plan(self, one: NamedFile) -> None:
         """Print what would be done with one file."""
         if isinstance(one.found, Exception):
             self._fail(one, one.found)

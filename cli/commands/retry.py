@@ -21,7 +21,6 @@ from cli.ui.text import shown
 from functions.extract_audio.assembly import build_worker
 from shared.core.errors import ConfigurationError
 from shared.core.message import Source
-from shared.core.ports import Queue
 from shared.core.records import Recording, Status
 
 
@@ -86,41 +85,32 @@ class RetryRun:
         found = self.app.tracker.get(key)
         if found is None:
             return self._refuse(key, "the tracker has no recording with this key")
-        queue = self._queue(found)
-        if queue is None and found.source == Source.SFTP:
+        # The queue whose workers process this recording; without one, we do.
+        settings, queue = self.app.settings, None
+        if found.source == Source.DRIVE and settings.recordings_queue_url.kind == "pubsub":
+            queue = self.app.recordings_queue
+        elif found.source == Source.SFTP and settings.sftp_queue_url.kind == "pubsub":
+            queue = self.app.sftp_queue
+        elif found.source == Source.SFTP:
             return self._refuse(found.name, f"run: {retry_command(self.app, found)}")
         if self.dry_run:
-            return self._plan(found, "queue again" if queue else "extract again")
+            action = "queue again" if queue else "extract again"
+            self.documents.append({"name": found.name, "key": found.key, "action": action})
+            if not self.quiet:
+                screen.line(f"{screen.marks.waiting} {shown(found.name)}  ", (action, "dim"))
+            return exits.OK
         if queue is None:
             self.app.check_reachable()
         queued = self.app.tracker.retry(key)
         if queued is None:
             return self._refuse(found.name, "a worker is processing it now")
-        if queue is None:
-            return self._extract(queued)
-        queue.publish([queued.to_source_file()])
-        self.documents.append(queued)
-        if not self.quiet:
-            screen.line(f"{screen.marks.waiting} {shown(queued.name)}  queued again")
-        return exits.OK
-
-    def _queue(self, recording: Recording) -> Queue | None:
-        """Return the queue whose workers process this recording; ``None``: we do."""
-        settings, services = self.app.settings, self.app
-        if recording.source == Source.DRIVE and settings.recordings_queue_url.kind == "pubsub":
-            return services.recordings_queue
-        if recording.source == Source.SFTP and settings.sftp_queue_url.kind == "pubsub":
-            return services.sftp_queue
-        return None
-
-    def _plan(self, found: Recording, action: str) -> int:
-        self.documents.append({"name": found.name, "key": found.key, "action": action})
-        if not self.quiet:
-            screen.line(f"{screen.marks.waiting} {shown(found.name)}  ", (action, "dim"))
-        return exits.OK
-
-    def _extract(self, queued: Recording) -> int:
         item = queued.to_source_file()
+        if queue:
+            queue.publish([item])
+            self.documents.append(queued)
+            if not self.quiet:
+                screen.line(f"{screen.marks.waiting} {shown(queued.name)}  queued again")
+            return exits.OK
         runner = LocalRunner(self.app, build_worker(self.app, Source(item.source)), self.stop)
         with bar(item.name, item.size_bytes, quiet=self.app.quiet) as drawn:
             result = runner.run_by_hand(item, drawn.update, drawn.waiting)

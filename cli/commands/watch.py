@@ -150,23 +150,19 @@ class WatchRun:
         """Scan, wait, and scan again; return the exit status."""
         stop = self.runner.stop
         while not stop.requested():
-            scanned = self._scan(watcher)
-            if once and scanned and watcher.is_idle:
-                return self.status
+            try:
+                watcher.scan()
+            except Exception as error:
+                # The folder may be unmounted for a while, or the tracker unreachable.
+                passes = isinstance(error, OSError) or is_transient(error)
+                if isinstance(error, PermanentError) or not passes:
+                    raise
+                screen.line(f"{error_text(error)}; scanning again", error=True)
+            else:
+                if once and watcher.is_idle:
+                    return self.status
             if once and any(tries >= _TRIES for tries in self._tries.values()):
                 return exits.FAILED
             stop.wait(interval)
         # Without --once a signal is the normal end.
         return exits.INTERRUPTED if once else exits.OK
-
-    def _scan(self, watcher: Watcher) -> bool:
-        try:
-            watcher.scan()
-        except Exception as error:
-            # The folder may be unmounted for a while, or the tracker unreachable.
-            passes = isinstance(error, OSError) or is_transient(error)
-            if isinstance(error, PermanentError) or not passes:
-                raise
-            screen.line(f"{error_text(error)}; scanning again", error=True)
-            return False
-        return True

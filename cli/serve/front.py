@@ -104,7 +104,7 @@ class Front:
         status = "200 OK" if is_ok else "503 Service Unavailable"
         return _answer(start, status, json.dumps(body).encode() + b"\n", "application/json")
 
-    def _extractors(self, path: str) -> list[unix_http.Reply]:
+    def _extractors(self, path: str) -> list[unix_http.Response]:
         names = [name for name in self._sockets if name.startswith("extract")]
         found = [_ask(self._sockets[name], path) for name in names]
         return [reply for reply in found if reply is not None]
@@ -149,7 +149,7 @@ def _is_up(socket: Path) -> bool:
     return _ask(socket, "/live") is not None
 
 
-def _ask(socket: Path, path: str) -> unix_http.Reply | None:
+def _ask(socket: Path, path: str) -> unix_http.Response | None:
     try:
         return unix_http.request(socket, "GET", path, timeout_s=_PROBE_S)
     except (OSError, http.client.HTTPException):

@@ -85,7 +85,7 @@ def _print_failure(name: str, why: str, *, waiting: bool = False) -> None:
 
 
 @dataclass
-class Summary:
+class RunSummary:
     """Counts of a run of many recordings: how they ended, and which were left out."""
 
     total: int = 0

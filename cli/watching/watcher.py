@@ -87,49 +87,46 @@ class Watcher:
         paths = {item.source_id for item in items}
         self._ended = {path: rev for path, rev in self._ended.items() if path in paths}
         self._retries = {path: retry for path, retry in self._retries.items() if path in paths}
-        self._enqueue(self._due(items))
+        for item in self._due(items):
+            self._enqueue(item)
         self._requeue_expired()
         while self._queue.items and not self._stop.requested():
-            self._take(self._queue.items.pop(0))
+            self._process(self._queue.items.pop(0))
 
     def _due(self, items: Iterable[SourceFile]) -> list[SourceFile]:
-        now = self._clock()
-        due = [item for item in self._settling.settled(items) if self._is_due(item, now)]
+        """Return the files that have settled, are not being written to, and are not done."""
+        now, due = self._clock(), []
+        for item in self._settling.settled(items):
+            again = self._retries.get(item.source_id)
+            ended = self._ended.get(item.source_id) == item.revision
+            if not ended and (again is None or again.due <= now):
+                due.append(item)
         busy = open_for_writing(decode_path(item.source_id) for item in due)
+        closed = []
         # In this order: bytes that a writer added before it closed the file show up now.
-        closed = [
-            item
-            for item in due
-            if decode_path(item.source_id) not in busy and self._is_unchanged(item)
-        ]
+        for item in due:
+            if decode_path(item.source_id) in busy:
+                continue
+            try:
+                self._sources.open(item).close()
+            except PermanentError as error:
+                # The worker reports a file that cannot be read; the next scan shows the others.
+                if error.code in (Code.SUPERSEDED, Code.GONE):
+                    continue
+            closed.append(item)
         self._open = len(due) - len(closed)
         return closed
 
-    def _is_unchanged(self, item: SourceFile) -> bool:
-        try:
-            self._sources.open(item).close()
-        except PermanentError as error:
-            # The worker reports a file that cannot be read; the next scan shows the others.
-            return error.code not in (Code.SUPERSEDED, Code.GONE)
-        return True
-
-    def _is_due(self, item: SourceFile, now: float) -> bool:
-        if self._ended.get(item.source_id) == item.revision:
-            return False
-        again = self._retries.get(item.source_id)
-        return again is None or again.due <= now
-
-    def _enqueue(self, items: Iterable[SourceFile]) -> None:
-        for item in items:
-            renamed_file.follow(self._tracker, self._runner.app.storage, item)
-            recording = self._tracker.get(item.key)
-            if recording is None or not recording.status.is_final:
-                self._queue.publish([item])
-                self._tracker.enqueue(item)
-            elif self._runner.remake and made_otherwise(self._runner.app, recording):
-                self._queue.publish([replace(item, force=True)])
-            else:
-                self._end(item)
+    def _enqueue(self, item: SourceFile) -> None:
+        renamed_file.follow(self._tracker, self._runner.app.storage, item)
+        recording = self._tracker.get(item.key)
+        if recording is None or not recording.status.is_final:
+            self._queue.publish([item])
+            self._tracker.enqueue(item)
+        elif self._runner.remake and made_otherwise(self._runner.app, recording):
+            self._queue.publish([replace(item, force=True)])
+        else:
+            self._end(item)
 
     def _requeue_expired(self) -> None:
         """Queue recordings of killed processes again, but none of other folders."""
@@ -140,35 +137,27 @@ class Watcher:
         queued = {item.key for item in self._queue.items}
         before = len(self._queue.items)
         self._requeue.run()
-        stale = self._queue.items[before:]
+        below = self._root.rstrip(b"/") + b"/"
         self._queue.items[before:] = [
-            item for item in stale if item.key not in queued and self._is_below(item)
+            item
+            for item in self._queue.items[before:]
+            if item.key not in queued and decode_path(item.source_id).startswith(below)
         ]
 
-    def _is_below(self, item: SourceFile) -> bool:
-        return decode_path(item.source_id).startswith(self._root.rstrip(b"/") + b"/")
-
-    def _take(self, item: SourceFile) -> None:
+    def _process(self, item: SourceFile) -> None:
         result = self._extract(item)
+        before = self._retries.get(item.source_id)
+        failures = before.failures if before else 0
         if result.outcome is Outcome.RETRY:
-            self._postpone(item, self._backoff(item), failed=True)
+            wait_s = min(LONGEST_WAIT_S, FIRST_WAIT_S * float(2 ** min(failures, 10)))
+            self._retries[item.source_id] = _Retry(self._clock() + wait_s, failures + 1)
         elif result.outcome in (Outcome.BUSY, Outcome.LOST):
             # The other worker renews its lease or ends well before it: check now and then.
             wait_s = min(self._tracker.lease.total_seconds() / 3, FIRST_WAIT_S)
-            self._postpone(item, wait_s, failed=False)
+            self._retries[item.source_id] = _Retry(self._clock() + wait_s, failures)
         elif result.outcome is not Outcome.CANCELLED:
             self._end(item)
 
     def _end(self, item: SourceFile) -> None:
         self._ended[item.source_id] = item.revision
         self._retries.pop(item.source_id, None)
-
-    def _postpone(self, item: SourceFile, wait_s: float, *, failed: bool) -> None:
-        before = self._retries.get(item.source_id)
-        failures = (before.failures if before else 0) + failed
-        self._retries[item.source_id] = _Retry(self._clock() + wait_s, failures)
-
-    def _backoff(self, item: SourceFile) -> float:
-        before = self._retries.get(item.source_id)
-        doublings = min(before.failures if before else 0, 10)
-        return min(LONGEST_WAIT_S, FIRST_WAIT_S * float(2**doublings))

@@ -18,7 +18,7 @@ from functions.dashboard.links import LIFETIMES
 from functions.dashboard.listing import MAX_LIMIT, Filters
 from functions.dashboard.media import audio_of
 from functions.dashboard.problems import ProblemError
-from functions.dashboard.retrying import Outcome, retry, retry_failed
+from functions.dashboard.retrying import RetryOutcome, retry, retry_failed
 from shared.core import untrusted_json
 from shared.core.ports import Op
 from shared.core.records import COLLECTION, Recording, Status
@@ -233,7 +233,7 @@ def _body() -> Mapping[str, Any]:
     return body
 
 
-def _back(outcome: Outcome) -> BaseResponse:
+def _back(outcome: RetryOutcome) -> BaseResponse:
     """Return to the page whose form this was, with a notice of what was done."""
     came_from = urlsplit(request.referrer or "")
     own = came_from.netloc == request.host and came_from.path.startswith("/")

@@ -12,7 +12,7 @@ from shared.core.records import Status
 
 
 @dataclass
-class Outcome:
+class RetryOutcome:
     """What became of each recording; ``more`` means that others are left to retry."""
 
     queued: list[str] = field(default_factory=list)
@@ -24,13 +24,13 @@ class Outcome:
         return {"queued": self.queued, "refused": self.refused, "more": self.more}
 
 
-def retry(context: Context, keys: Iterable[str]) -> Outcome:
+def retry(context: Context, keys: Iterable[str]) -> RetryOutcome:
     """Queue the recordings again, with clean counts.
 
     Raises what the tracker or a queue met. What is QUEUED by then and was not published is
     published by the requeue.
     """
-    outcome = Outcome()
+    outcome = RetryOutcome()
     for key in dict.fromkeys(keys):
         if context.tracker.get(key) is None:
             outcome.refused.append({"key": key, "reason": "unknown"})
@@ -47,7 +47,7 @@ def retry(context: Context, keys: Iterable[str]) -> Outcome:
     return outcome
 
 
-def retry_failed(context: Context, code: str) -> Outcome:
+def retry_failed(context: Context, code: str) -> RetryOutcome:
     """Queue the FAILED recordings with this code again, up to ``MAX_LIMIT`` at a time."""
     filters = Filters(code=code, status=Status.FAILED.value)
     failed = page(context.documents, filters, limit=MAX_LIMIT)

@@ -175,7 +175,8 @@ def is_transient(error: BaseException) -> bool:
     is_client = type(error).__module__.startswith(_CLIENTS)
     if is_client and (answer := _answer(error)) is not None:
         return answer in _TRANSIENT_GRPC | _TRANSIENT_HTTP or _is_rate_limit(error, answer)
-    if isinstance(error, ValueError) or not _LASTING_NAMES.isdisjoint(_names(error)):
+    names = {kind.__name__ for kind in type(error).__mro__}
+    if isinstance(error, ValueError) or not _LASTING_NAMES.isdisjoint(names):
         return False
     if isinstance(error, OSError):
         return error.errno not in _LASTING_ERRNO and not isinstance(error, _LASTING_OS_ERRORS)
@@ -214,9 +215,5 @@ def _answer(error: BaseException) -> int | str | None:
 def _is_rate_limit(error: BaseException, answer: int | str) -> bool:
     if answer not in (403, "PERMISSION_DENIED"):
         return False
-    said = (getattr(error, name, None) for name in ("content", "errors", "reason"))
-    return bool(_RATE_REASON.search(" ".join(map(str, said))))
-
-
-def _names(error: BaseException) -> set[str]:
-    return {kind.__name__ for kind in type(error).__mro__}
+    texts = (getattr(error, name, None) for name in ("content", "errors", "reason"))
+    return bool(_RATE_REASON.search(" ".join(map(str, texts))))

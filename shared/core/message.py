@@ -113,19 +113,17 @@ class SourceFile:
         if len(data) > MAX_BYTES:
             raise MessageError(f"the message has {len(data)} bytes, more than {MAX_BYTES}", data)
         try:
-            return cls._from_body(untrusted_json.parse(data))
+            body = untrusted_json.parse(data)
+            if not isinstance(body, Mapping):
+                raise ValueError("the message is not a JSON object")
+            if type(body.get("schema")) is not int or body["schema"] != SCHEMA:
+                raise ValueError(f"unknown schema {str(body.get('schema'))[:40]!r}")
+            item = cls(**_typed(body))
+            if body.get("key") != item.key:
+                key = str(body.get("key"))[:80]
+                raise ValueError(f"the key does not match the source: {key!r}")
         except ValueError as error:
             raise MessageError(str(error), data) from error
-
-    @classmethod
-    def _from_body(cls, body: Any) -> Self:
-        if not isinstance(body, Mapping):
-            raise ValueError("the message is not a JSON object")
-        if type(body.get("schema")) is not int or body["schema"] != SCHEMA:
-            raise ValueError(f"unknown schema {str(body.get('schema'))[:40]!r}")
-        item = cls(**_typed(body))
-        if body.get("key") != item.key:
-            raise ValueError(f"the key does not match the source: {str(body.get('key'))[:80]!r}")
         return item
 
 

@@ -293,7 +293,13 @@ def compressed_object(
     stem = strip_extension(last) or FALLBACK
     file = _cut(stem, MAX_PART_BYTES - len(tail.encode())) + tail
     prefix = [env, *_safe_parts(output_dir)]
-    name = "/".join([*prefix, *map(_fitting, folders), file])
+    fitting = [
+        part
+        if len(part.encode()) <= MAX_PART_BYTES
+        else f"{_cut(part, MAX_PART_BYTES - 9)}_{short_hash(part)}"
+        for part in folders
+    ]
+    name = "/".join([*prefix, *fitting, file])
     if len(name.encode()) > MAX_NAME_BYTES:
         name = "/".join([*prefix, short_hash("/".join(folders)), file])
     return name
@@ -302,12 +308,6 @@ def compressed_object(
 def _safe_parts(path: str) -> list[str]:
     path = unicodedata.normalize("NFC", _UNSAFE.sub("_", path))
     return [part for part in path.split("/") if part not in ("", ".", "..")]
-
-
-def _fitting(part: str) -> str:
-    if len(part.encode()) <= MAX_PART_BYTES:
-        return part
-    return f"{_cut(part, MAX_PART_BYTES - 9)}_{short_hash(part)}"
 
 
 def manifest_object(env: str, output_dir: str) -> str:

@@ -25,7 +25,7 @@ class UnixConnection(http.client.HTTPConnection):
 
 
 @dataclass(frozen=True)
-class Reply:
+class Response:
     """A status, the headers and the whole body."""
 
     status: int
@@ -41,7 +41,7 @@ def request(
     *,
     timeout_s: float,
     headers: Mapping[str, str] | None = None,
-) -> Reply:
+) -> Response:
     """Send one request and read the whole answer.
 
     Raises ``OSError`` or ``http.client.HTTPException`` when no answer comes, which
@@ -52,4 +52,4 @@ def request(
             method, path, body, {"Content-Type": "application/json", **(headers or {})}
         )
         response = connection.getresponse()
-        return Reply(response.status, response.read(), dict(response.headers))
+        return Response(response.status, response.read(), dict(response.headers))
