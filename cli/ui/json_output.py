@@ -6,13 +6,12 @@ import json
 import re
 import sys
 from collections.abc import Iterable
-from datetime import datetime
 from typing import Any
 
 from cli.ui.error_text import error_text
 from shared.core.errors import ConfigurationError, PermanentError, is_transient
 from shared.core.records import Recording, Status
-from shared.core.times import format_time
+from shared.core.times import time_as_json
 
 # C1 controls, line separators, the byte order mark, and marks of the writing direction.
 _UNSAFE = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
@@ -53,10 +52,4 @@ def escape(text: str) -> str:
     return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
-def _time(value: object) -> str:
-    if isinstance(value, datetime):
-        return format_time(value)
-    raise TypeError(type(value).__name__)
-
-
-_FORMAT: dict[str, Any] = {"ensure_ascii": False, "default": _time}
+_FORMAT: dict[str, Any] = {"ensure_ascii": False, "default": time_as_json}

@@ -19,6 +19,7 @@ from functions.dashboard.backend import Backend
 from functions.dashboard.context import Context, is_unavailable
 from functions.dashboard.problems import ProblemError
 from shared.core.counts import counted
+from shared.core.times import format_time
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +93,7 @@ def _since(when: datetime | None) -> Markup:
 
 
 def _element(when: datetime, text: str, kind: str) -> Markup:
-    stamp = when.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    stamp = format_time(when, "seconds")
     name = {"time": "data-time", "since": "data-since"}[kind]
     return Markup('<time datetime="{}" {}>{}</time>').format(stamp, name, text)
 

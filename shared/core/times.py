@@ -30,7 +30,7 @@ def format_time(moment: datetime, timespec: str = "auto") -> str:
 def time_as_json(value: object, timespec: str = "auto") -> str:
     """Return a time as ``format_time`` does: the ``default`` of ``json.dumps`` for documents."""
     if not isinstance(value, datetime):
-        raise TypeError(type(value).__name__)
+        raise TypeError(f"a document cannot contain {type(value).__name__}")
     return format_time(value, timespec)
 
 

@@ -17,12 +17,13 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
+from functools import partial
 from typing import Any, Self
 
 from shared.core.errors import ConflictError, LeaseLostError
 from shared.core.ports import Clock, Document, Documents, Versioned
-from shared.core.times import document_time, format_time
+from shared.core.times import document_time, time_as_json
 from shared.runtime.processes import new_owner
 
 log = logging.getLogger(__name__)
@@ -79,9 +80,7 @@ def delete_document(documents: Documents, collection: str, doc_id: str) -> None:
 
 def _as_text(document: Document) -> str:
     # Some databases return times as text, in exactly this format.
-    def as_json(value: datetime) -> str:
-        return format_time(value, "microseconds")
-
+    as_json = partial(time_as_json, timespec="microseconds")
     return json.dumps(document, default=as_json, sort_keys=True)
 
 

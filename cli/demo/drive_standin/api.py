@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
@@ -25,7 +24,6 @@ class Api:
         self.world = world
         self._snapshots: OrderedDict[str, list[str]] = OrderedDict()
         self._ids = itertools.count(1)
-        self._snapshot_lock = threading.Lock()
         self.methods: dict[str, Callable[[Request], Any]] = {
             "files.get": self.files_get,
             "files.list": self.files_list,

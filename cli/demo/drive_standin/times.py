@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from shared.core import times
+
 
 def format_time(moment: datetime) -> str:
     """Return ``moment`` as Drive writes it."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return times.format_time(moment, "milliseconds")
 
 
 def parse_time(text: str) -> datetime:

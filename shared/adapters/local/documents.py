@@ -22,7 +22,7 @@ from shared.adapters.local.database import (
 from shared.adapters.local.vanishing import KnownDirectory
 from shared.core.errors import ConflictError
 from shared.core.ports import Cursor, Document, Op, Versioned, Where
-from shared.core.times import format_time
+from shared.core.times import format_time, time_as_json
 from shared.runtime.per_process import PerProcess
 
 _FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*", re.ASCII)
@@ -231,13 +231,9 @@ def _versioned(doc_id: str, document: Document) -> Versioned:
 
 
 def _encode(document: Document) -> str:
-    return json.dumps(document, default=_as_json, ensure_ascii=False, allow_nan=False)
-
-
-def _as_json(value: object) -> str:
-    if isinstance(value, datetime):
-        return format_time(value, "microseconds")  # of one width: texts sort as the times do
-    raise TypeError(f"a document cannot contain {type(value).__name__}")
+    # Times have one width: texts sort as the times do.
+    as_json = partial(time_as_json, timespec="microseconds")
+    return json.dumps(document, default=as_json, ensure_ascii=False, allow_nan=False)
 
 
 def _value(field: str) -> str:
@@ -256,9 +252,17 @@ def _checked(field: str) -> str:
 
 def _condition(field: str, operator: str, wanted: Any) -> _Condition:
     if operator == Op.IN:
-        return _any_of([_condition(field, Op.EQ, value) for value in wanted])
+        any_of = [_condition(field, Op.EQ, value) for value in wanted]
+        sql = " OR ".join(sql for sql, _ in any_of) or "FALSE"
+        return f"({sql})", [value for _, values in any_of for value in values]
     if operator == Op.EQ:
-        return _equal(field, wanted)
+        if wanted is None or isinstance(wanted, bool):
+            # json_type() returns null, true and false.
+            return f"{_kind(field)} = ?", [json.dumps(wanted)]
+        if isinstance(wanted, str) and not wanted.startswith(("[", "{")):
+            # Only a text can equal it, so that counting needs the index alone, not each body.
+            return f"{_value(field)} = ?", [wanted]
+        return _compared(field, "=", wanted)
     if operator not in _RANGES:
         raise ValueError(f"unknown comparison {operator!r}")
     return _compared(field, operator, wanted)
@@ -275,20 +279,6 @@ def _behind(value: str, after: Cursor, descending: bool) -> _Condition:
     last = format_time(last, "microseconds") if isinstance(last, datetime) else last
     compare = "<" if descending else ">"
     return f"{value} {compare}= ? AND ({value} <> ? OR id {compare} ?)", [last, last, doc_id]
-
-
-def _any_of(conditions: list[_Condition]) -> _Condition:
-    sql = " OR ".join(sql for sql, _ in conditions) or "FALSE"
-    return f"({sql})", [value for _, values in conditions for value in values]
-
-
-def _equal(field: str, wanted: Any) -> _Condition:
-    if wanted is None or isinstance(wanted, bool):
-        return f"{_kind(field)} = ?", [json.dumps(wanted)]  # json_type() gives null, true, false
-    if isinstance(wanted, str) and not wanted.startswith(("[", "{")):
-        # Only a text can equal it, so that counting needs the index alone, not each body.
-        return f"{_value(field)} = ?", [wanted]
-    return _compared(field, "=", wanted)
 
 
 def _compared(field: str, operator: str, wanted: Any) -> _Condition:
