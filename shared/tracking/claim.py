@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from shared.core.errors import Code, PermanentError
@@ -18,32 +19,31 @@ GIVE_UP_AFTER = timedelta(minutes=30)
 MAX_MESSAGE = 1000
 
 
+@dataclass(eq=False)
 class Claim:
     """One worker's lease of one recording. Threads may share it (worker and heartbeat).
 
     Every write raises ``LeaseLostError`` when the lease is no longer ours.
     """
 
-    def __init__(self, lease: Lease, clock: Clock, announcer: Announcer | None = None) -> None:
-        self._lease = lease
-        self.duration = lease.leased.duration  #: of the lease, after each renewal
-        self._clock = clock
-        self._announcer = announcer
-        self._progress = 0.0
+    lease: Lease
+    clock: Clock
+    announcer: Announcer | None = None
+    progress: float = field(default=0.0, init=False)
 
     @property
     def recording(self) -> Recording:
         """The recording as this worker wrote it last."""
-        return Recording.from_document(self._lease.document)
+        return Recording.from_document(self.lease.document)
 
     def note_progress(self, fraction: float) -> None:
         """Remember the fraction done, 0 to 1; the next heartbeat writes it."""
-        self._progress = min(1.0, max(0.0, fraction))
+        self.progress = min(1.0, max(0.0, fraction))
 
     def update(self, **changes: object) -> None:
         """Write fields and the progress, and extend the lease; without fields, a renewal."""
-        progress, now = self._progress, self._clock()
-        self._lease.update(
+        progress, now = self.progress, self.clock()
+        self.lease.update(
             lambda document: (
                 Recording.from_document(document)
                 .evolve(**{"progress": progress, "updated_at": now} | changes)
@@ -53,7 +53,7 @@ class Claim:
 
     def finish(self, status: Status, **changes: object) -> Recording:
         """End the claim with a final status, log it, and announce it."""
-        now, announcer = self._clock(), self._announcer
+        now, announcer = self.clock(), self.announcer
         final = {
             "finished_at": now,
             "progress": float(status is Status.DONE),
@@ -76,14 +76,14 @@ class Claim:
         ago, the recording is FAILED(gave_up) instead. The requeue restarts it after hours.
         """
         first = self.recording.first_claimed_at
-        if error is not None and first is not None and self._clock() - first > GIVE_UP_AFTER:
+        if error is not None and first is not None and self.clock() - first > GIVE_UP_AFTER:
             return self.fail(PermanentError(Code.GAVE_UP, f"it kept failing: {message_of(error)}"))
         code = error.code if isinstance(error, PermanentError) else "transient"
         info = error_info(code, error) if error else None
         return self._end(status=Status.QUEUED, error=info, **changes)
 
     def _end(self, **changes: object) -> Recording:
-        now, started = self._clock(), self.recording.started_at
+        now, started = self.clock(), self.recording.started_at
         self.update(
             **{"lease_owner": None, "lease_expires_at": None},
             processing_s=(now - (started or now)).total_seconds(),

@@ -122,7 +122,9 @@ class WorkControl:
         self._interrupted = False
         self._released_at: float | None = None
         self._on_release: list[Callable[[], object]] = []
-        self.heartbeat = Heartbeat(claim.update, claim.duration, self._release_when_overdue)
+        self.heartbeat = Heartbeat(
+            claim.update, claim.lease.leased.duration, self._release_when_overdue
+        )
 
     @property
     def released(self) -> bool:

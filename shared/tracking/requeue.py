@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from shared.core.errors import Code, is_transient
@@ -31,12 +32,12 @@ BATCH = 200
 _GIVEN_UP = (Code.GAVE_UP.value, Code.DEAD_LETTER.value)
 
 
+@dataclass(frozen=True)
 class Requeue:
     """Publishes what is due again. ``queues`` are by source; other sources are ignored."""
 
-    def __init__(self, tracker: Tracker, queues: Mapping[str, Queue]) -> None:
-        self._tracker = tracker
-        self._queues = queues
+    tracker: Tracker
+    queues: Mapping[str, Queue]
 
     def run(self) -> int:
         """Publish everything that is due; returns how many recordings.
@@ -47,17 +48,17 @@ class Requeue:
         Any other error of one recording is logged, and the others continue.
         """
         try:
-            return self._republish() if self._queues else 0
+            return self._republish() if self.queues else 0
         finally:
-            self._tracker.announce_due()
+            self.tracker.announce_due()
 
     def _republish(self) -> int:
-        of_ours = ("source", Op.IN, sorted(map(str, self._queues)))
+        of_ours = ("source", Op.IN, sorted(map(str, self.queues)))
         published = 0
-        for where in _due(self._tracker.clock()):
+        for where in _due(self.tracker.clock()):
             # Read whole before the first document is written.
             due = list(
-                self._tracker.documents.find(
+                self.tracker.documents.find(
                     COLLECTION, of_ours, *where, order_by=where[-1][0], limit=BATCH
                 )
             )
@@ -68,13 +69,13 @@ class Requeue:
         try:
             candidate = Recording.from_document(read.document)
             if candidate.status is Status.PROCESSING:
-                taken = self._tracker.count_crash(candidate.key)
+                taken = self.tracker.count_crash(candidate.key)
             else:
-                taken = self._tracker.change(candidate.key, self._again)
+                taken = self.tracker.change(candidate.key, self._again)
             if taken is None or taken.status is not Status.QUEUED:
                 return False
             # Without force: any worker may claim what is QUEUED.
-            self._queues[taken.source].publish([taken.to_source_file()])
+            self.queues[taken.source].publish([taken.to_source_file()])
         except Exception as error:
             if is_transient(error):
                 raise
@@ -85,7 +86,7 @@ class Requeue:
 
     def _again(self, current: Recording) -> Recording | None:
         """Return the recording QUEUED again, or ``None`` if it is no longer due."""
-        now = self._tracker.clock()
+        now = self.tracker.clock()
         if current.status is Status.QUEUED:
             patience = PATIENCE[min(current.republished, len(PATIENCE) - 1)]
             if now - (current.updated_at or current.created_at) >= patience:

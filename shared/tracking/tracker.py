@@ -7,6 +7,7 @@ precondition lets one through in under a second, and a transaction takes eleven.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum, auto
 
@@ -36,24 +37,17 @@ class ClaimRefusal(Enum):
     JOB = auto()  # it takes longer than a push may, and belongs to the job
 
 
+@dataclass(frozen=True)
 class Tracker:
     """The records of all recordings, and the only code that changes them.
 
     Every end is announced by ``announcer``, if one is given.
     """
 
-    def __init__(
-        self,
-        documents: Documents,
-        *,
-        lease: timedelta = LEASE,
-        clock: Clock = utc_now,
-        announcer: Announcer | None = None,
-    ) -> None:
-        self.documents = documents
-        self.lease = lease
-        self.clock = clock
-        self.announcer = announcer
+    documents: Documents
+    lease: timedelta = field(default=LEASE, kw_only=True)
+    clock: Clock = field(default=utc_now, kw_only=True)
+    announcer: Announcer | None = field(default=None, kw_only=True)
 
     def get(self, key: str) -> Recording | None:
         """Return the recording, or ``None``."""

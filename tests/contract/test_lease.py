@@ -339,7 +339,7 @@ def test_a_lease_that_another_took_stops_the_work(
     others: list[Claim] = []
 
     def work(claim: Claim, control: WorkControl) -> dict[str, Any]:
-        with claim._lease._lock:  # or a heartbeat comes between
+        with claim.lease._lock:  # or a heartbeat comes between
             clock.tick(MINUTE)
             others.append(claimed(tracker.claim(ITEM)))
         control.heartbeat.join(PATIENCE_S)
