@@ -7,6 +7,7 @@ and nothing is built before a server forks.
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Mapping
 from datetime import timedelta
@@ -16,8 +17,8 @@ from typing import TYPE_CHECKING, Self
 
 from shared.config.parsers import SftpCredentials
 from shared.config.settings import QueueUrl, Settings
+from shared.core.errors import TransientError
 from shared.media.ffmpeg.kernel import hide_process
-from shared.runtime.free_space import require_space
 from shared.tracking.announcer import Announcer
 from shared.tracking.tracker import Tracker
 
@@ -68,12 +69,19 @@ class Services:
         system reports in other ways.
         """
         url = self.settings.storage_url
-        if url.kind == "file":
-            places = [
-                (Path(tempfile.gettempdir()), "TMPDIR"),
-                (Path(url.path).absolute(), "STORAGE_URL"),
-            ]
-            require_space(places, needed)
+        if url.kind != "file":
+            return
+        places = [(tempfile.gettempdir(), "TMPDIR"), (url.path, "STORAGE_URL")]
+        for place, variable in places:
+            path = Path(place).absolute()
+            existing = next(one for one in (path, *path.parents) if one.exists())
+            free = shutil.disk_usage(existing).free
+            if free < needed:
+                raise TransientError(
+                    f"the disk is full: {path} has {free / 1e6:.1f} MB free and about "
+                    f"{needed / 1e6:.1f} MB are needed; free some space, or set {variable} to "
+                    "another place"
+                )
 
     @cached_property
     def documents(self) -> Documents:
