@@ -17,7 +17,7 @@ from cli.options import Command, Invocation
 from cli.serve import systemd
 from cli.serve.processes import listen_outside
 from cli.serve.story import CLOUD_LOOK_S, LOCAL_LOOK_S, Story
-from cli.serve.system import Plan, System
+from cli.serve.system import System, SystemPlan
 from cli.stop import Stop
 from cli.ui.console import screen
 from cli.ui.text import shown
@@ -94,7 +94,7 @@ def serve(
             )
         app = load(invocation)
         environ = environment(invocation)
-        plan = Plan.of(app.settings, environ, folders=folders, workers=workers)
+        plan = SystemPlan.of(app.settings, environ, folders=folders, workers=workers)
         app.check_reachable()
         front = stack.enter_context(_listen(host, port))
         story = _story(app.settings, is_quiet=invocation.quiet)
@@ -171,7 +171,7 @@ class _Log:
             self._story.say((f"{name}: ", "dim"), (shown(message), "yellow"))
 
 
-def _explain(plan: Plan, settings: Settings, url: str) -> None:
+def _explain(plan: SystemPlan, settings: Settings, url: str) -> None:
     rows = [
         ("dashboard", url),
         (

@@ -15,7 +15,7 @@ from cli.demo import emulators, stage
 from cli.demo.stage import Demo
 from cli.demo.summary import print_table
 from cli.serve.story import LOCAL_LOOK_S, Story
-from cli.serve.system import Plan, System
+from cli.serve.system import System, SystemPlan
 from cli.stop import Stop
 from cli.ui.console import screen
 from cli.ui.text import place
@@ -67,7 +67,7 @@ def run(
                 if verbose:
                     print(f"{name}: {line}", file=sys.stderr)
 
-            plan = Plan(drive=True, sftp=True, workers=workers)
+            plan = SystemPlan(drive=True, sftp=True, workers=workers)
             system = System(
                 settings, plan, front, environ, on_line=on_line, on_event=story.on_event
             )

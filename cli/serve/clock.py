@@ -50,7 +50,7 @@ def cron(text: str, time_zone: str) -> Schedule:
 
 
 @dataclass
-class Job:
+class ScheduledJob:
     """One job. ``run`` returns whether it succeeded; ``retries_s`` are waits after a failure.
 
     ``runs`` counts those that have ended.
@@ -74,7 +74,7 @@ class Clock:
 
     def __init__(
         self,
-        jobs: list[Job],
+        jobs: list[ScheduledJob],
         now: Callable[[], datetime] = lambda: datetime.now().astimezone(),
         look_every_s: float = 20.0,
     ) -> None:
@@ -110,7 +110,7 @@ class Clock:
         """Return how often a job has run."""
         return self._jobs[name].runs
 
-    def _work(self, job: Job) -> None:
+    def _work(self, job: ScheduledJob) -> None:
         if job.runs_at_start:
             self._run(job)
         while not self._stopped.is_set():
@@ -120,11 +120,11 @@ class Clock:
             job.asked.clear()
             self._run(job)
 
-    def _run(self, job: Job) -> None:
+    def _run(self, job: ScheduledJob) -> None:
         self._try(job)
         job.runs += 1
 
-    def _try(self, job: Job) -> None:
+    def _try(self, job: ScheduledJob) -> None:
         for wait_s in (*job.retries_s, None):
             if self._stopped.is_set():
                 return

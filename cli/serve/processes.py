@@ -29,7 +29,7 @@ OnLine = Callable[[str, str], None]
 
 
 @dataclass
-class Process:
+class ServerProcess:
     """One kind of process: how it is started, and the one that runs now.
 
     ``listener`` is a listening socket that every successor inherits: while a process is
@@ -81,11 +81,11 @@ class Processes:
 
     def __init__(self, on_line: OnLine) -> None:
         self._on_line = on_line
-        self._all: list[Process] = []
+        self._all: list[ServerProcess] = []
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="processes", daemon=True)
 
-    def add(self, process: Process) -> None:
+    def add(self, process: ServerProcess) -> None:
         """Start a process and keep it running."""
         process.start(self._on_line)
         self._all.append(process)
@@ -104,7 +104,7 @@ class Processes:
             for process in self._all:
                 self._revive(process)
 
-    def _revive(self, process: Process) -> None:
+    def _revive(self, process: ServerProcess) -> None:
         now = time.monotonic()
         if process.running is not None:
             status = process.running.poll()

@@ -18,9 +18,9 @@ from typing import Self
 
 import functions
 from cli.serve import topics
-from cli.serve.clock import Clock, Job, Schedule, cron, every
+from cli.serve.clock import Clock, Schedule, ScheduledJob, cron, every
 from cli.serve.front import SOCKETS
-from cli.serve.processes import OnLine, Process, Processes, listen_inside
+from cli.serve.processes import OnLine, Processes, ServerProcess, listen_inside
 from cli.serve.push_address import push_address
 from cli.serve.queue import Endpoint, Message, PushQueue
 from functions.sftp_compress.assembly import build_worker
@@ -51,7 +51,7 @@ To try it without any: audio-pipeline serve --demo"""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class SystemPlan:
     """What to run."""
 
     drive: bool
@@ -117,7 +117,7 @@ class System:
     def __init__(
         self,
         settings: Settings,
-        plan: Plan,
+        plan: SystemPlan,
         front: socket.socket,
         environ: Mapping[str, str],
         *,
@@ -187,9 +187,11 @@ class System:
                 own = folder / f"{name}.run"
                 own.mkdir()
                 env = {**environ, "XDG_RUNTIME_DIR": str(own)}
-                self._processes.add(Process(name, arguments, env, listener))
+                self._processes.add(ServerProcess(name, arguments, env, listener))
             for number, watched in enumerate(plan.folders, 1):
-                watcher = Process(f"watch-{number}", ["command", "watch", str(watched)], environ)
+                watcher = ServerProcess(
+                    f"watch-{number}", ["command", "watch", str(watched)], environ
+                )
                 self._processes.add(watcher)
             self._processes.watch()
             self.clock = Clock(self._jobs(schedule))
@@ -247,21 +249,27 @@ class System:
             parts |= {f"compress-{number}": compressor for number in numbers}
         return parts
 
-    def _jobs(self, schedule: Schedule) -> list[Job]:
+    def _jobs(self, schedule: Schedule) -> list[ScheduledJob]:
         sweep = timedelta(minutes=self.settings.sweep_minutes)
         minute = min(timedelta(minutes=1), sweep)
         jobs = [
-            Job("requeue", every(minute), partial(self._call, "maintain", {"only": "requeue"})),
+            ScheduledJob(
+                "requeue", every(minute), partial(self._call, "maintain", {"only": "requeue"})
+            ),
         ]
         if self._queues:
-            jobs.append(Job("republish", every(minute), self.republish, runs_at_start=True))
+            jobs.append(
+                ScheduledJob("republish", every(minute), self.republish, runs_at_start=True)
+            )
         if self.plan.drive:
             run = partial(self._call, "maintain", {})
-            jobs.append(Job("maintain", every(sweep), run, runs_at_start=True))
+            jobs.append(ScheduledJob("maintain", every(sweep), run, runs_at_start=True))
         if self.plan.sftp:
             run = partial(self._call, "nightly", {})
-            jobs.append(Job("nightly", schedule, run, _NIGHTLY_RETRIES_S))
-            jobs.append(Job("manifest", every(minute), self.merge_manifest, runs_at_start=True))
+            jobs.append(ScheduledJob("nightly", schedule, run, _NIGHTLY_RETRIES_S))
+            jobs.append(
+                ScheduledJob("manifest", every(minute), self.merge_manifest, runs_at_start=True)
+            )
         return jobs
 
     def _call(self, name: str, body: Mapping[str, object]) -> bool:

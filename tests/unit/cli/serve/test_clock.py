@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from cli.serve.clock import Clock, Job, cron, every
+from cli.serve.clock import Clock, ScheduledJob, cron, every
 from shared.core.errors import ConfigurationError
 from tests.services import until
 
@@ -73,7 +73,7 @@ def test_jobs_run_when_they_are_due_and_not_before() -> None:
         ran.append(now.now)
         return True
 
-    job = Job("nightly", cron("0 2 * * *", "UTC"), run)
+    job = ScheduledJob("nightly", cron("0 2 * * *", "UTC"), run)
     clock = Clock([job], now=now, look_every_s=0.01)
     clock.start()
     try:
@@ -95,7 +95,7 @@ def test_a_night_that_the_machine_slept_through_is_made_up_for_once() -> None:
         ran.append(now.now)
         return True
 
-    job = Job("nightly", cron("0 2 * * *", "UTC"), run)
+    job = ScheduledJob("nightly", cron("0 2 * * *", "UTC"), run)
     clock = Clock([job], now=now, look_every_s=0.01)
     clock.start()
     try:
@@ -119,7 +119,7 @@ def test_a_job_is_not_started_while_it_runs() -> None:
         runs[0] += 1
         return True
 
-    clock = Clock([Job("sweep", every(timedelta(milliseconds=1)), run)])
+    clock = Clock([ScheduledJob("sweep", every(timedelta(milliseconds=1)), run)])
     clock.start()
     until(lambda: runs[0] >= 5)
     clock.close()
@@ -138,7 +138,7 @@ def test_a_failure_is_repeated_after_its_waits_and_the_job_lives_on() -> None:
         return bool(answer)
 
     far = every(timedelta(days=1))
-    clock = Clock([Job("nightly", far, run, retries_s=(0.05, 0.1), runs_at_start=True)])
+    clock = Clock([ScheduledJob("nightly", far, run, retries_s=(0.05, 0.1), runs_at_start=True)])
     clock.start()
     until(lambda: clock.runs("nightly") == 1)
     clock.run_now("nightly")
@@ -156,7 +156,7 @@ def test_closing_does_not_start_a_run() -> None:
         ran.append(1)
         return True
 
-    clock = Clock([Job("nightly", every(timedelta(days=1)), run)])
+    clock = Clock([ScheduledJob("nightly", every(timedelta(days=1)), run)])
     clock.start()
     clock.close()
     assert ran == []
