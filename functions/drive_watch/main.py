@@ -52,11 +52,7 @@ def maintain(request: Request) -> Answer:
     if refused := _refused(request):
         return refused
     try:
-        wanted = untrusted_json.parse(request.get_data(cache=False) or b"{}")
-        if not isinstance(wanted, dict) or wanted.keys() - {"only", "full"}:
-            raise ValueError('the body must be {}, {"only": "requeue"} or {"full": true}')
-        if wanted.get("only", "requeue") != "requeue" or type(wanted.get("full", True)) is not bool:
-            raise ValueError('"only" must be "requeue", "full" must be true or false')
+        wanted = _wanted(request.get_data(cache=False))
     except ValueError as error:
         return json.dumps({"error": str(error)}) + "\n", 400, _JSON
     from functions.drive_watch.maintain import Maintenance  # noqa: PLC0415 - most of a cold start
@@ -67,7 +63,7 @@ def maintain(request: Request) -> Answer:
         if "only" in wanted:
             summary = maintenance.requeue()
         else:
-            summary = maintenance.run(full=wanted.get("full", False))
+            summary = maintenance.run(full=bool(wanted.get("full")))
     except Exception:
         log.exception("not maintained")
         return "", 500, {}
@@ -84,6 +80,15 @@ def _refused(request: Request) -> Answer | None:
     if (request.content_length or 0) > MAX_BODY:
         return "", 413, {}
     return None
+
+
+def _wanted(body: bytes) -> dict[str, object]:
+    wanted = untrusted_json.parse(body or b"{}")
+    if not isinstance(wanted, dict) or wanted.keys() - {"only", "full"}:
+        raise ValueError('the body must be {}, {"only": "requeue"} or {"full": true}')
+    if wanted.get("only", "requeue") != "requeue" or type(wanted.get("full", True)) is not bool:
+        raise ValueError('"only" must be "requeue", "full" must be true or false')
+    return wanted
 
 
 def _build() -> Watch:
