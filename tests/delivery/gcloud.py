@@ -10,7 +10,6 @@ import json
 import os
 import re
 import sys
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -91,7 +90,15 @@ def is_refused(world: World, command: str, argv: list[str], flags: dict[str, str
 def tell(world: World, command: str, values: list[str], flags: dict[str, str]) -> None:
     """Report the command to a fake of Google's control plane; its refusal ends this program."""
     call = {"command": command, "values": values, "flags": flags, "images": world["images"]}
-    request = urllib.request.Request(world["listener"], data=json.dumps(call).encode())
+    post(world["listener"], call)
+
+
+def post(url: str, body: Any) -> None:
+    """Send JSON; an error of the server ends this program."""
+    import urllib.request  # takes longer than all the rest, and few commands need it
+
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(url, data=json.dumps(body).encode(), headers=headers)
     urllib.request.urlopen(request, timeout=30).close()
 
 
@@ -109,13 +116,8 @@ def buckets(world: World, _: list[str], flags: dict[str, str]) -> str:
 
 def create_bucket(world: World, values: list[str], _: dict[str, str]) -> str:
     name = values[0].removeprefix("gs://")
-    request = urllib.request.Request(
-        f"{world['storage']}/storage/v1/b?project=test",
-        data=json.dumps({"name": name}).encode(),
-        headers={"Content-Type": "application/json"},
-    )
-    with urllib.request.urlopen(request, timeout=10):
-        world["buckets"][name] = ""
+    post(f"{world['storage']}/storage/v1/b?project=test", {"name": name})
+    world["buckets"][name] = ""
     return ""
 
 

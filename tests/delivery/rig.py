@@ -23,12 +23,16 @@ HERE = Path(__file__).parent
 PROJECT = "audio-test-1"
 IMAGE = f"europe-west1-docker.pkg.dev/{PROJECT}/audio-pipeline/extract-audio"
 
-#: Records the call, and becomes the program.
-RECORDER = """#!{python}
-import json, os, sys
+#: Records the call, and becomes the program. A deployment makes 40 calls, so Python starts without
+#: its site (-S) and only once for each.
+RECORDER = """#!{python} -IS
+import json, os, runpy, sys
 with open({log!r}, "a") as log:
     log.write(json.dumps([{name!r}, *sys.argv[1:]]) + "\\n")
-os.execv({command[0]!r}, [*{command!r}, *sys.argv[1:]])
+if {program!r}.endswith(".py"):
+    runpy.run_path({program!r}, run_name="__main__")
+else:
+    os.execv({program!r}, [{program!r}, *sys.argv[1:]])
 """
 
 
@@ -75,8 +79,8 @@ class Rig:
         self.terraform_dir = self.checkout / "infra" / "terraform"
         shutil.copytree(HERE / "trial", self.terraform_dir)
         shutil.copy(ROOT / "infra" / "terraform" / "apis.json", self.terraform_dir)
-        self._record("gcloud", [sys.executable, str(HERE / "gcloud.py")])
-        self._record("terraform", [find_tool("terraform")])
+        self._record("gcloud", str(HERE / "gcloud.py"))
+        self._record("terraform", find_tool("terraform"))
         self.change(
             account="me@example.com",
             addresses={"extract-audio": self.service, "notify": self.service},
@@ -99,10 +103,10 @@ class Rig:
         for name in ["infra/deploy", ".dockerignore", ".gcloudignore", *sources]:
             copy(ROOT / name, self.checkout / name)
 
-    def _record(self, name: str, command: list[str]) -> None:
+    def _record(self, name: str, program: str) -> None:
         path = self.bin / name
         path.write_text(
-            RECORDER.format(python=sys.executable, log=str(self.log), name=name, command=command)
+            RECORDER.format(python=sys.executable, log=str(self.log), name=name, program=program)
         )
         path.chmod(0o755)
 
