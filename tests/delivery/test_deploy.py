@@ -8,6 +8,8 @@ import pytest
 
 from tests.delivery.rig import IMAGE, PROJECT, Deployed, Rig, digest
 
+pytestmark = pytest.mark.slow(100)
+
 
 def order(calls: list[str], *patterns: str) -> list[int]:
     """Return where each pattern is first met after the one before it; fails if one is not."""

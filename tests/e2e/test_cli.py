@@ -33,6 +33,8 @@ from tests.emulators import missing
 from tests.media.clips import run, speech
 from tests.services import until
 
+pytestmark = pytest.mark.slow(60)
+
 COMMAND = Path(sys.executable).with_name("audio-pipeline")
 PATIENCE_S = 60
 

@@ -28,6 +28,8 @@ from tests.local_queue import local_topic
 from tests.paths import ROOT
 from tests.services import BIN
 
+pytestmark = pytest.mark.slow(150)
+
 
 @dataclass
 class Laptop:

@@ -24,6 +24,8 @@ from tests.emulators import are_installed, fake_gcs_server, free_port, make_buck
 from tests.proxy import Proxy, proxy_to
 from tests.services import AUDIO, Cloud, Service, runs, until
 
+pytestmark = pytest.mark.slow(120)
+
 LEASE_S = 3.0
 
 #: Cloud Run kills what has not ended so long after SIGTERM.

@@ -13,6 +13,8 @@ from tests.emulators import free_port, missing
 from tests.proxy import Proxy, proxy_to
 from tests.services import AUDIO, Cloud, Service, until
 
+pytestmark = pytest.mark.slow(250)
+
 #: For parts that only an emulator stands in for.
 google = pytest.mark.usefixtures("emulators")
 

@@ -20,6 +20,8 @@ from shared.core.records import Status
 from tests.services import BIN, envelope, item_of, until
 from tests.serving import Serve, Site, site
 
+pytestmark = pytest.mark.slow(80)
+
 NAME = "Weekly sync - 2025/01/29 10:00 CST - Recording"
 
 

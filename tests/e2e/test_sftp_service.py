@@ -34,6 +34,8 @@ from tests.paths import ROOT
 from tests.services import Answer, Service, ask, envelope, start_function, until
 from tests.sftp import Sshd, sshd  # noqa: F401 - a fixture
 
+pytestmark = pytest.mark.slow(80)
+
 LONG_AGO = 1_700_000_000
 LEASE_S = 3
 

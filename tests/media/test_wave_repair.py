@@ -18,6 +18,8 @@ from shared.media.source import inputs
 from tests.media.clips import decoded_samples, run, speech
 from tests.media.containers import CountingSource
 
+pytestmark = pytest.mark.slow(45)
+
 RATE = 16000
 SECONDS = 4
 
