@@ -1,0 +1,1 @@
+"""The whole system as processes, under faults that one seed decides."""

@@ -1,0 +1,132 @@
+"""Clips that are recognised by their sound: each has a pair of tones of its own."""
+
+from __future__ import annotations
+
+import array
+import itertools
+import math
+import operator
+import random
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from shared.media.ffmpeg.process import executable
+
+#: Hz. All fit a whole number of times into the window that is analysed, so none of them
+#: shows up at the place of another.
+FREQUENCIES = tuple(range(300, 3500, 50))
+PAIRS = tuple(itertools.combinations(FREQUENCIES, 2))
+
+Pair = tuple[int, int]
+
+#: A damaged clip is longer: what is missing has to exceed the tolerance of half a second.
+SECONDS, DAMAGED_SECONDS = 1.0, 3.0
+
+_RATE = 8000
+#: Samples that are analysed, from the middle of the first second.
+_WINDOW = slice(1600, 5600)
+#: The third loudest tone has to be this much weaker in power than the second (20 dB).
+_MARGIN = 100.0
+
+#: How each kind is encoded. ``silent`` has a picture alone, ``empty`` a track without samples.
+_AAC = ("-c:a", "aac", "-b:a", "48k")
+_PICTURE = ("-c:v", "libx264", "-preset", "ultrafast")
+_KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "m4a": ("m4a", ("-map", "{sound}", *_AAC)),
+    "mp4": ("mp4", ("-map", "0:v", "-map", "{sound}", *_PICTURE, *_AAC)),
+    "webm": ("webm", ("-map", "{sound}", "-c:a", "libopus", "-b:a", "32k")),
+    "wav": ("wav", ("-map", "{sound}")),
+    "mp3": ("mp3", ("-map", "{sound}", "-c:a", "libmp3lame", "-b:a", "48k")),
+    "silent": ("mp4", ("-map", "0:v", *_PICTURE)),
+    "empty": ("wav", ("-map", "{sound}", "-t", "0")),
+    "cut": ("m4a", ("-map", "{sound}", *_AAC, "-movflags", "+faststart")),
+    "cut wav": ("wav", ("-map", "{sound}")),
+}
+_BATCH = 20
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One file's content: its kind, a key of ``_KINDS`` or ``noise``, and its tones."""
+
+    kind: str
+    pair: Pair
+    path: Path
+
+
+def make(clips: Sequence[Clip], rng: random.Random) -> None:
+    """Write all clips; one FFmpeg makes twenty, since most of its time is its start."""
+    for clip in clips:
+        if clip.kind == "noise":
+            clip.path.write_bytes(rng.randbytes(20_000))
+    sounds = [clip for clip in clips if clip.kind != "noise"]
+    for start in range(0, len(sounds), _BATCH):
+        some = sounds[start : start + _BATCH]
+        command = [executable(), "-hide_banner", "-loglevel", "error", "-y"]
+        command += ["-f", "lavfi", "-i", "testsrc2=s=64x48:r=2:d=1"]
+        for clip in some:
+            seconds = DAMAGED_SECONDS if clip.kind.startswith("cut") else SECONDS
+            low, high = clip.pair
+            sound = f"0.3*sin(2*PI*{low}*t)+0.3*sin(2*PI*{high}*t)"
+            command += ["-f", "lavfi", "-i", f"aevalsrc='{sound}':s=16000:d={seconds}"]
+        for number, clip in enumerate(some, 1):
+            suffix, options = _KINDS[clip.kind]
+            command += [part.format(sound=f"{number}:a") for part in options]
+            command += ["-f", {"m4a": "ipod"}.get(suffix, suffix), str(clip.path)]
+        subprocess.run(command, stdin=subprocess.DEVNULL, check=True)
+        for clip in some:
+            if clip.kind.startswith("cut"):
+                whole = clip.path.read_bytes()
+                clip.path.write_bytes(whole[: len(whole) * 2 // 5])
+
+
+def heard(paths: Sequence[Path], folder: Path) -> list[tuple[Pair | None, float]]:
+    """Decode files; return of each its tones, ``None`` for any other sound, and its seconds."""
+    found: list[tuple[Pair | None, float]] = []
+    for start in range(0, len(paths), _BATCH):
+        some = paths[start : start + _BATCH]
+        command = [executable(), "-hide_banner", "-loglevel", "error", "-y"]
+        for path in some:
+            command += ["-i", str(path)]
+        for number in range(len(some)):
+            command += ["-map", f"{number}:a", "-ac", "1", "-ar", str(_RATE), "-f", "s16le"]
+            command.append(str(folder / f"{number}.pcm"))
+        ended = subprocess.run(command, stdin=subprocess.DEVNULL, check=False)
+        if ended.returncode and len(some) > 1:  # one of them is broken: find out which
+            for path in some:
+                found += heard([path], folder)
+            continue
+        for number in range(len(some)):
+            raw = folder / f"{number}.pcm"
+            samples = array.array("h", raw.read_bytes() if not ended.returncode else b"")
+            found.append((_tones(samples), len(samples) / _RATE))
+    return found
+
+
+def _tones(samples: array.array[int]) -> Pair | None:
+    window = samples[_WINDOW]
+    if len(window) < _WINDOW.stop - _WINDOW.start:
+        return None
+    powers = sorted(
+        (_dot(window, cosine) ** 2 + _dot(window, sine) ** 2, frequency)
+        for frequency, cosine, sine in _WAVES
+    )
+    (third, _), (second, one), (_, other) = powers[-3:]
+    if second < _MARGIN * max(third, 1.0):
+        return None
+    return min(one, other), max(one, other)
+
+
+def _dot(samples: array.array[int], wave: array.array[float]) -> float:
+    return sum(map(operator.mul, samples, wave))
+
+
+def _wave(frequency: int, function: object) -> array.array[float]:
+    step = 2 * math.pi * frequency / _RATE
+    count = _WINDOW.stop - _WINDOW.start
+    return array.array("d", (function(step * number) for number in range(count)))  # type: ignore[operator]
+
+
+_WAVES = [(each, _wave(each, math.cos), _wave(each, math.sin)) for each in FREQUENCIES]
