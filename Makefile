@@ -18,7 +18,7 @@ OLD_PYTHON := audio-pipeline needs Python 3.11 to 3.14; name one: make setup PYT
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run check test unit fuzz test-tools lint types format bench constraints requirements deploy plan destroy clean
+.PHONY: help setup run check test unit fuzz chaos test-tools lint types format bench constraints requirements deploy plan destroy clean
 
 help: ## Explain every target
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -55,6 +55,9 @@ unit: setup ## Run the unit tests
 SECONDS ?= 60
 fuzz: setup ## Feed mutated inputs to every parser of outside data (SECONDS=600, SEED=7)
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS)$(if $(SEED), --seed $(SEED))
+
+chaos: setup ## Run the whole system under faults (SEED=7 N=500); the same seed meets the same faults
+	$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(N),--count $(N))
 
 test-tools: ## Install what some tests need beyond Python: sshd, Chromium, Java, emulators, scanners
 	@PYTHON='$(PYTHON)' sh tests/tools.sh '$(FAKE_GCS)' "$(CURDIR)/.tools/bin" '$(CHECKOV)'

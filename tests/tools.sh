@@ -18,6 +18,7 @@ packages=
 has sshd || packages="$packages openssh-server"
 has chromium || has google-chrome || packages="$packages chromium"
 has java || packages="$packages default-jre-headless"
+has cc || packages="$packages gcc libc6-dev"
 has shellcheck || packages="$packages shellcheck"
 if [ -n "$packages" ]; then
     as_root=

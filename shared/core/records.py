@@ -172,8 +172,12 @@ class Recording:
 
     def to_document(self) -> dict[str, Any]:
         """Return the fields as a document: plain values, ``datetime`` for times."""
-        return dataclasses.asdict(self) | {
+        # Not asdict() for the whole: it copies every value deeply, ten times as slow.
+        document = {name: getattr(self, name) for name in _FIELDS}
+        return document | {
             "status": self.status.value,
+            "error": dataclasses.asdict(self.error) if self.error else None,
+            "audio": dataclasses.asdict(self.audio) if self.audio else None,
             "chunks": [dataclasses.asdict(chunk) for chunk in self.chunks],
             "words": list(self.words),
         }
@@ -209,6 +213,7 @@ def _known(kind: type, document: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in document.items() if name in names}
 
 
+_FIELDS = tuple(each.name for each in dataclasses.fields(Recording))
 _TIMES = {
     "created_at",
     "first_claimed_at",

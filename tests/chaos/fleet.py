@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import os
 import shutil
 import signal
@@ -140,7 +141,7 @@ class Fleet:
 
 
 def _answers(socket: Path) -> bool:
-    with contextlib.suppress(OSError, unix_http.http.client.HTTPException):
+    with contextlib.suppress(OSError, http.client.HTTPException):
         unix_http.request(socket, "GET", "/live", timeout_s=5.0)
         return True
     return False

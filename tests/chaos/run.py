@@ -8,7 +8,6 @@ import itertools
 import json
 import os
 import shutil
-import sqlite3
 import subprocess
 import tempfile
 import threading
@@ -26,6 +25,7 @@ from shared.adapters.local.documents import SQLiteDocuments
 from shared.adapters.local.queue import SocketQueue
 from shared.core.errors import Code
 from shared.core.message import Source, SourceFile
+from shared.core.ports import Queue
 from shared.core.records import Status
 from shared.core.times import utc_now
 from shared.runtime import unix_http
@@ -33,11 +33,12 @@ from shared.tracking.requeue import Requeue
 from shared.tracking.tracker import Tracker
 from tests.chaos import cast, clips, fleet, verdict
 from tests.chaos.cast import OWNER, READER, Stage
-from tests.chaos.decisions import Decisions, Event
+from tests.chaos.decisions import Decisions
 from tests.chaos.deliveries import FaultyQueue, notifications
 from tests.chaos.fleet import Fleet, Instance
 from tests.chaos.gate import Gate, gate_to
 from tests.chaos.verdict import Verdict
+from tests.chaos.weather import Weather
 from tests.services import drive_standin
 from tests.sftp import Sshd, sshd_running
 
@@ -77,14 +78,12 @@ class Run:
     stage: Stage
     fleet: Fleet
     queues: Mapping[str, FaultyQueue]
-    gates: Mapping[str, Gate]
     decisions: Decisions
     tracker: Tracker
-    disk: Path | None
     labels: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._calm = threading.Event()
+        self._looks_at, self._room = 0.0, 0
 
     # The clock
 
@@ -121,93 +120,6 @@ class Run:
             for thread in threads:
                 thread.join()
 
-    # The weather
-
-    @contextmanager
-    def weather(self) -> Iterator[None]:
-        """Change the weather until the block ends, and leave it fair."""
-        events = iter(self.decisions.weather(self.options.pause_s))
-
-        def blow() -> None:
-            for event in events:
-                if self._calm.wait(event.after_s):
-                    return
-                self.decisions.note(event.name, f"for {event.lasts_s:.1f} s")
-                end = self._begin(event)
-                self._calm.wait(event.lasts_s)
-                end()
-
-        thread = threading.Thread(target=blow, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            self._calm.set()
-            thread.join()
-
-    def _begin(self, event: Event) -> Callable[[], object]:
-        """Begin an event; returns what ends it."""
-        place, _, what = event.name.partition(" ")
-        world = self.stage.world
-        if what in ("refuses connections", "is silent", "cuts connections"):
-            gate = self.gates[place]
-            {"refuses": gate.refuse, "is": gate.silence, "cuts": gate.cut}[what.split()[0]]()
-            return gate.open
-        if event.name == "Drive answers errors":
-            seed = int(event.choice * 1e9)
-            world.set_faults(seed=seed, error_rate=0.3, statuses=[429, 500, 502, 503])
-            return lambda: world.set_faults(error_rate=0.0)
-        if event.name == "Drive is rate-limited":
-            world.rate_limit(5)
-        elif event.name == "Drive cuts downloads":
-            world.set_faults(cut_rate=0.5, reset=event.choice < 0.5)
-            return lambda: world.set_faults(cut_rate=0.0)
-        elif event.name == "Drive forgets page tokens":
-            world.expire_page_tokens()
-        elif event.name == "Drive revokes tokens":
-            world.revoke_tokens()
-        elif event.name == "the disk is full":
-            return self._fill_disk()
-        elif event.name == "the tracker is locked":
-            return self._lock_tracker()
-        elif event.name == "the queue accepts nothing":
-            for queue in self.queues.values():
-                queue.accepts = False
-            return self._accept_again
-        elif event.name.startswith("a clock"):
-            if not self.fleet.can_set_clocks:
-                self.decisions.note("not done: no C compiler (cc) to move a clock with")
-                return lambda: None
-            instances = list(self.fleet.instances.values())
-            instance = instances[int(event.choice * len(instances))]
-            instance.set_clock(30.0 if event.name.endswith("fast") else -30.0)
-            return lambda: instance.set_clock(0.0)
-        elif what == "is killed":
-            self.fleet.of(place)[0].kill(whole=event.choice < 0.3)
-        elif what == "is frozen":
-            self.fleet.of(place)[0].freeze(self.options.lease_s + 2)
-        return lambda: None
-
-    def _accept_again(self) -> None:
-        for queue in self.queues.values():
-            queue.accepts = True
-
-    def _fill_disk(self) -> Callable[[], object]:
-        if self.disk is None:
-            self.decisions.note("not done: only root can mount a small disk")
-            return lambda: None
-        filler = self.disk / ".filler"
-        with suppress(OSError), filler.open("wb") as file:
-            while True:
-                file.write(b"\0" * (1 << 16))
-        return lambda: filler.unlink(missing_ok=True)
-
-    def _lock_tracker(self) -> Callable[[], object]:
-        path = self.directory / "tracker.db"
-        connection = sqlite3.connect(path, timeout=30, check_same_thread=False)
-        connection.execute("BEGIN IMMEDIATE")
-        return connection.close
-
     # The play
 
     def play(self, parts: list[cast.Part]) -> None:
@@ -233,17 +145,20 @@ class Run:
         before = len(self.stage.expected)
         self.decisions.note("steps", f"{part.number} {part.act}")
         pause_s = next(steps, None)
-        for number, each in enumerate(self.stage.expected[before:], before):
-            del number
+        for each in self.stage.expected[before:]:
             known = sum(label.startswith(f"{part.number} ") for label in self.labels.values())
             label = f"{part.number} {part.act}/{known}"
             self.labels[each.source_id, each.revision] = label
         return pause_s
 
     def _has_room(self) -> bool:
-        counts = self.tracker.counts()
-        on_their_way = counts[Status.QUEUED] + counts[Status.PROCESSING]
-        return on_their_way < _AHEAD * self.options.workers
+        """Return whether the next part may begin; looks twice a second."""
+        now = time.monotonic()
+        if now >= self._looks_at:
+            self._looks_at = now + 0.5
+            self._room = _AHEAD * self.options.workers - len(self._unsettled())
+        self._room -= 1
+        return self._room >= 0
 
     def label(self, item: SourceFile) -> str:
         """Return a message's recording by its part, which is the same in each replay."""
@@ -282,9 +197,9 @@ class Run:
             self.tracker.documents, lease=self.tracker.lease, clock=lambda: utc_now() + later
         )
         sockets = self.fleet.instances["notify"].socket.parent
-        queues = {
-            Source.DRIVE: SocketQueue(sockets / "recordings"),
-            Source.SFTP: SocketQueue(sockets / "sftp-files"),
+        queues: dict[str, Queue] = {
+            Source.DRIVE.value: SocketQueue(sockets / "recordings"),
+            Source.SFTP.value: SocketQueue(sockets / "sftp-files"),
         }
         Requeue(tracker, queues).run()
 
@@ -311,10 +226,10 @@ class Run:
             place = each.source_id, each.revision
             if not each.required:
                 continue
-            if (one := found.get(place)) is None:
+            if (there := found.get(place)) is None:
                 left.append(f"{self.labels[place]} unknown")
-            elif one.status.is_final and verdict.ending(one) not in each.endings:
-                left.append(f"{self.labels[place]} {verdict.ending(one)}")
+            elif there.status.is_final and verdict.ending(there) not in each.endings:
+                left.append(f"{self.labels[place]} {verdict.ending(there)}")
         return left
 
 
@@ -348,9 +263,7 @@ def perform(options: Options, directory: Path, report: Callable[[str], object]) 
         )
         processes = stack.enter_context(fleet.prepared(sockets, environ, workers=options.workers))
         queues: dict[str, FaultyQueue] = {}
-        run = Run(
-            options, directory, scene, processes, queues, gates, decisions, tracker, disk
-        )
+        run = Run(options, directory, scene, processes, queues, decisions, tracker)
         for topic, worker in (("recordings", "extract"), ("sftp-files", "compress")):
             workers = {one.socket: one for one in processes.of(worker)}
             queues[topic] = FaultyQueue(
@@ -369,8 +282,11 @@ def perform(options: Options, directory: Path, report: Callable[[str], object]) 
         run.call(processes.of("maintain")[0], {})
         for queue in queues.values():
             queue.start()
+        weather = Weather(
+            scene.world, gates, processes, queues, decisions, directory / "tracker.db", disk
+        )
         with run.ticking():
-            with run.weather():
+            with weather.changing(options.pause_s, options.lease_s):
                 run.play(parts)
                 report("every part has been played")
             _wait(lambda: not any(map(len, queues.values())), options.lease_s * 4)

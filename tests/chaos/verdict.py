@@ -99,32 +99,39 @@ def _judge_objects(
             objects[there.metadata.get("key", "")].append(there.name)
     found.counts["objects"] = sum(len(names) for names in objects.values())
     newest = _newest_of_sftp(done)
-    heard_from: list[tuple[str, Recording, Revision]] = []
+    whole: list[tuple[str, Recording, Revision]] = []
     for key, (label, one, each) in done.items():
         names = objects.pop(key, [])
         if each.source == "sftp" and newest[each.source_id] != key:
             if names:
                 found.problems.append(f"{label}: the object is of an older revision: {names}")
-            continue
-        if len(names) > 1:
+        elif len(names) > 1:
             found.doubled.append(f"{label} has {len(names)} objects: {names}")
-        if not names:
+        elif not names:
             found.lost.append(f"{label} is DONE and has no object")
         elif one.audio is None or names != [one.audio.object]:
             found.problems.append(f"{label}: the document names another object than {names}")
         else:
-            heard_from.append((label, one, each))
+            whole.append((label, one, each))
     for key, names in objects.items():
         found.problems.append(f"objects of no DONE recording: {key or 'none'} {names}")
-    paths = [directory / "audio" / str(one.gcs_path) for _, one, _ in heard_from]
-    sounds = heard(paths, directory)
-    for (label, one, each), (pair, seconds) in zip(heard_from, sounds, strict=True):
+    _judge_sounds(found, storage, directory, whole)
+    _judge_manifest(found, storage, {key: done[key] for key in newest.values()})
+
+
+def _judge_sounds(
+    found: Verdict,
+    storage: FilesystemStorage,
+    directory: Path,
+    done: Sequence[tuple[str, Recording, Revision]],
+) -> None:
+    paths = [directory / "audio" / str(one.gcs_path) for _, one, _ in done]
+    for (label, one, each), (pair, seconds) in zip(done, heard(paths, directory), strict=True):
         if pair != each.pair or abs(seconds - SECONDS) > _TOLERANCE_S:
             found.partial.append(f"{label}: {pair} for {seconds} s instead of {each.pair}")
         there = storage.stat(str(one.gcs_path))
         if there is None or one.audio is None or there.crc32c != one.audio.crc32c:
             found.partial.append(f"{label}: other bytes than the document names")
-    _judge_manifest(found, storage, {key: done[key] for key in newest.values()})
 
 
 def _newest_of_sftp(done: Mapping[str, tuple[str, Recording, Revision]]) -> dict[str, str]:

@@ -1,0 +1,1 @@
+"""A model checker that drives the pipeline's own code through every interleaving."""
