@@ -1,7 +1,7 @@
 """The protocol of claims, leases, requeues and page tokens, in every interleaving.
 
-What is assumed of the world outside is in docs/adr/0019-chaos-and-model.md. Each broken variant of the code
-has to be caught: a check that cannot fail proves nothing.
+What is assumed of the world outside is in docs/adr/0019-chaos-and-model.md. Each broken variant
+of the code has to be caught: a check that cannot fail proves nothing.
 """
 
 from __future__ import annotations
@@ -228,8 +228,8 @@ MUTANTS = [
         "two processes have the page token's lease",
         LeasedDocument,
         "acquire",
-        "return None if current is None or self.is_leased(current) else current",
-        "return current",
+        "wanted = None if current and is_leased(current, self.clock) else current",
+        "wanted = current",
         None,
     ),
 ]
