@@ -63,8 +63,10 @@ class ObjectWriter:
         Returns the audio, and the chunks as the document lists them. The picture comes
         before the chunks: it reserves the name against other recordings.
         """
+        is_retry = bool(self.claim.recording.gcs_path)
         stored = self.audio(path, recipe, duration_s)
-        if not self._create(naming.waveform_object(stored.name), picture, "image/png"):
+        beside = naming.waveform_object(stored.name)
+        if not self._create(beside, picture, "image/png", is_retry=is_retry):
             # Its audio has another extension. The next try finds the name taken.
             raise TransientError(
                 f"another recording took the name of {stored.name} at the same time"
@@ -102,7 +104,8 @@ class ObjectWriter:
             if picture and not self._is_ours(picture):
                 continue
             self.claim.update(gcs_path=name)
-            stored = self._create(name, path, recipe.content_type, about)
+            is_retry = bool(one.gcs_path)
+            stored = self._create(name, path, recipe.content_type, about, is_retry=is_retry)
             if stored:
                 if one.gcs_path and one.gcs_path != name:  # the audio of another preset
                     self.remove(one.gcs_path)
@@ -122,17 +125,29 @@ class ObjectWriter:
         return there.metadata.get("key") == self.claim.recording.key
 
     def _create(
-        self, name: str, path: Path, content_type: str, about: Mapping[str, str] | None = None
+        self,
+        name: str,
+        path: Path,
+        content_type: str,
+        about: Mapping[str, str] | None = None,
+        *,
+        is_retry: bool,
     ) -> StoredObject | None:
         """Create the object, or replace what an earlier run left; ``None`` if it is taken.
+
+        With ``is_retry`` an earlier run may have left it. It is replaced then even where the
+        bytes are equal: a worker that was frozen, and lost its lease since, may be about to
+        delete it, and deletes only the generation that it has seen.
 
         Raises ``TransientError`` when another worker replaces it at the same time: two
         revisions of one source share an object, and the next try finds which one is current.
         """
-        try:
-            return self._put(name, path, content_type, if_generation=0, about=about)
-        except ObjectExistsError:
-            there = self.storage.stat(name)
+        there = self.storage.stat(name) if is_retry else None
+        if there is None:
+            try:
+                return self._put(name, path, content_type, if_generation=0, about=about)
+            except ObjectExistsError:
+                there = self.storage.stat(name)
         if there is None or not self._is_ours(there):
             return None
         with _another_writer(name):

@@ -165,6 +165,13 @@ class RecordingWorld:
         if after["status"] == Status.DONE:
             self._check_object(after, actor.name)
 
+    def _scan(self) -> None:
+        """What the daily scan does: restart what ended unread and is readable again."""
+        recording = self.tracker(None).get(ITEM.key)
+        if recording and recording.status is Status.SKIPPED and not self._is_trashed:
+            self.tracker(None).retry(ITEM.key)
+            self.queue.publish([ITEM])
+
     def _check_object(self, document: Document, by: str) -> None:
         audio = document["audio"]
         there = self.storage.stat(audio["object"]) if audio else None
@@ -193,6 +200,7 @@ class RecordingWorld:
             for _item in waiting:
                 self._deliver(None)
             self._requeue(None)
+            self._scan()
         recording = self.tracker(None).get(ITEM.key)
         ends = {Status.DONE, Status.SKIPPED} if self._is_trashed else {Status.DONE}
         if recording is None and not any(role in ("deliver", "trashed") for role, _ in self.parts):

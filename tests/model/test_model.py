@@ -98,7 +98,7 @@ CASES = [
     Case(TWO, Budget(lost=1)),
     Case(TWO, Budget(repeats=1)),
     Case(TWO, Budget(), before="PROCESSING", skews=(-SKEW_S, SKEW_S)),
-    Case(("deliver", "trashed"), Budget()),
+    Case(("trashed", "restore"), Budget()),
     Case(("publish", "deliver"), Budget(crashes=1, lost=1), before=None),
     Case(("publish", "deliver"), Budget(repeats=1), before=None),
     Case(("publish", "publish"), Budget(crashes=1, repeats=1), before=None),
