@@ -97,7 +97,7 @@ class Actor:
         except Crash:
             pass
         except Exception as error:
-            self.error = error
+            self.error = self.error or error
         self.is_over = True
         self._ready.release()
 

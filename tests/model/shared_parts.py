@@ -12,7 +12,7 @@ from shared.core.drive_items import Change, ChangePage
 from shared.core.errors import TransientError
 from shared.core.message import SourceFile
 from shared.core.ports import Document, StoredObject, Versioned
-from tests.model.explorer import Actor
+from tests.model.explorer import Actor, InvariantError
 
 T = TypeVar("T")
 
@@ -96,8 +96,13 @@ class SteppedDocuments:
         return call(self._actor, f"replace {collection}", replace, writes=True)
 
     def _check(self, before: Document | None, after: Document, collection: str) -> None:
-        if self._actor:
+        if self._actor is None:
+            return
+        try:
             self._on_write(self._actor, before, after, collection)
+        except InvariantError as error:
+            self._actor.error = error  # the pipeline's own code would handle it as a failed write
+            raise
 
 
 class SteppedStorage:
