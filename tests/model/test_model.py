@@ -1,6 +1,6 @@
 """The protocol of claims, leases, requeues and page tokens, in every interleaving.
 
-What is assumed of the world outside is in docs/adr/0019-chaos-and-model.md. Each broken variant
+What is assumed of the world outside is in docs/adr/0024-chaos-and-model.md. Each broken variant
 of the code has to be caught: a check that cannot fail proves nothing.
 """
 
