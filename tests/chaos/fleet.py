@@ -19,7 +19,7 @@ from pathlib import Path
 import psutil
 
 import functions
-from cli.serve.processes import Process, listen_inside
+from cli.serve.processes import ServerProcess, listen_inside
 from shared.runtime import unix_http
 from tests.emulators import missing
 
@@ -40,7 +40,7 @@ class Instance:
     name: str
     socket: Path
     clock_file: Path
-    process: Process
+    process: ServerProcess
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def tree(self) -> list[psutil.Process]:
@@ -182,7 +182,7 @@ def prepared(folder: Path, environ: Mapping[str, str], *, workers: int) -> Itera
                 **skew,
                 "CLOCK_OFFSET_FILE": str(own / "clock"),
             }
-            process = Process(name, ("function", main, target), env, listener)
+            process = ServerProcess(name, ("function", main, target), env, listener)
             instances[name] = Instance(name, socket, own / "clock", process)
         fleet = Fleet(instances, can_set_clocks=library is not None)
         try:
