@@ -189,6 +189,8 @@ class Run:
                 self.decisions.note("time passed", f"{offset_s} s, for {', '.join(left)[:200]}")
                 self._requeue_later(timedelta(seconds=offset_s))
             time.sleep(0.3)
+        # It merges what a crash left of the manifest.
+        self.call(nightly, {})
         return left
 
     def _requeue_later(self, later: timedelta) -> None:
