@@ -104,7 +104,7 @@ def clock(seconds: float | None) -> str:
     """Return a length as players show it: ``1:02:03``, ``3:05``."""
     if seconds is None:
         return "–"
-    whole = int(seconds)
+    whole = round(seconds)  # as duration() does: 119.97 s are 2:00 and 2 min 00 s
     hours, minutes, rest = whole // 3600, whole % 3600 // 60, whole % 60
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
