@@ -319,7 +319,9 @@ WAYS: dict[str, Way] = {
     # operations: the command line
     "audio-pipeline status": on_recordings,
     "audio-pipeline status --failed": on_recordings,
+    "audio-pipeline status --json": on_recordings,
     "audio-pipeline audit": on_recordings,
+    "audio-pipeline compress": Elsewhere("e2e/test_sftp_cli.py", "test_[a-z_]+"),
     "audio-pipeline retry --failed": on_recordings,
     "audio-pipeline retry KEY": on_recordings,
     "audio-pipeline doctor": on_drive,
