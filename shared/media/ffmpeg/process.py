@@ -1,8 +1,9 @@
 """Starts, watches, limits and ends FFmpeg processes; no other module does.
 
-FFmpeg runs with an empty environment, no standard input except what this program writes, limits
-on memory and processor time, and may read only the descriptors or the loopback address that it is
-given (``shared.media.source.inputs``).
+FFmpeg runs in a sandbox (``shared.media.ffmpeg.box``) and within limits (``limits``), with an empty
+environment and no standard input except what this program writes. It may read only the
+descriptors or the loopback address that it is given (``shared.media.source.inputs``), and the
+files of its job's directory.
 """
 
 from __future__ import annotations
