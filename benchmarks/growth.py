@@ -9,7 +9,9 @@ read for 1,000 entries of an index, as Firestore bills it. The tracker of SQLite
 SQL, so that a million recordings take a minute. The last table is what has to be linear: the audit
 and the nightly scan for each recording, with the peak of memory.
 
-Ends with status 1 when an operation of the first table grows faster than the logarithm.
+Ends with status 1 when what is done for each recording grows faster than the logarithm. The
+command ``status`` and the dashboard count all recordings out of indexes, which is linear; the
+dashboard does so at most every two seconds, here for each request.
 """
 
 from __future__ import annotations
@@ -52,6 +54,9 @@ from shared.tracking.tracker import Tracker
 
 COMMAND = Path(sys.executable).with_name("audio-pipeline")
 RUNS = 30
+
+#: Operations that count all recordings.
+_COUNTING = ("status", "dashboard")
 
 #: How many files the SFTP server of the nightly scan has at most.
 FILES = 100_000
@@ -390,7 +395,7 @@ def main() -> int:
         text = "".join(f"{r:>9.1f} {w:>4.1f} {b / 1000:>5.1f} {ms:>6.1f}" for r, w, b, ms in cells)
         print(f"{operation[:38]:<38}{text}")
         # A logarithm grows by half from a thousand to a million.
-        if cells[-1][3] > 3 * cells[0][3] + 5.0:
+        if not operation.startswith(_COUNTING) and cells[-1][3] > 3 * cells[0][3] + 5.0:
             grown.append(operation)
     for size, (add, merge, megabytes, peak) in rows.items():
         print(
