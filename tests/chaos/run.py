@@ -21,8 +21,11 @@ from pathlib import Path
 from cli.demo.drive_standin.control import RemoteWorld
 from cli.serve import topics
 from cli.serve.queue import Endpoint, Policy
+from functions.sftp_compress.assembly import build_worker
 from shared.adapters.local.documents import SQLiteDocuments
 from shared.adapters.local.queue import SocketQueue
+from shared.bootstrap import Services
+from shared.config.settings import Settings
 from shared.core.errors import Code
 from shared.core.message import Source, SourceFile
 from shared.core.ports import Queue
@@ -189,8 +192,6 @@ class Run:
                 self.decisions.note("time passed", f"{offset_s} s, for {', '.join(left)[:200]}")
                 self._requeue_later(timedelta(seconds=offset_s))
             time.sleep(0.3)
-        # It merges what a crash left of the manifest.
-        self.call(nightly, {})
         return left
 
     def _requeue_later(self, later: timedelta) -> None:
@@ -294,6 +295,8 @@ def perform(options: Options, directory: Path, report: Callable[[str], object]) 
             _wait(lambda: not any(map(len, queues.values())), options.lease_s * 4)
             left = run.settle()
             report(f"settled; left: {left}")
+        # As serve's clock does each minute: a message that the queue lost merges nothing.
+        build_worker(Services(Settings.from_environment(environ))).merge_manifest()
         found = verdict.judge(scene.expected, directory, tracker, run.labels)
         found.problems += [f"not settled: {each}" for each in left]
         found.problems += verdict.audit({**os.environ, **environ}, directory)

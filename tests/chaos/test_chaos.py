@@ -12,6 +12,7 @@ from tests.chaos.run import Options, perform
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_everything_ends_as_it_should_whatever_happens(tmp_path: Path) -> None:
     # In CI the faults are the same in every run; elsewhere each run tries new ones.
     seed = 1 if os.environ.get("CI") == "true" else random.randrange(1_000_000)
