@@ -20,4 +20,4 @@ def test_everything_ends_as_it_should_whatever_happens(tmp_path: Path) -> None:
     again = f"make chaos SEED={seed} N=32"
     assert found.is_good, f"{found.text()}\n{again}\n{(tmp_path / 'decisions.log').read_text()}"
     assert found.counts["killed"] > 2
-    assert found.counts["recordings"] >= 32
+    assert found.counts["objects"] > 10
