@@ -8,9 +8,7 @@ length. Where it does not, or the table contradicts the decoder, the track is de
 from __future__ import annotations
 
 import os
-import threading
 from dataclasses import dataclass
-from io import BufferedReader
 from statistics import median
 
 from shared.core.errors import Code, PermanentError
@@ -21,7 +19,7 @@ from shared.media.ffmpeg.log import Log
 from shared.media.packets import Packets
 from shared.media.presets import Recipe
 from shared.media.probe import Probe
-from shared.media.source.inputs import Input, own_file
+from shared.media.source.inputs import Input
 
 #: A source of no more bytes than this is decoded as a whole: that takes less than starting FFmpeg,
 #: and damage anywhere shows in the length.
@@ -80,42 +78,34 @@ def copy(input_: Input, found: Probe, recipe: Recipe, work: EncodeContext) -> En
             raise
         recipe, copied = _with_changes(input_, found, recipe, work, error)
     table, log = copied.table, copied.log
+    # What an encoder needs to start is marked as not played, but every container keeps it.
+    discarded = table.discarded - (table.early if -table.begin_s <= _DELAY_S else 0)
     duration_s = _length(copied) or 0.0
     if copied.frames.whole or log.demuxer_gave_up():
         refuse_damaged(input_, found, log, duration_s)
     if not table.count:
         # A track that decodes plays: FFmpeg could not write its packets, or read them alone.
         raise _not_copyable(_NO_CONTAINER) if duration_s else log.no_packets()
-    encoded = Encoded(
+    return Encoded(
         path=work.directory / f"audio.{recipe.extension}",
         recipe=recipe,
         duration_s=duration_s,
         start_offset_s=found.start_offset(table.first_s, log),
         frames=table.count,
-        discarded=table.discarded,
-        span_s=table.duration_s,
+        discarded=discarded,
         gapless_s=table.gapless_s,
         source_errors=log.decode_errors,
+        keeps_packets=_keeps_packets(recipe, copied, discarded),
     )
-    if copied.frames.whole or recipe.codec_name not in _PROVEN:
-        _refuse_other_packets(encoded, work)
-    return encoded
 
 
-def _refuse_other_packets(encoded: Encoded, work: EncodeContext) -> None:
-    """Raise ``unsupported_codec`` when the container has lost packets or their times."""
-    with work.job(encoded.duration_s) as job:
-        source = own_file(encoded.path, encoded.recipe)
-        process = job.start([*source, *packets.arguments("a:0")], stdout=True)
-        made = packets.outline(process.blocks(), job)
-        process.end()
-    fewest = encoded.frames - encoded.discarded
-    length = min(abs(made.span_s - one) for one in encoded.lengths)
-    raw = encoded.recipe.codec_name.startswith("pcm_")  # in packets of any size
-    if not (raw or fewest <= made.count <= encoded.frames) or length > tolerance(
-        encoded.duration_s
-    ):
-        raise _not_copyable(_NO_CONTAINER)
+def _keeps_packets(recipe: Recipe, copied: _Copied, discarded: int) -> bool:
+    """Return whether a difference between source and copy can only be a failure of the copy."""
+    if discarded:
+        return False  # not every container can hide packets, and an edit list in parts even less
+    if recipe.codec_name == "flac" and copied.frames.whole:
+        return False  # it may be two in one, whose frames are numbered from zero twice
+    return recipe.muxer != "adts" and (recipe.codec_name in _PROVEN or recipe.muxer == "wav")
 
 
 def _with_changes(
@@ -202,7 +192,7 @@ def _run(
                 )
             finally:
                 os.close(writable)
-            decoded = _FrameReader(pipe)
+            decoded = packets.FrameReader(pipe)
             table = packets.read(process.blocks(), job, on_time)
             seconds = decoded.result()
             log = process.wait()
@@ -210,29 +200,6 @@ def _run(
     if whole:
         work.refuse_long(sum(seconds))
     return _Copied(table=table, frames=_Frames(seconds, whole), log=log)
-
-
-class _FrameReader:
-    """Reads the table of decoded frames beside that of packets, so that neither pipe fills up."""
-
-    def __init__(self, pipe: BufferedReader) -> None:
-        self._seconds: list[float] = []
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._read, args=(pipe,), daemon=True)
-        self._thread.start()
-
-    def _read(self, pipe: BufferedReader) -> None:
-        try:
-            blocks = iter(lambda: pipe.read1(1 << 16), b"")
-            self._seconds = [seconds for _, seconds, _ in packets.rows(blocks)]
-        except BaseException as error:  # it is raised again by result()
-            self._error = error
-
-    def result(self) -> list[float]:
-        self._thread.join()
-        if self._error:
-            raise self._error
-        return self._seconds
 
 
 def _length(copied: _Copied) -> float | None:

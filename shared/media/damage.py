@@ -5,7 +5,7 @@ from __future__ import annotations
 from shared.core.errors import Code, PermanentError
 from shared.media.encoded import tolerance
 from shared.media.ffmpeg.log import Log
-from shared.media.formats import frame_gaps
+from shared.media.formats import completeness, frame_gaps
 from shared.media.probe import Probe
 from shared.media.source.inputs import Input
 
@@ -27,6 +27,8 @@ def refuse_damaged(input_: Input, found: Probe, log: Log, duration_s: float) -> 
             raise log.no_packets()
         raise PermanentError(Code.CORRUPT, "nothing of its audio can be decoded")
     errors = counts.errors if counts else 0
+    if errors and completeness.examine(input_.source).ends_early:
+        errors -= 1  # the packet that the end of the file cuts is missing, not damaged
     if not counts or not errors:
         return
     if found.track.raw:  # only less than a sample is refused

@@ -31,9 +31,11 @@ class Encoded:
     out of it or were copied.
 
     The rest is of copies: ``discarded`` counts packets that are never played and that some
-    containers leave out, ``span_s`` is how long the packets last by their own times, and
-    ``gapless_s`` the same with the gaps that a copy keeps. ``source_errors`` is how many of the
-    source's packets could not be decoded, of those tried.
+    containers leave out, ``gapless_s`` is when the last packet ends by the times that the copy was
+    given (``packets.without_gaps``). ``source_errors`` is how many of the
+    source's packets could not be decoded, of those tried. ``keeps_packets`` is whether the
+    container keeps every packet and its time, so that a difference is a failure of the copy and
+    not a limit of the format.
     """
 
     path: Path
@@ -43,16 +45,9 @@ class Encoded:
     samples: int = 0
     frames: int = 0
     discarded: int = 0
-    span_s: float | None = None
     gapless_s: float | None = None
     source_errors: int | None = None
-
-    @property
-    def lengths(self) -> tuple[float, ...]:
-        """The lengths in seconds that the packets of the file may have by their times."""
-        if self.span_s is None:
-            return (self.duration_s,)
-        return (self.duration_s, self.span_s, self.gapless_s or self.span_s)
+    keeps_packets: bool = True
 
     @property
     def source_plays(self) -> bool:

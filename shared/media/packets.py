@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from io import BufferedReader
 
 from shared.core.errors import Code, PermanentError
 from shared.core.ports import OnProgress
@@ -63,7 +65,8 @@ class Packets:
     the encoder's delay, which a decoder leaves out. ``gapless_s`` is the end of the last packet
     with the times that ``without_gaps`` sets. ``last_s`` is the last packet's duration,
     ``discarded`` the number of packets that are never played: those outside an edit list, and
-    empty ones, such as FFmpeg's FLAC encoder writes at the end of an AVI.
+    empty ones, such as FFmpeg's FLAC encoder writes at the end of an AVI. ``early`` are those of
+    them that start before zero.
     """
 
     count: int
@@ -73,6 +76,25 @@ class Packets:
     gapless_s: float
     last_s: float
     discarded: int
+    early: int
+
+
+#: ``numbered`` puts three values into a packet's duration: its number, its own duration in ticks
+#: of less than this, and in the lowest bit whether it is the last one. An expression is a double,
+#: which is exact up to 2**53: enough for 33 million packets.
+_MAX_TICKS = 1 << 27
+
+
+def numbered(drop: str) -> str:
+    """Return the filter that drops packets by an expression, but keeps the first and the last.
+
+    ``outline`` reads the table of what is left, and still counts every packet: FFmpeg reads the
+    whole file, and passes on only a part of it. The filter ``setts`` is one packet behind, so that
+    it knows the last one by the missing time of the next (libavcodec/bsf/setts.c).
+    """
+    duration = f"2*(N*{_MAX_TICKS}+min(max(DURATION,0),{_MAX_TICKS - 1}))+eq(NEXT_PTS,NOPTS)"
+    kept = f"not(mod(duration,2))*gt(n,0)*({drop})"
+    return f"setts=duration='{duration}',noise=drop='{kept}'"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,29 +114,26 @@ class Outline:
 
 
 def outline(blocks: Iterator[bytes], job: Job) -> Outline:
-    """Sum up the table of a file that this program made; packets are counted, not parsed."""
+    """Sum up the table of a file that went through ``numbered``."""
     header: dict[bytes, bytes] = {}
-    count, first, last, rest, streams = 0, b"", b"", b"", 0
+    streams, first, last, rest = 0, b"", b"", b""
     for block in blocks:
         job.touch()
-        data = rest + block
-        while data.startswith(b"#") and b"\n" in data:
-            line, _, data = data.partition(b"\n")
-            name, _, value = line[1:].partition(b": ")
-            header[name] = value
-            streams += name.startswith(b"codec_id")
-        lines, _, rest = data.rpartition(b"\n")
-        if data.startswith(b"#") or not lines:
-            continue
-        first = first or lines.partition(b"\n")[0]
-        last = lines.rpartition(b"\n")[2]
-        count += lines.count(b"\n") + 1
-    base = Fraction(header.get(b"tb 0", b"1").strip().decode())
-    begin, end = 0, 0
-    if count:
+        *lines, rest = (rest + block).split(b"\n")
+        for line in lines:
+            if line.startswith(b"#"):
+                name, _, value = line[1:].partition(b": ")
+                header[name] = value
+                streams += name.startswith(b"codec_id")
+            else:
+                first, last = first or line, line
+    count, begin, end = 0, 0, 0
+    if first:
         begin = int(first.split(b",")[2])
         _, _, pts, duration, *_ = last.split(b",")
-        end = int(pts) + int(duration)
+        number, ticks = divmod(int(duration) >> 1, _MAX_TICKS)
+        count, end = number + 1, int(pts) + ticks
+    base = Fraction(header.get(b"tb 0", b"1").strip().decode())
     return Outline(
         streams=streams,
         codec=header.get(b"codec_id 0", b"").decode(),
@@ -152,7 +171,7 @@ def read(blocks: Iterator[bytes], job: Job, on_time: OnProgress) -> Packets:
     without any order.
     """
     base, rest = Fraction(1), b""
-    table, discarded, second = _Table(), 0, 1.0
+    table, discarded, early, second = _Table(), 0, 0, 1.0
     for block in blocks:
         job.touch()
         *lines, rest = (rest + block).split(b"\n")
@@ -167,6 +186,7 @@ def read(blocks: Iterator[bytes], job: Job, on_time: OnProgress) -> Packets:
                 flags = _FLAGS.search(rest_of_line)
                 unplayed = flags and int(flags[1], 16) & _DISCARD
                 discarded += bool(unplayed) or not int(size)
+                early += bool(unplayed) and int(pts) < 0
         on_time(float(table.done * base))
     start = max(0, table.first)
     return Packets(
@@ -177,6 +197,7 @@ def read(blocks: Iterator[bytes], job: Job, on_time: OnProgress) -> Packets:
         gapless_s=float(base * (table.gapless + table.last)),
         last_s=float(base * table.last),
         discarded=discarded,
+        early=early,
     )
 
 
@@ -287,3 +308,27 @@ def _time_base(line: bytes) -> Fraction | None:
     if not line.startswith(b"#tb "):
         return None
     return Fraction(line.partition(b":")[2].strip().decode())
+
+
+class FrameReader:
+    """Reads a second table beside the one on standard output, so that neither pipe fills up."""
+
+    def __init__(self, pipe: BufferedReader) -> None:
+        self._seconds: list[float] = []
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._read, args=(pipe,), daemon=True)
+        self._thread.start()
+
+    def _read(self, pipe: BufferedReader) -> None:
+        try:
+            blocks = iter(lambda: pipe.read1(1 << 16), b"")
+            self._seconds = [seconds for _, seconds, _ in rows(blocks)]
+        except BaseException as error:  # it is raised again by result()
+            self._error = error
+
+    def result(self) -> list[float]:
+        """Return the duration of each frame in seconds, after the process has closed the pipe."""
+        self._thread.join()
+        if self._error:
+            raise self._error
+        return self._seconds

@@ -48,19 +48,26 @@ def verify(encoded: Encoded, job: Job) -> Verified:
     a source that was damaged, ``unsupported_codec`` for one that its container cannot hold.
     """
     size = encoded.path.stat().st_size
-    # One process each: FFmpeg reads the inputs of one in step, which takes the time of both.
-    windows = _start(_windows(encoded), job)
-    picture = _start(waveform.arguments(encoded.path, encoded.recipe, encoded.duration_s), job)
-    bare_mp3 = encoded.recipe.codec is Codec.MP3
-    table = None if bare_mp3 else _start(_table(encoded), job)
-    if table is None:
-        _check_frames(encoded)  # while FFmpeg decodes
-    else:
-        outline = packets.outline(table.blocks(), job)
-        _check_outline(encoded, outline, table.wait())
-    levels = waveform.measure(picture.blocks())
-    decoded_s = sum(seconds for _, seconds, _ in packets.rows(windows.blocks(), job))
-    _check_decoded(encoded, decoded_s, windows.wait(), picture.wait())
+    # One process each, side by side: FFmpeg reads the inputs of one in step, which takes the time
+    # of both.
+    readable, writable = os.pipe()
+    with os.fdopen(readable, "rb") as pipe:
+        try:
+            windows = _start(_windows(encoded, writable), job, slot=0, fds=(writable,))
+        finally:
+            os.close(writable)
+        frames = packets.FrameReader(pipe)
+        drawn = waveform.arguments(encoded.path, encoded.recipe, encoded.duration_s)
+        picture = _start(drawn, job, slot=1)
+        if encoded.recipe.codec is Codec.MP3:
+            _check_frames(encoded)  # while FFmpeg decodes
+        outline = packets.outline(windows.blocks(), job)
+        levels = waveform.measure(picture.blocks())
+        decoded_s = sum(frames.result())
+        found, drawn_log = windows.wait(), picture.wait()
+    if encoded.recipe.codec is not Codec.MP3:
+        _check_outline(encoded, outline, found)
+    _check_decoded(encoded, decoded_s, found, drawn_log)
     return Verified(
         bytes=size,
         duration_s=encoded.duration_s,
@@ -69,30 +76,26 @@ def verify(encoded: Encoded, job: Job) -> Verified:
     )
 
 
-def _start(arguments: list[str], job: Job) -> Process:
+def _start(arguments: list[str], job: Job, slot: int, fds: tuple[int, ...] = ()) -> Process:
     # How much may be broken is judged here, not by FFmpeg.
-    return job.start(["-max_error_rate", "1", *arguments], stdout=True, ours=True, level="warning")
+    arguments = ["-max_error_rate", "1", *arguments]
+    return job.start(arguments, stdout=True, ours=True, level="warning", slot=slot, fds=fds)
 
 
-def _windows(encoded: Encoded) -> list[str]:
-    """Return the arguments that decode the windows and print a table of their frames.
+def _windows(encoded: Encoded, fd: int) -> list[str]:
+    """Return the arguments that read all packets, and decode those of the windows.
 
-    Packets outside are dropped before the decoder, so that all are read, few decoded.
+    Standard output gets a table of the packets that were kept, ``fd`` one of their frames. The
+    other packets are dropped as soon as they are read, which takes a third of passing them on.
     """
     last = max(0.0, encoded.duration_s - WINDOW_S)
     outside = f"gt(mod(pts*tb,{EVERY_S}),{WINDOW_S})*lt(pts*tb,{last:.3f})"
-    escaped = outside.replace(",", r"\,")
     return [
-        *("-bsf:a", f"noise=drop={escaped}"),
+        *("-bsf:a", packets.numbered(outside)),
         *own_file(encoded.path, encoded.recipe),
-        *("-map", "0:a:0", "-af", presets.COUNTED_TIMES, "-f", "framecrc", "pipe:1"),
+        *("-map", "0", "-c", "copy", *presets.GATHERED, "-f", "framecrc", "pipe:1"),
+        *("-map", "0:a:0", "-af", presets.COUNTED_TIMES, "-f", "framecrc", f"pipe:{fd}"),
     ]
-
-
-def _table(encoded: Encoded) -> list[str]:
-    """Return the arguments that print every packet of every stream in the file."""
-    arguments = ["-map", "0", "-c", "copy", *presets.GATHERED, "-f", "framecrc", "pipe:1"]
-    return [*own_file(encoded.path, encoded.recipe), *arguments]
 
 
 def _check_outline(encoded: Encoded, found: Outline, log: Log) -> None:
@@ -115,14 +118,19 @@ def _check_outline(encoded: Encoded, found: Outline, log: Log) -> None:
     fewest = encoded.frames - encoded.discarded
     raw = recipe.codec_name.startswith("pcm_")  # in packets of any size
     if is_copy and not raw and not fewest <= found.count <= encoded.frames:
-        if encoded.source_errors is not None:
+        if not encoded.keeps_packets:
             raise _not_copyable()
         raise _failed(f"it has {found.count} packets where {encoded.frames} were copied")
     if not is_copy and (errors := log.errors()):
         _log.warning("FFmpeg reports of audio that was made: %s", errors[-1])
         raise _failed("it is damaged")
-    # A copy keeps the times of its source, which may differ from the decoder's.
-    if min(abs(found.span_s - one) for one in encoded.lengths) > tolerance(encoded.duration_s):
+    # A copy has the times that it was given, which may differ from the decoder's, or, in formats
+    # without times, those that its packets decode to.
+    given_s = encoded.duration_s if encoded.gapless_s is None else encoded.gapless_s
+    allowed = tolerance(encoded.duration_s)
+    if abs(found.span_s - given_s) > allowed:
+        if not encoded.keeps_packets and abs(found.span_s - encoded.duration_s) > allowed:
+            raise _not_copyable()
         _check_length(encoded, found.span_s)
 
 

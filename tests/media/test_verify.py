@@ -159,7 +159,9 @@ def test_another_rate(shelf: Shelf, tmp_path: Path) -> None:
 def test_another_length_than_the_source(preset: str, shelf: Shelf, tmp_path: Path) -> None:
     made = make(shelf("long.wav"), preset, tmp_path)
 
-    assert "where the source lasts 20.60 s" in refused(replace(made, duration_s=20.6, span_s=None))
+    longer = replace(made, duration_s=20.6, gapless_s=None)
+
+    assert "where the source lasts 20.60 s" in refused(longer)
     assert check(replace(made, duration_s=20.4))
 
 
@@ -178,3 +180,18 @@ def test_a_wav_of_other_channels_than_the_recipe_s(
     made = make(shelf("a.wav"), "", tmp_path, presets.for_compression("pcm", 16000, channels, 0))
 
     assert "channels" in refused(replace(made, recipe=replace(made.recipe, channels=3 - channels)))
+
+
+@pytest.mark.parametrize("dropped", ["eq(n,40)", "eq(n,0)", "gte(n,187)"])
+@pytest.mark.parametrize("name", ["mono48.m4a", "a.opus", "a.mp3"])
+def test_a_copy_that_lost_a_packet(name: str, dropped: str, shelf: Shelf, tmp_path: Path) -> None:
+    made = make(shelf(name), "copy", tmp_path)
+    count = made.frames
+    lost = dropped.replace("187", str(count - 1)).replace(",", r"\,")
+    other = made.path.with_name(f"other.{made.recipe.extension}")
+    bare = ["-write_xing", "0"] if name == "a.mp3" else []
+    clips.run("-i", made.path, "-c", "copy", "-bsf:a", f"noise=drop={lost}", *bare, other)
+
+    assert f"it has {count - 1} packets where {count} were copied" in refused(
+        replace(made, path=other)
+    )

@@ -8,6 +8,7 @@ declare nothing (Ogg, MPEG-TS, a fragmented MP4, a live Matroska) are always who
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
@@ -18,6 +19,9 @@ from shared.media.formats.bounded_reader import BoundedReader, UnknownStructureE
 from shared.media.formats.wave_chunks import RiffChunk, is_w64, is_wav, w64_chunks, wav_chunks
 
 _HEAD_BYTES = 64
+
+#: Frames of a TTA, of 1.04 s each: a week.
+_MAX_TTA_FRAMES = 600_000
 
 #: Boxes that an MP4 or MOV has at its top level (ISO/IEC 14496-12 and Apple's QTFF).
 _TOP_LEVEL = frozenset(
@@ -221,6 +225,20 @@ def _avi(reader: BoundedReader) -> Completeness:
     return _sized(reader, end)
 
 
+def _tta(reader: BoundedReader) -> Completeness:
+    """Add up the sizes of the frames that the seek table lists (TTA1, "Seek table")."""
+    rate, samples = reader.uint_le(10, 4), reader.uint_le(14, 4)
+    frame = 256 * rate // 245
+    if not rate or not samples:
+        raise UnknownStructureError("no samples")
+    frames = -(-samples // frame)
+    if frames > _MAX_TTA_FRAMES:
+        raise UnknownStructureError(f"{frames} frames")
+    table = reader.at(22, 4 * frames)
+    sizes = struct.unpack(f"<{frames}I", table)
+    return _sized(reader, 22 + 4 * frames + 4 + sum(sizes), samples / rate)
+
+
 def _flac(reader: BoundedReader) -> Completeness:
     """Compare the count of samples in STREAMINFO (RFC 9639, 8.2), if it counts these frames.
 
@@ -306,5 +324,6 @@ _FORMATS: tuple[tuple[Callable[[bytes], bool], _Examine], ...] = (
     (is_w64, _w64),
     (lambda head: head[:4] == b"RIFF" and head[8:12] == b"AVI ", _avi),
     (lambda head: head[:4] == b"fLaC", _flac),
+    (lambda head: head[:4] == b"TTA1", _tta),
     (lambda head: head[4:8] in _TOP_LEVEL, _mp4),
 )

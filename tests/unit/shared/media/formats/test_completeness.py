@@ -196,3 +196,17 @@ def test_a_reader_gives_up_when_its_budget_is_spent(offsets: range) -> None:
 
     with pytest.raises(UnknownStructureError):
         read_at(reader, offsets)
+
+
+@pytest.mark.parametrize(("share", "ends_early"), [(0.5, True), (0.99, True), (1, False)])
+def test_the_seek_table_of_a_tta(share: float, ends_early: bool) -> None:
+    """Three frames, of 256/245 s each, and half of one."""
+    sizes = (4000, 4100, 3900, 2000)
+    head = b"TTA1" + struct.pack("<HHHIII", 1, 1, 16, 24500, 25600 * 7 // 2, 0)
+    table = struct.pack("<4I", *sizes) + bytes(4)
+    whole = len(head) + len(table) + sum(sizes)
+
+    found = examine(head + table, int(whole * share))
+
+    assert found.ends_early == ends_early
+    assert not ends_early or found.duration_s == pytest.approx(3.5 * 256 / 245)
