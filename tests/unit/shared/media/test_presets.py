@@ -27,7 +27,7 @@ def track(**changes: object) -> AudioTrack:
 
 BITEXACT = ["-map_metadata", "-1", "-map_chapters", "-1", "-fflags", "+bitexact",
             "-flags:a", "+bitexact"]  # fmt: skip
-GATHERED = ["-flush_packets", "0"]
+GATHERED = ["-flush_packets", "0", "-thread_queue_size", "256"]
 
 
 @pytest.mark.parametrize(
