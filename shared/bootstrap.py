@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from shared.adapters.sftp.server import SftpServer
     from shared.core.ports import Documents, Jobs, Mirror, Queue, Results, Sources, Storage
     from shared.core.sftp_login import PersonalLogin
+    from shared.service.push_auth import PushAuthenticator
 
 
 class Services:
@@ -150,6 +151,24 @@ class Services:
             self.settings.extract_job,
             variable="RECORDING_KEY",
             endpoint=os.environ.get("RUN_API_ENDPOINT", ""),
+        )
+
+    @cached_property
+    def push_authenticator(self) -> PushAuthenticator | None:
+        """What checks the sender of a push; ``None`` accepts all.
+
+        Raises ``ConfigurationError`` when only one of its two variables is set.
+        """
+        if not (self.settings.push_audience or self.settings.push_account):
+            return None
+        self.settings.require("PUSH_AUDIENCE", "PUSH_ACCOUNT")
+        from shared.service.push_auth import GOOGLE_KEYS, PushAuthenticator  # noqa: PLC0415
+
+        return PushAuthenticator(
+            self.settings.push_audience,
+            self.settings.push_account,
+            on_cloud_run="K_SERVICE" in os.environ,
+            keys_url=os.environ.get("PUSH_KEYS_URL", GOOGLE_KEYS),
         )
 
     @cached_property

@@ -6,16 +6,12 @@ import hmac
 import ipaddress
 import logging
 import secrets
-import threading
-import time
-from collections.abc import Mapping
-from typing import Any
 from urllib.parse import urlsplit
 
 from flask import Response, g, request
 
 from functions.dashboard.problems import ProblemError
-from shared.core import untrusted_json
+from shared.service.signed_tokens import InvalidTokenError, KeysUnavailableError, TokenVerifier
 
 log = logging.getLogger(__name__)
 
@@ -26,9 +22,6 @@ IAP_ISSUER = "https://cloud.google.com/iap"
 IAP_HEADER = "X-Goog-IAP-JWT-Assertion"
 
 COOKIE = "csrf_token"
-
-_KEYS_FOR_S = 3600.0
-_KEYS_AGAIN_S = 60.0
 
 
 def check_host(hosts: frozenset[str] | None) -> None:
@@ -57,59 +50,24 @@ class IapVerifier:
 
     Args:
         audience: ``IAP_AUDIENCE``.
-        keys_url: Where the public keys are; they are fetched again after an hour, or when a
-            header names an unknown key, at most once a minute.
+        keys_url: Where the public keys are.
     """
 
     def __init__(self, audience: str, keys_url: str = IAP_KEYS) -> None:
-        self._audience = audience
-        self._keys_url = keys_url
-        self._lock = threading.Lock()
-        self._keys: Mapping[str, str] = {}
-        self._fetched: float | None = None
+        self._verifier = TokenVerifier(
+            audience, issuers=(IAP_ISSUER,), algorithm="ES256", keys_url=keys_url
+        )
 
     def check(self, token: str) -> str:
-        """Return the user's e-mail address; raises ``ProblemError`` (401)."""
-        from google.auth import exceptions, jwt  # noqa: PLC0415
-
+        """Return the user's e-mail address; raises ``ProblemError`` (401, 503)."""
         try:
-            header = jwt.decode_header(token)  # type: ignore[no-untyped-call]
-            if header.get("alg") != "ES256":
-                raise ValueError("another algorithm")
-            keys = self._keys_with(str(header.get("kid")))
-            claims: Mapping[str, Any] = jwt.decode(  # type: ignore[no-untyped-call]
-                token, certs=keys, audience=self._audience
-            )
-            if claims.get("iss") != IAP_ISSUER:
-                raise ValueError("another issuer")
-        except exceptions.TransportError as error:
+            claims = self._verifier.verify(token)
+        except KeysUnavailableError as error:
             log.warning("IAP's public keys cannot be read: %s", error)
             raise ProblemError(503, "sign-in cannot be verified right now") from error
-        # RecursionError: google-auth parses claims nested thousands of levels deep.
-        except (ValueError, RecursionError, exceptions.GoogleAuthError) as error:
+        except InvalidTokenError as error:
             raise ProblemError(401, "sign in through Identity-Aware Proxy") from error
         return str(claims.get("email", ""))
-
-    def _keys_with(self, key_id: str) -> Mapping[str, str]:
-        with self._lock:
-            age = None if self._fetched is None else time.monotonic() - self._fetched
-            unknown = key_id not in self._keys and (age is None or age > _KEYS_AGAIN_S)
-            if age is None or age > _KEYS_FOR_S or unknown:
-                self._keys = self._fetch()
-                self._fetched = time.monotonic()
-            return self._keys
-
-    def _fetch(self) -> Mapping[str, str]:
-        from google.auth import exceptions  # noqa: PLC0415
-        from google.auth.transport.requests import Request  # noqa: PLC0415
-
-        answer = Request()(self._keys_url, method="GET", timeout=5)
-        if answer.status != 200:
-            raise exceptions.TransportError(  # type: ignore[no-untyped-call]
-                f"status {answer.status}"
-            )
-        keys: Mapping[str, str] = untrusted_json.parse(answer.data)
-        return keys
 
 
 def csrf_token() -> str:

@@ -20,7 +20,9 @@ _THREADS = 8
 _KEYS_IN_A_QUERY = 30  # Firestore's limit for "in"
 
 # A file that was replaced and then put back has the key of its first revision again.
-_UNREADABLE = frozenset({Code.TRASHED, Code.GONE, Code.FORBIDDEN, Code.SUPERSEDED})
+_UNREADABLE = frozenset(
+    {Code.TRASHED, Code.GONE, Code.FORBIDDEN, Code.SUPERSEDED, Code.NOT_WATCHED}
+)
 
 
 @dataclass(frozen=True)

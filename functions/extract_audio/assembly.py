@@ -54,7 +54,14 @@ def build_receiver(services: Services, cancelled: Callable[[], bool]) -> Receive
             services.jobs.start(delivery.item.key)
         return result
 
-    return Receiver(source=Source.DRIVE, tracker=services.tracker, work=work, cancelled=cancelled)
+    return Receiver(
+        source=Source.DRIVE,
+        tracker=services.tracker,
+        work=work,
+        cancelled=cancelled,
+        accounts=settings.drive_subjects,
+        authenticator=services.push_authenticator,
+    )
 
 
 def health_checks(

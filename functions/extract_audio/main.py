@@ -33,6 +33,7 @@ _ROUTES = {
 
 try:
     _services = Services.from_environment()
+    _services.push_authenticator  # noqa: B018 - a wrong setting must not start
 except ConfigurationError as error:
     sys.exit(f"extract_audio cannot start:\n{error}")
 
@@ -63,6 +64,8 @@ def extract_audio(request: Request) -> Answer:
                 state = health.check(health_checks(_services, only_ready=path == "/ready"))
                 status = 200 if state["status"] == "ok" else 503
                 return json.dumps(state) + "\n", status, {"Content-Type": "application/json"}
+            if refused := receiver.refusal(request.headers.get("Authorization", "")):
+                return "", refused, {}
             body = request.get_data(cache=False)
             receive = receiver.receive_dead if path == "/dead-letter" else receiver.receive
             return "", receive(body), {}

@@ -67,4 +67,10 @@ def build_receiver(services: Services, cancelled: Callable[[], bool]) -> Receive
         options = RunOptions(published_at=delivery.published_at, cancelled=cancelled)
         return build_worker(services).process(delivery.item, options)
 
-    return Receiver(source=Source.SFTP, tracker=services.tracker, work=work, cancelled=cancelled)
+    return Receiver(
+        source=Source.SFTP,
+        tracker=services.tracker,
+        work=work,
+        cancelled=cancelled,
+        authenticator=services.push_authenticator,
+    )

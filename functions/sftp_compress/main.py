@@ -27,6 +27,7 @@ try:
     # Missing SFTP settings are answered by requests instead: the first deployment creates an
     # empty secret, and would fail with a service that does not start.
     _services = Services.from_environment()
+    _services.push_authenticator  # noqa: B018 - a wrong setting must not start
 except ConfigurationError as error:
     sys.exit(f"sftp_compress cannot start:\n{error}")
 
@@ -63,7 +64,10 @@ def compress(request: Request) -> Answer:
     _set_up_logging()
     with pipeline_logging.traced(dict(request.headers), _services.settings.project):
         try:
-            return "", _receiver().receive(request.get_data(cache=False)), {}
+            receiver = _receiver()
+            if refused := receiver.refusal(request.headers.get("Authorization", "")):
+                return "", refused, {}
+            return "", receiver.receive(request.get_data(cache=False)), {}
         except Exception:
             # Pub/Sub will redeliver; don't leak the error to the caller.
             log.exception("request failed")

@@ -124,9 +124,21 @@ def email(text: str) -> str:
 _EMAIL = r"[^@\s,;:/<>]+@[^@\s,;:/<>]+"
 
 
+def secret_key(text: str) -> Secret:
+    """Read a key that signs."""
+    if len(text) < 32:
+        raise ValueError("is shorter than 32 characters")
+    return Secret(text)
+
+
 def iap_audience(text: str) -> str:
     """Read the audience of IAP's signed header ("Securing your app with signed headers")."""
     return matching(r"/projects/[0-9]+/[A-Za-z0-9._/-]+", text)
+
+
+def push_audience(text: str) -> str:
+    """Read the audience of a push subscription's tokens: any text, by convention an address."""
+    return _matching(r"[!-~]{1,255}", text)
 
 
 def hosts(text: str) -> tuple[str, ...]:

@@ -108,6 +108,18 @@ class Settings:
     push_limit_seconds: float = _variable(
         var.number(above=0, most=600), 540.0, "seconds, more than 0, at most 600", "540"
     )
+    push_audience: str = _variable(
+        var.push_audience,
+        "",
+        "the audience of the push subscription, text without spaces",
+        "https://extract-audio-123456789.europe-west1.run.app",
+    )
+    push_account: str = _variable(
+        var.email,
+        "",
+        "the e-mail address of the account that the subscription signs as",
+        "audio-push@my-project.iam.gserviceaccount.com",
+    )
     drive_api_endpoint: str = _variable(
         addresses.drive_api_endpoint,
         "",
@@ -120,6 +132,12 @@ class Settings:
         "",
         "an https address; http on this machine only",
         "https://drive-watch-notify-abc123-ew.a.run.app/",
+    )
+    channel_key: Secret | None = _variable(
+        var.secret_key,
+        None,
+        "at least 32 characters that nobody else knows",
+        "0123456789abcdef0123456789abcdef",
     )
     lease_seconds: float = _variable(
         var.number(above=0, most=3600), 60.0, "seconds, more than 0, at most 3600", "60"
@@ -250,7 +268,8 @@ class Settings:
     def secrets(self) -> tuple[Secret, ...]:
         """Every text that must never be shown."""
         credentials = self.sftp_credentials
-        return (credentials.secrets if credentials else ()) + (self.results_secret or ())
+        channels = (self.channel_key,) if self.channel_key else ()
+        return (credentials.secrets if credentials else ()) + (self.results_secret or ()) + channels
 
     def require(self, *names: str) -> None:
         """Raise ``ConfigurationError`` for those of the variables ``names`` that are not set."""

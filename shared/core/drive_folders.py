@@ -40,13 +40,21 @@ class WatchedFolders:
         api: The account's Drive.
         folder_ids: ``DRIVE_FOLDER_IDS``.
         clock: Returns the current time.
+        drive_ids: Shared drives in which shortcuts are looked up too. A query of all that an
+            account sees may leave out the items of shared drives.
     """
 
     def __init__(
-        self, api: DriveApi, folder_ids: Sequence[str] = (), clock: Clock = utc_now
+        self,
+        api: DriveApi,
+        folder_ids: Sequence[str] = (),
+        clock: Clock = utc_now,
+        *,
+        drive_ids: Sequence[str] = (),
     ) -> None:
         self._api = api
         self._watched = frozenset(folder_ids)
+        self._drive_ids = tuple(drive_ids)
         self._clock = clock
         self._remembered: dict[str, tuple[tuple[str, ...], datetime]] = {}
 
@@ -121,9 +129,14 @@ class WatchedFolders:
         by_id = {item.id: item for item in elsewhere}
         for ids in _groups(list(by_id), IDS_IN_A_QUERY):
             wanted = " or ".join(f"shortcutDetails.targetId = '{target}'" for target in ids)
-            shortcuts = _all_pages(self._api, f"trashed = false and ({wanted})")
-            watched = (s.shortcut_target for s in shortcuts if self._is_watched(s, fresh))
-            yield from (by_id[target] for target in dict.fromkeys(watched) if target in by_id)
+            query = f"trashed = false and ({wanted})"
+            watched = {
+                shortcut.shortcut_target: None
+                for drive_id in ("", *self._drive_ids)
+                for shortcut in _all_pages(self._api, query, drive_id)
+                if self._is_watched(shortcut, fresh)
+            }
+            yield from (by_id[target] for target in watched if target in by_id)
 
     def targets(self, shortcuts: Sequence[DriveItem]) -> list[DriveItem]:
         """Return the recordings that shortcuts point to, if they can be read."""

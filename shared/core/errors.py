@@ -26,6 +26,7 @@ class Code(StrEnum):
     TRASHED = "trashed"  # in Drive's trash when it was opened
     GONE = "gone"  # deleted, or no longer shared, before it was read
     SUPERSEDED = "superseded"  # another revision replaced it
+    NOT_WATCHED = "not_watched"  # outside the watched folders when it was opened
     CORRUPT = "corrupt"  # damaged beyond the tolerance
     TRUNCATED = "truncated"  # ends before the length that it declares
     UNSUPPORTED_CODEC = "unsupported_codec"  # an audio track without a decoder
@@ -39,7 +40,7 @@ class Code(StrEnum):
 
 
 #: Reasons that need no fix: the recording is SKIPPED, not FAILED.
-SKIP_CODES = frozenset({Code.NO_AUDIO, Code.TRASHED, Code.GONE, Code.SUPERSEDED})
+SKIP_CODES = frozenset({Code.NO_AUDIO, Code.TRASHED, Code.GONE, Code.SUPERSEDED, Code.NOT_WATCHED})
 
 
 class PipelineError(Exception):

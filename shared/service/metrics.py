@@ -37,6 +37,12 @@ class Metrics:
             "Malformed messages, which no retry can fix",
             registry=self._registry,
         )
+        self.refused = Counter(
+            "audio_extract_pushes_refused",
+            "Pushes that could not be authenticated, by status of the answer",
+            ["status"],
+            registry=self._registry,
+        )
         for status in ("DONE", "FAILED", "SKIPPED"):
             self.processed.labels(status)  # a rate needs a zero before the first increment
 

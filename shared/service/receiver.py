@@ -13,6 +13,7 @@ from shared.core.records import Status
 from shared.service import push
 from shared.service.metrics import Metrics
 from shared.service.push import Push
+from shared.service.push_auth import PushAuthenticator
 from shared.tracking.lease import Outcome, Result
 from shared.tracking.tracker import Tracker
 
@@ -25,17 +26,39 @@ _LOOK_EVERY_S = 0.25
 
 @dataclass
 class Receiver:
-    """One instance: it processes one recording of ``source`` at a time."""
+    """One instance: it processes one recording of ``source`` at a time.
+
+    Args:
+        source: The only source that it processes.
+        tracker: The records of all recordings.
+        work: Processes one delivery.
+        cancelled: Returns whether the process was asked to stop.
+        accounts: ``DRIVE_SUBJECTS``. A message that names any other account is malformed:
+            the right to publish must not decide whose Drive is read.
+        authenticator: Checks who sent a push; ``None`` accepts all.
+    """
 
     source: Source
     tracker: Tracker
     work: Callable[[Push], Result]
     cancelled: Callable[[], bool] = lambda: False
+    accounts: Collection[str] = ()
+    authenticator: PushAuthenticator | None = None
     metrics: Metrics = field(default_factory=Metrics)
     wait_s: float = WAIT_S
     _slot: threading.Semaphore = field(
         default_factory=lambda: threading.Semaphore(1), init=False, repr=False
     )
+
+    def refusal(self, authorization: str) -> int | None:
+        """Return the HTTP status for a request whose sender may not push, else ``None``.
+
+        Call it before the body is read.
+        """
+        status = self.authenticator.refusal(authorization) if self.authenticator else None
+        if status:
+            self.metrics.refused.labels(str(int(status))).inc()
+        return status
 
     def receive(self, body: bytes) -> int:
         """Process a push request's body; returns the HTTP status of the answer."""
@@ -74,6 +97,8 @@ class Receiver:
             delivery = push.decode(body)
             if delivery.item.source not in sources:
                 raise MessageError(f"unknown source: {delivery.item.source}", body)
+            if delivery.item.account and delivery.item.account not in self.accounts:
+                raise MessageError("the account is not one of DRIVE_SUBJECTS", body)
         except MessageError as error:
             self.metrics.rejected.inc()
             extra = {"raw": push.for_log(error.raw)}

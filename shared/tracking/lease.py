@@ -18,6 +18,7 @@ from typing import Any
 from shared.core.errors import (
     CancelledError,
     Code,
+    ConfigurationError,
     LeaseLostError,
     PermanentError,
     is_transient,
@@ -251,7 +252,9 @@ def _end(claim: Claim, control: WorkControl, error: Exception) -> Result:
         if control.out_of_time:
             return Result(Outcome.HANDED_OVER, claim.release(runner="job"), error)
         return Result(Outcome.CANCELLED, claim.release(), error)
-    if not is_transient(error) and not is_first_timeout:
+    if isinstance(error, ConfigurationError):  # its message says what to change
+        log.error("%s", error, extra=claim.recording.log_context())
+    elif not is_transient(error) and not is_first_timeout:
         log.error("unexpected: %s", error, exc_info=error, extra=claim.recording.log_context())
     recording = claim.release(error)
     return Result(_ENDED[recording.status], recording, error)

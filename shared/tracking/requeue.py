@@ -8,7 +8,7 @@ at the same time publish a recording once.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -34,10 +34,20 @@ _GIVEN_UP = (Code.GAVE_UP.value, Code.DEAD_LETTER.value)
 
 @dataclass(frozen=True)
 class Requeue:
-    """Publishes what is due again. ``queues`` are by source; other sources are ignored."""
+    """Publishes what is due again.
+
+    Args:
+        tracker: The records of all recordings.
+        queues: By source; other sources are ignored.
+        accounts: ``DRIVE_SUBJECTS``. A recording found by an account that is no longer one of
+            them is read as the first one, or as the service account: workers reject a message
+            that names any other. If that one cannot read it, the recording ends, and restarts
+            when another account sees it.
+    """
 
     tracker: Tracker
     queues: Mapping[str, Queue]
+    accounts: Sequence[str] = ()
 
     def run(self) -> int:
         """Publish everything that is due; returns how many recordings.
@@ -87,6 +97,8 @@ class Requeue:
     def _again(self, current: Recording) -> Recording | None:
         """Return the recording QUEUED again, or ``None`` if it is no longer due."""
         now = self.tracker.clock()
+        if current.account and current.account not in self.accounts:
+            current = current.evolve(account=next(iter(self.accounts), ""))
         if current.status is Status.QUEUED:
             patience = PATIENCE[min(current.republished, len(PATIENCE) - 1)]
             if now - (current.updated_at or current.created_at) >= patience:

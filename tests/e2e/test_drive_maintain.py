@@ -13,7 +13,7 @@ from functions.drive_watch.feeds import Budget
 from functions.drive_watch.maintain import Summary
 from shared.adapters.google.drive_client import DriveClient
 from shared.core.drive_folders import Listing
-from shared.core.errors import Code, PipelineError
+from shared.core.errors import Code, PermanentError, PipelineError
 from shared.core.records import COLLECTION, ErrorInfo, Status
 from tests.drive.rig import Rig, make_rig, receiving
 from tests.drive.standin import OWNER, READER
@@ -298,6 +298,43 @@ class TestAccounts:
         (recording,) = rig.recordings()
         assert (recording.status, recording.account) == (Status.QUEUED, OWNER)
         assert rig.messages(2)[-1]["account"] == OWNER
+
+    def test_moved_into_a_watched_folder_it_is_readable_again(self, rig: Rig) -> None:
+        watched = rig.world.create_folder("Meetings")
+        rig.configure(DRIVE_FOLDER_IDS=watched)
+        rig.maintain()
+        file_id = rig.video("a.mp4", parent=watched)
+        rig.maintain()
+        (recording,) = rig.recordings()
+        rig.world.move(file_id, rig.world.create_folder("Elsewhere"))
+        with pytest.raises(PermanentError) as refused:
+            rig.services.drive_sources.open(recording.to_source_file())
+        assert refused.value.code == Code.NOT_WATCHED
+        error = ErrorInfo(code=refused.value.code, message=str(refused.value))
+        rig.services.tracker.change(
+            recording.key, lambda now: now.evolve(status=Status.SKIPPED, error=error, requeues=2)
+        )
+        assert rig.maintain().published == 0
+        rig.world.move(file_id, watched)
+        assert rig.maintain().published == 1
+        (recording,) = rig.recordings()
+        assert (recording.status, recording.requeues) == (Status.QUEUED, 0)
+
+    def test_an_account_that_was_removed_is_replaced(self, rig: Rig) -> None:
+        as_subjects(rig, OWNER, BOB)
+        rig.video("a.mp4", owner=OWNER)
+        rig.maintain()
+        (recording,) = rig.recordings()
+        assert recording.account == OWNER
+        as_subjects(rig, BOB)
+        long_ago = datetime.now(UTC) - timedelta(hours=1)
+        read = rig.services.documents.get(COLLECTION, recording.key)
+        assert read
+        stale = {**read.document, "updated_at": long_ago}
+        rig.services.documents.replace(COLLECTION, read, stale)
+        assert rig.maintain().requeued == 1
+        assert rig.recordings()[0].account == BOB
+        assert rig.messages(2)[-1]["account"] == BOB
 
     def test_a_shared_drive(self, rig: Rig) -> None:
         drive = rig.world.create_drive("Team", {READER: "reader"})

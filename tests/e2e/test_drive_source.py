@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -88,6 +89,57 @@ def refusal(sources: DriveSources, wanted: SourceFile) -> PermanentError:
     with pytest.raises(PermanentError) as caught:
         sources.open(wanted)
     return caught.value
+
+
+class TestWatchedFolders:
+    """The folder rule holds when a recording is opened, not only when it is found."""
+
+    def watching(self, drive: StandIn, *folders: str, drives: tuple[str, ...] = ()) -> DriveSources:
+        return DriveSources(Clients(drive), folder_ids=folders, drive_ids=drives)
+
+    def test_only_what_is_below_a_watched_folder(self, drive: StandIn, world: World) -> None:
+        watched, other = world.create_folder("Meetings"), world.create_folder("Private")
+        deep = world.create_folder("Weekly", parent=world.create_folder("2026", parent=watched))
+        sources = self.watching(drive, watched)
+        for parent in (watched, deep):
+            assert whole(sources.open(recording(world, parent=parent))) == CONTENT
+        for parent in (other, ""):
+            wanted = recording(world, parent=parent)
+            assert refusal(sources, wanted).code == Code.NOT_WATCHED
+        assert whole(self.watching(drive).open(wanted)) == CONTENT
+
+    def test_moved_out_and_in_again(self, drive: StandIn, world: World) -> None:
+        watched, other = world.create_folder("Meetings"), world.create_folder("Private")
+        sources = self.watching(drive, watched)
+        wanted = recording(world, parent=watched)
+        sources.open(wanted)
+        world.move(wanted.source_id, other)
+        assert refusal(sources, wanted).code == Code.NOT_WATCHED
+        world.move(other, watched)
+        assert whole(sources.open(wanted)) == CONTENT
+
+    def test_a_shortcut_below_a_watched_folder_counts(self, drive: StandIn, world: World) -> None:
+        watched, other = world.create_folder("Meetings"), world.create_folder("Private")
+        sources = self.watching(drive, watched)
+        wanted = recording(world, parent=other)
+        world.create_shortcut("elsewhere", wanted.source_id, parent=other)
+        assert refusal(sources, wanted).code == Code.NOT_WATCHED
+        world.create_shortcut("here", wanted.source_id, parent=watched)
+        assert whole(sources.open(wanted)) == CONTENT
+
+    def test_a_shortcut_in_a_shared_drive_counts(self, drive: StandIn, world: World) -> None:
+        team = world.create_drive("Team", {READER: "reader"})
+        watched = world.create_folder("Meetings", parent=team)
+        wanted = recording(world)
+        world.create_shortcut("here", wanted.source_id, parent=watched)
+        sources = self.watching(drive, watched, drives=(team,))
+        assert whole(sources.open(wanted)) == CONTENT
+
+    def test_other_reasons_come_first(self, drive: StandIn, world: World) -> None:
+        watched = world.create_folder("Meetings")
+        wanted = recording(world)
+        world.trash(wanted.source_id)
+        assert refusal(self.watching(drive, watched), wanted).code == Code.TRASHED
 
 
 class TestReading:
@@ -286,6 +338,17 @@ class TestWhatCannotBeRead:
         with pytest.raises(PermanentError) as caught:
             source.check_unchanged()
         assert caught.value.code == Code.SUPERSEDED
+
+    def test_an_account_that_is_not_configured(self, drive: StandIn, world: World) -> None:
+        """A message must not choose whose Drive is read, on whatever way it comes."""
+        wanted = recording(world, owner=OWNER)
+        asked = sum(world.requests.values())
+        for subjects in ((), ("bob@example.com",)):
+            sources = DriveSources(Clients(drive), subjects=subjects)
+            assert refusal(sources, replace(wanted, account=OWNER)).code == Code.FORBIDDEN
+        assert sum(world.requests.values()) == asked
+        allowed = DriveSources(Clients(drive), subjects=("bob@example.com", OWNER))
+        assert whole(allowed.open(replace(wanted, account=OWNER))) == CONTENT
 
     def test_renamed_is_nothing(self, sources: DriveSources, world: World) -> None:
         wanted = recording(world)

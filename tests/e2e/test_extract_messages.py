@@ -67,6 +67,7 @@ POISON: dict[str, bytes] = {
     "size without end": changed(size_bytes=1 << 80),
     "size NaN": changed(size_bytes=float("nan")),
     "time without a zone": changed(created_at="2025-01-29T00:00:00"),
+    "an account that is not configured": changed(account="boss@example.com"),
     "no time": changed(created_at="yesterday"),
     "half a character": changed(name="\ud800"),
     "attempt of another type": json.dumps(

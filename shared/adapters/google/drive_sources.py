@@ -11,7 +11,7 @@ from pathlib import Path
 from shared.adapters.google.drive_auth import drive_credentials
 from shared.adapters.google.drive_client import DriveClient
 from shared.adapters.google.drive_http import Responses
-from shared.core.drive_folders import Listing
+from shared.core.drive_folders import Listing, WatchedFolders
 from shared.core.drive_items import DriveItem
 from shared.core.errors import Code, PermanentError
 from shared.core.message import SourceFile
@@ -73,13 +73,35 @@ class DriveSources:
         self._drive_ids = tuple(drive_ids)
         self._folder_ids = tuple(folder_ids)
         self._since = since
+        self._watched: dict[str, WatchedFolders] = {}
 
     def open(self, item: SourceFile) -> DriveFile:
-        """Open the revision that ``item`` names; see ``ports.Sources``."""
+        """Open the revision that ``item`` names; see ``ports.Sources``.
+
+        Raises ``PermanentError`` (``forbidden``) for an account that is not configured, and
+        (``not_watched``) for a file that is not watched now: a message alone must not decide
+        what is read, and as whom.
+        """
+        if item.account and item.account not in self._accounts:
+            message = f"{_called(item)} would be read as an account that is not configured"
+            raise PermanentError(Code.FORBIDDEN, message)
         client = self._clients(item.account)
         now = client.get(item.source_id)
         _check_readable(now, item)
+        if not self._is_watched(item.account, now):
+            message = f"{_called(item)} is not in a watched folder"
+            raise PermanentError(Code.NOT_WATCHED, message)
         return DriveFile(client, item, now.size_bytes)
+
+    def _is_watched(self, account: str, now: DriveItem) -> bool:
+        if account not in self._watched:
+            self._watched[account] = WatchedFolders(
+                self._clients(account),
+                self._folder_ids,
+                # Only the first account reads the shared drives.
+                drive_ids=self._drive_ids if account == self._accounts[0] else (),
+            )
+        return bool(self._watched[account].recordings([now]))
 
     def list(self) -> Iterator[SourceFile]:
         """Yield every watched recording once, however many accounts see it."""

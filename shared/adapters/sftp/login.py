@@ -138,8 +138,9 @@ def _open_transport(host: str, port: int) -> Any:
         return _Transport(line)
     except socket.gaierror as error:
         if error.errno == socket.EAI_NONAME:
-            message = f"there is no host {host}: check the name"
-            raise ServerError(ServerCode.UNREACHABLE, message) from error
+            # Also the answer of a name server that is misconfigured for a while.
+            message = f"there is no host {host}: check the name, or try again later"
+            raise UnreachableError(message) from error
         raise UnreachableError(f"cannot look up {host}: {reason(error)}") from error
     except OSError as error:
         raise UnreachableError(f"cannot reach {host}:{port}: {reason(error)}") from error

@@ -3,78 +3,36 @@
 from __future__ import annotations
 
 import base64
-import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from flask import Flask
-from google.auth import crypt, jwt
+from google.auth import crypt
 
-from functions.dashboard import security
 from functions.dashboard.problems import ProblemError
 from functions.dashboard.security import IAP_ISSUER, IapVerifier
-from tests.browser.site import served
+from shared.service import signed_tokens
+from tests import signing
+from tests.signing import Keys
 from tests.unit.functions.dashboard.conftest import make_bench
 
 AUDIENCE = "/projects/1/locations/europe-west1/services/dashboard"
 
 
-class Keys:
-    """Key pairs, and the page on which their public halves are."""
-
-    def __init__(self) -> None:
-        self.public: dict[str, str] = {}
-        self.asked = 0
-
-    def add(self, key_id: str) -> crypt.Signer:
-        private = ec.generate_private_key(ec.SECP256R1())
-        self.public[key_id] = (
-            private.public_key()
-            .public_bytes(
-                serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-            )
-            .decode()
-        )
-        pem = private.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-        return crypt.EsSigner.from_string(pem.decode(), key_id)
-
-
 @pytest.fixture
 def keys() -> Keys:
-    return Keys()
+    return Keys("ES256")
 
 
 @pytest.fixture
 def address(keys: Keys) -> Iterator[str]:
-    app = Flask("keys")
-
-    @app.get("/public_key")
-    def public_key() -> Any:
-        keys.asked += 1
-        return keys.public
-
-    with served(app) as url:
-        yield f"{url}/public_key"
+    with keys.page() as url:
+        yield url
 
 
 def token(signer: crypt.Signer, **changes: Any) -> str:
-    now = int(time.time())
-    claims = {
-        "iss": IAP_ISSUER,
-        "aud": AUDIENCE,
-        "iat": now - 5,
-        "exp": now + 600,
-        "email": "anna@example.com",
-        **changes,
-    }
-    return bytes(jwt.encode(signer, claims)).decode()  # type: ignore[no-untyped-call]
+    claims = {"iss": IAP_ISSUER, "aud": AUDIENCE, "email": "anna@example.com", **changes}
+    return signing.token(signer, claims)
 
 
 def test_a_signed_header_is_accepted(keys: Keys, address: str) -> None:
@@ -103,7 +61,7 @@ def test_other_claims_are_refused(keys: Keys, address: str, changes: dict[str, A
 
 def test_a_forged_signature_is_refused(keys: Keys, address: str) -> None:
     keys.add("one")
-    forger = Keys().add("one")
+    forger = Keys("ES256").add("one")
     verifier = IapVerifier(AUDIENCE, address)
     nested = base64.urlsafe_b64encode(b"[" * 6000).decode()
     forgeries = (token(forger), "", "a.b.c", "x" * 50, token(forger)[:-3])
@@ -121,7 +79,7 @@ def test_new_keys_are_fetched_but_not_for_every_forgery(
     newer = keys.add("two")
     with pytest.raises(ProblemError):  # unknown, and the keys were read just now
         verifier.check(token(newer))
-    monkeypatch.setattr(security, "_KEYS_AGAIN_S", 0.0)
+    monkeypatch.setattr(signed_tokens, "KEYS_AGAIN_S", 0.0)
     assert verifier.check(token(newer)) == "anna@example.com"
     assert keys.asked == 2
 

@@ -38,8 +38,9 @@ LOGIN = {"username": "nightly", "password": "hunter2-hunter2", "known_hosts": "h
 DOCUMENTED = (
     "PIPELINE_ENV STORAGE_URL TRACKER_URL RECORDINGS_QUEUE_URL SFTP_QUEUE_URL DRIVE_FOLDER_IDS "
     "DRIVE_SUBJECTS DRIVE_IDS DRIVE_SERVICE_ACCOUNT EXTRACT_JOB PUSH_LIMIT_SECONDS "
-    "DRIVE_API_ENDPOINT BACKFILL_SINCE WEBHOOK_URL LEASE_SECONDS WATCH_LIMIT_SECONDS "
-    "CHANNEL_TTL_HOURS AUDIO_PRESET AUDIO_BITRATE CHUNK_MAX_MB MAX_DURATION_HOURS ENCODE_WORKERS "
+    "PUSH_AUDIENCE PUSH_ACCOUNT DRIVE_API_ENDPOINT BACKFILL_SINCE WEBHOOK_URL CHANNEL_KEY "
+    "LEASE_SECONDS WATCH_LIMIT_SECONDS CHANNEL_TTL_HOURS AUDIO_PRESET AUDIO_BITRATE "
+    "CHUNK_MAX_MB MAX_DURATION_HOURS ENCODE_WORKERS "
     "SFTP_HOST SFTP_PORT SFTP_REMOTE_PATH SFTP_CREDENTIALS OUTPUT_DIR SAMPLE_RATE CHANNELS "
     "BITRATE OUTPUT_FORMAT SFTP_MIRROR_PATH SFTP_SETTLE_MINUTES RESULTS_QUEUE_URL RESULTS_SECRET "
     "IAP_AUDIENCE DASHBOARD_HOSTS SCHEDULE TIME_ZONE SWEEP_MINUTES LOG_FORMAT"
@@ -80,9 +81,12 @@ def test_the_defaults_are_the_documented_ones() -> None:
         "drive_service_account": "",
         "extract_job": "",
         "push_limit_seconds": 540.0,
+        "push_audience": "",
+        "push_account": "",
         "drive_api_endpoint": "",
         "backfill_since": None,
         "webhook_url": "",
+        "channel_key": None,
         "lease_seconds": 60.0,
         "watch_limit_seconds": 50.0,
         "channel_ttl_hours": 168.0,
