@@ -27,12 +27,13 @@ def build_watch(services: Services, cancelled: Callable[[], bool] = lambda: Fals
         # Imports the client of Drive only when it is used: a forged notification needs none.
         clients=lambda account: services.drive_clients(account),  # noqa: PLW0108
         publisher=Publisher(services.tracker, services.recordings_queue),
-        requeue=Requeue(services.tracker, queues),
+        requeue=Requeue(services.tracker, queues, settings.drive_subjects),
         channels=Channels(
             services.documents,
             settings.webhook_url,
             timedelta(hours=settings.channel_ttl_hours),
             utc_now,
+            settings.channel_key.reveal if settings.channel_key else None,
         ),
         opens_channels=bool(settings.webhook_url),
         feeds=make_feeds(settings.drive_subjects, settings.drive_ids),

@@ -6,16 +6,18 @@ import hashlib
 import hmac
 import logging
 import re
-import secrets
+import threading
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from functools import cached_property, partial
 from typing import Any
 
+from functions.drive_watch.channel_tokens import TOKEN, ChannelTokens, stored_key
 from functions.drive_watch.feeds import Feed
 from shared.core.errors import ConflictError, PipelineError, is_transient
 from shared.core.ports import Clock, Document, Documents, DriveApi, Versioned
@@ -34,14 +36,20 @@ UNANSWERED_FOR = timedelta(days=1)
 
 _NOTE_EVERY = timedelta(minutes=1)
 
-# The format of our ids and tokens; anything else is refused without asking the database.
+#: For how long the list of channels from before tokens were signed is kept.
+_UNSIGNED_FOR = timedelta(minutes=1)
+
+# The format of our ids.
 _ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
-_TOKEN = re.compile(r"[\w-]{43}", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Channel:
-    """The record of one channel. ``resource_id`` is unknown until Drive answers."""
+    """The record of one channel.
+
+    ``resource_id`` is unknown until Drive answers. ``key_id`` names the key that signed the
+    token; it is empty for channels that were opened before tokens were signed.
+    """
 
     id: str
     feed: str
@@ -52,6 +60,7 @@ class Channel:
     expires_at: datetime
     resource_id: str | None = None
     notified_at: datetime | None = None
+    key_id: str = ""
 
     @classmethod
     def from_document(cls, doc_id: str, document: Document) -> Channel:
@@ -63,6 +72,30 @@ class Channel:
         return {name: value for name, value in asdict(self).items() if name != "id"}
 
 
+class _UnsignedChannels:
+    """The digests of tokens from before tokens were signed, listed at most once a minute."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._listed_at: datetime | None = None
+        self._digests: Mapping[str, str] = {}
+
+    def digests(
+        self, now: datetime, list_all: Callable[[], Iterable[Sequence[Channel]]]
+    ) -> Mapping[str, str]:
+        """Return the digests by the ids of channels."""
+        with self._lock:
+            if self._listed_at is None or now - self._listed_at >= _UNSIGNED_FOR:
+                self._digests = {
+                    channel.id: channel.token_sha256
+                    for channels in list_all()
+                    for channel in channels
+                    if not channel.key_id
+                }
+                self._listed_at = now
+            return self._digests
+
+
 @dataclass(frozen=True)
 class Channels:
     """The channels of all feeds.
@@ -72,29 +105,46 @@ class Channels:
         address: ``WEBHOOK_URL``.
         lifetime: ``CHANNEL_TTL_HOURS``.
         clock: Returns the current time.
+        load_key: Returns ``CHANNEL_KEY``; by default the key that the tracker keeps.
     """
 
     documents: Documents
     address: str
     lifetime: timedelta
     clock: Clock
+    load_key: Callable[[], str] | None = None
+    _unsigned: _UnsignedChannels = field(
+        default_factory=_UnsignedChannels, init=False, repr=False, compare=False
+    )
+
+    @cached_property
+    def tokens(self) -> ChannelTokens:
+        """What signs and checks tokens."""
+        return ChannelTokens(self.load_key or partial(stored_key, self.documents), self.clock)
 
     def recognise(
         self, channel_id: str, token: str, resource_id: str, expiration: str = ""
     ) -> str | None:
         """Return the id of the feed that a notification is about; ``None`` for a forged one.
 
+        A token that we did not sign, or that has expired, is refused without asking the
+        database. A token from before tokens were signed is honoured until its channel
+        expires or ``maintain`` has renewed it, within 15 minutes of the upgrade; forgeries of
+        that kind cost one query a minute.
+
         ``sync`` may arrive before the answer to ``changes.watch``, so a channel whose
         resource id is unknown takes the one that comes with the right token. That also
         completes the record after a crash between the two.
         """
-        if not (_ID.fullmatch(channel_id) and _TOKEN.fullmatch(token) and resource_id):
+        if not (_ID.fullmatch(channel_id) and resource_id and self._is_ours(channel_id, token)):
             return None
         read = self.documents.get(CHANNELS, channel_id)
         if read is None:
             return None
         channel = Channel.from_document(read.id, read.document)
         if not hmac.compare_digest(_digest(token), channel.token_sha256):
+            return None
+        if channel.expires_at <= self.clock():
             return None
         if channel.resource_id is None:
             answer = {
@@ -109,6 +159,14 @@ class Channels:
         else:
             self._note_notification(read, channel)
         return channel.feed
+
+    def _is_ours(self, channel_id: str, token: str) -> bool:
+        if self.tokens.is_valid(channel_id, token):
+            return True
+        if not TOKEN.fullmatch(token):
+            return False
+        known = self._unsigned.digests(self.clock(), lambda: self.all().values()).get(channel_id)
+        return known is not None and hmac.compare_digest(_digest(token), known)
 
     def _note_notification(self, read: Versioned, channel: Channel) -> None:
         """Record when Drive last notified, for the dashboard; at most once a minute."""
@@ -157,19 +215,25 @@ class Channels:
         return self._works(channel) and channel.expires_at - self.clock() > 2 * INTERVAL
 
     def _works(self, channel: Channel) -> bool:
-        return channel.resource_id is not None and channel.address == self.address
+        return (
+            channel.resource_id is not None
+            and channel.address == self.address
+            and channel.key_id == self.tokens.key_id
+        )
 
     def _open(self, feed: Feed, api: DriveApi, page_token: str) -> Channel:
-        token = secrets.token_urlsafe(32)
         now = self.clock()
+        channel_id = uuid.uuid4().hex
+        token = self.tokens.make(channel_id, now + self.lifetime)
         channel = Channel(
-            id=uuid.uuid4().hex,
+            id=channel_id,
             feed=feed.id,
             account=feed.account,
             token_sha256=_digest(token),
             address=self.address,
             created_at=now,
             expires_at=now + self.lifetime,
+            key_id=self.tokens.key_id,
         )
         self.documents.create(CHANNELS, channel.id, channel.to_document())
         try:

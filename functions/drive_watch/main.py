@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from shared.core import untrusted_json
 from shared.core.errors import CancelledError
-from shared.runtime import shutdown
+from shared.runtime import request_limits, shutdown
 from shared.runtime.per_process import PerProcess
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ MAX_BODY = 16 * 1024
 
 _JSON = {"Content-Type": "application/json"}
 
-# Runs before gunicorn forks: build nothing, only register the fork hook.
+# Runs before gunicorn forks: build nothing, only set limits and register the fork hook.
+request_limits.limit_requests(unread="notify", max_body=MAX_BODY)
 shutdown.listen_after_fork()
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -14,7 +17,9 @@ from cli.demo.drive_standin import channels as standin_channels
 from cli.demo.drive_standin import notify as standin_notify
 from functions.drive_watch import channel as channel_module
 from functions.drive_watch.channel import CHANNELS, UNANSWERED_FOR, Channel
+from functions.drive_watch.channel_tokens import ChannelTokens, stored_key
 from functions.drive_watch.notify import receive
+from functions.drive_watch.watch import Watch
 from shared.adapters.google.drive_client import DriveClient
 from shared.core.errors import TransientError
 from tests.drive.rig import Rig, make_rig, receiving
@@ -46,11 +51,11 @@ def soon() -> datetime:
     return datetime.now(UTC) + timedelta(minutes=20)
 
 
-def headers(rig: Rig, **others: str) -> Mapping[str, str]:
+def headers(rig: Rig, **others: str) -> dict[str, str]:
     """Return those of a good notification, with ``others`` in their place."""
     (channel,) = rig.world.channels.values()
     good = standin_notify.headers(channel, "change", 2)
-    return good | {f"X-Goog-{name.replace('_', '-')}": text for name, text in others.items()}
+    return dict(good) | {f"X-Goog-{name.replace('_', '-')}": text for name, text in others.items()}
 
 
 def statuses(rig: Rig, state: str) -> list[int]:
@@ -318,3 +323,106 @@ def test_each_subject_has_its_own_channel(rig: Rig) -> None:
     summary = rig.maintain()
     assert set(summary.channel) == {OWNER, "bob@example.com"}
     assert {c.account for c in rig.world.channels.values()} == {OWNER, "bob@example.com"}
+
+
+class Counted:
+    """Documents that count their reads."""
+
+    def __init__(self, documents: Any) -> None:
+        self._documents = documents
+        self.reads = 0
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("get", "find"):
+            self.reads += 1
+        return getattr(self._documents, name)
+
+
+class TestSignedTokens:
+    def counted(self, rig: Rig) -> tuple[Watch, Counted]:
+        documents = Counted(rig.services.documents)
+        watch = replace(
+            rig.watch, channels=replace(rig.watch.channels, documents=cast(Any, documents))
+        )
+        return watch, documents
+
+    def test_a_forged_token_is_refused_without_the_database(self, rig: Rig) -> None:
+        rig.maintain()
+        good = headers(rig)
+        watch, documents = self.counted(rig)
+        for _ in range(100):
+            forged = good | {"X-Goog-Channel-Token": secrets.token_urlsafe(32)}
+            assert receive(watch, forged) == 403
+        for _ in range(100):
+            assert receive(watch, good | {"X-Goog-Channel-ID": secrets.token_hex(16)}) == 403
+        # The list of channels from before tokens were signed, once a minute.
+        assert documents.reads == 1
+
+    def test_another_key_or_a_later_expiry_is_forged(self, rig: Rig) -> None:
+        rig.maintain()
+        (record,) = records(rig)
+        clock = rig.watch.channels.clock
+        later = clock() + timedelta(days=30)
+        ours = rig.watch.channels.tokens.make(record.id, later)
+        theirs = ChannelTokens(lambda: "k" * 32, clock).make(record.id, later)
+        # Signed by us, but it is not the token that this channel was opened with.
+        assert receive(rig.watch, headers(rig, Channel_Token=ours)) == 403
+        assert receive(rig.watch, headers(rig, Channel_Token=theirs)) == 403
+
+    def test_a_token_is_void_after_its_channels_expiry(self, rig: Rig) -> None:
+        rig.maintain()
+        (record,) = records(rig)
+        sent = headers(rig)
+        watch, documents = self.counted(rig)
+        channels = watch.channels
+        late = lambda: record.expires_at + timedelta(seconds=1)  # noqa: E731
+        ended = replace(channels, clock=late)
+        assert receive(replace(watch, channels=ended), sent) == 403
+        late_tokens = ChannelTokens(lambda: stored_key(rig.services.documents), late)
+        documents.reads = 0
+        assert not late_tokens.is_valid(record.id, sent["X-Goog-Channel-Token"])
+        # Drive may return an earlier end than the one that was asked for.
+        change(rig, record, expires_at=datetime.now(UTC) - timedelta(seconds=1))
+        assert receive(rig.watch, sent) == 403
+
+    def test_a_channel_from_before_is_honoured_and_renewed(self, rig: Rig) -> None:
+        rig.maintain()
+        (old,) = records(rig)
+        token = secrets.token_urlsafe(32)
+        change(rig, old, key_id="", token_sha256=hashlib.sha256(token.encode()).hexdigest())
+        sent = headers(rig, Channel_Token=token)
+        rig.watch = rig.fresh()
+        assert receive(rig.watch, sent) == 204
+        assert receive(rig.watch, sent | {"X-Goog-Channel-Token": "x" * 43}) == 403
+        assert rig.maintain().channel["default"]["state"] == "opened"
+        assert old.id not in rig.world.channels
+        assert receive(rig.watch, sent) == 403
+        assert receive(rig.watch, headers(rig)) == 204
+
+    def test_a_channel_from_before_ends_too(self, rig: Rig) -> None:
+        rig.maintain()
+        (old,) = records(rig)
+        token = secrets.token_urlsafe(32)
+        change(
+            rig,
+            old,
+            key_id="",
+            token_sha256=hashlib.sha256(token.encode()).hexdigest(),
+            expires_at=datetime.now(UTC) - timedelta(seconds=1),
+        )
+        assert receive(rig.fresh(), headers(rig, Channel_Token=token)) == 403
+
+    def test_another_key_renews_every_channel(self, rig: Rig) -> None:
+        rig.maintain()
+        before = headers(rig)
+        rig.configure(CHANNEL_KEY="0123456789abcdef" * 4)
+        assert receive(rig.watch, before) == 403
+        assert rig.maintain().channel["default"]["state"] == "opened"
+        assert receive(rig.watch, headers(rig)) == 204
+        assert rig.maintain().channel["default"]["state"] == "kept"
+
+    def test_processes_agree_on_the_key_that_the_tracker_keeps(self, rig: Rig) -> None:
+        with ThreadPoolExecutor(8) as pool:
+            keys = set(pool.map(lambda _: stored_key(rig.services.documents), range(8)))
+        assert len(keys) == 1
+        assert len(keys.pop()) == 43
