@@ -50,7 +50,8 @@ resource "google_cloud_run_v2_service" "dashboard" {
 
       dynamic "env" {
         for_each = merge(local.env_dashboard, {
-          # Source: "Securing your app with signed headers", the audience of Cloud Run.
+          # Source: "Securing your app with signed headers", the audience of Cloud Run,
+          # cloud.google.com/iap/docs/signed-headers-howto
           IAP_AUDIENCE = "/projects/${local.project_number}/locations/${var.region}/services/dashboard"
           THREADS      = "40" # as many as requests; an open event stream keeps one busy
         })

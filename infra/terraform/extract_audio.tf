@@ -3,6 +3,7 @@
 
 locals {
   # The mount belongs to root unless gcsfuse is told otherwise, and the image runs as this user.
+  # Cloud Run takes gcsfuse's options as key=value, without dashes.
   # Source: "Mount options", cloud.google.com/run/docs/configuring/services/cloud-storage-volume-mounts
   mount_options = ["uid=10001", "gid=10001", "file-mode=640", "dir-mode=750", "implicit-dirs"]
 }
@@ -44,7 +45,7 @@ resource "google_cloud_run_v2_service" "extract_audio" {
       }
 
       dynamic "env" {
-        for_each = merge(local.env_extract, {
+        for_each = merge(local.env_extract, local.env_push["recordings"], {
           EXTRACT_JOB        = google_cloud_run_v2_job.extract_audio[0].id
           PUSH_LIMIT_SECONDS = tostring(var.push_limit_seconds)
         })

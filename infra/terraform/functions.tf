@@ -44,9 +44,19 @@ resource "google_cloudfunctions2_function" "maintain" {
     environment_variables = merge(local.env_function, local.env_maintain, {
       WEBHOOK_URL = google_cloud_run_v2_service.notify[0].uri
     })
+
+    secret_environment_variables {
+      key        = "CHANNEL_KEY"
+      project_id = var.project_id
+      secret     = google_secret_manager_secret.channel_key.secret_id
+      version    = google_secret_manager_secret_version.channel_key.version
+    }
   }
 
-  depends_on = [terraform_data.functions_ready]
+  depends_on = [
+    google_secret_manager_secret_iam_member.channel_key,
+    terraform_data.functions_ready,
+  ]
 }
 
 resource "google_cloudfunctions2_function" "nightly" {
@@ -136,7 +146,7 @@ resource "google_cloudfunctions2_function" "compress" {
     max_instance_count               = var.compress_max_instances
     timeout_seconds                  = 600 # as long as Pub/Sub waits
     ingress_settings                 = "ALLOW_INTERNAL_ONLY"
-    environment_variables            = merge(local.env_function, local.env_compress)
+    environment_variables            = merge(local.env_function, local.env_compress, local.env_push["sftp-files"])
     direct_vpc_egress                = local.uses_vpc ? "VPC_EGRESS_ALL_TRAFFIC" : null
 
     dynamic "direct_vpc_network_interface" {

@@ -16,7 +16,7 @@ resource "google_cloud_run_v2_service" "notify" {
   location             = var.region
   description          = "Receives Drive's notifications and publishes new recordings"
   ingress              = "INGRESS_TRAFFIC_ALL"
-  invoker_iam_disabled = true  # Drive has no identity; each channel has a secret token
+  invoker_iam_disabled = true  # Drive has no identity; each channel has a signed token
   deletion_protection  = false # guard.tf protects, and fails before anything is deleted
 
   template {
@@ -49,12 +49,23 @@ resource "google_cloud_run_v2_service" "notify" {
       }
 
       dynamic "env" {
-        # Without THREADS, functions-framework has 4 threads a CPU, and 4 slow bodies block it.
+        # Without THREADS, functions-framework has 4 threads a CPU, and 4 slow clients block it.
         for_each = merge(local.env_notify, { THREADS = tostring(local.webhook_concurrency) })
 
         content {
           name  = env.key
           value = env.value
+        }
+      }
+
+      env {
+        name = "CHANNEL_KEY"
+
+        value_source {
+          secret_key_ref {
+            secret  = google_secret_manager_secret.channel_key.secret_id
+            version = google_secret_manager_secret_version.channel_key.version
+          }
         }
       }
 
@@ -75,6 +86,7 @@ resource "google_cloud_run_v2_service" "notify" {
     google_project_iam_member.tracker,
     google_project_service.api["run.googleapis.com"],
     google_pubsub_topic_iam_member.publisher,
+    google_secret_manager_secret_iam_member.channel_key,
     google_service_account_iam_member.read_drive,
   ]
 }

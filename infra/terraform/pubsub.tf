@@ -9,6 +9,24 @@ locals {
     { for function in google_cloudfunctions2_function.compress : "sftp-files" => function.service_config[0].uri },
     { for service in google_cloud_run_v2_service.extract_audio : "recordings" => service.uri },
   )
+
+  # The audience of each queue's tokens: the address that Cloud Run derives from the service's name.
+  # It is known before the service exists, which needs it as PUSH_AUDIENCE, and Cloud Run accepts it
+  # like the address in `uri`.
+  # Source: "Deterministic URL", cloud.google.com/run/docs/triggering/https-request
+  push_audiences = {
+    for queue, service in { recordings = "extract-audio", sftp-files = "compress" } :
+    queue => "https://${service}-${local.project_number}.${var.region}.run.app"
+  }
+
+  # The workers check the tokens themselves, besides Cloud Run: an account that may call them is not
+  # therefore our Pub/Sub.
+  env_push = {
+    for queue, audience in local.push_audiences : queue => {
+      PUSH_ACCOUNT  = google_service_account.component["push"].email
+      PUSH_AUDIENCE = audience
+    }
+  }
 }
 
 resource "google_pubsub_topic" "queue" {
@@ -46,7 +64,7 @@ resource "google_pubsub_subscription" "push" {
 
     oidc_token {
       service_account_email = google_service_account.component["push"].email
-      audience              = local.pushes[each.key]
+      audience              = local.push_audiences[each.key]
     }
   }
 
@@ -84,7 +102,7 @@ resource "google_pubsub_subscription" "dead_letters" {
 
     oidc_token {
       service_account_email = google_service_account.component["push"].email
-      audience              = google_cloud_run_v2_service.extract_audio[0].uri
+      audience              = local.push_audiences["recordings"]
     }
   }
 

@@ -39,3 +39,46 @@ resource "google_secret_manager_secret_iam_member" "sftp_credentials" {
   role      = "roles/secretmanager.secretAccessor"
   member    = google_service_account.component[each.key].member
 }
+
+# Signs the tokens of Drive's channels, so that notify refuses a forgery without reading the database.
+# Nobody needs to know it. It is made when this version is created and written only to Secret Manager:
+# uuid() is random, and a write-only value is in no plan and no state. A higher
+# secret_data_wo_version makes another key, and the next maintain renews every channel.
+resource "google_secret_manager_secret" "channel_key" {
+  secret_id = "channel-key"
+
+  replication {
+    user_managed {
+      replicas {
+        location = var.region
+
+        dynamic "customer_managed_encryption" {
+          for_each = var.kms_key_name == "" ? [] : [var.kms_key_name]
+
+          content {
+            kms_key_name = customer_managed_encryption.value
+          }
+        }
+      }
+    }
+  }
+
+  depends_on = [
+    google_kms_crypto_key_iam_member.agent,
+    google_project_service.api["secretmanager.googleapis.com"],
+  ]
+}
+
+resource "google_secret_manager_secret_version" "channel_key" {
+  secret                 = google_secret_manager_secret.channel_key.id
+  secret_data_wo         = sha256("${uuid()}${uuid()}${uuid()}")
+  secret_data_wo_version = 1
+}
+
+resource "google_secret_manager_secret_iam_member" "channel_key" {
+  for_each = toset(["maintain", "notify"])
+
+  secret_id = google_secret_manager_secret.channel_key.id
+  role      = "roles/secretmanager.secretAccessor"
+  member    = google_service_account.component[each.key].member
+}

@@ -1,18 +1,8 @@
 # One account for each component, with the grants that its own work needs.
 
 locals {
-  service_accounts = {
-    build        = "Builds the functions"
-    compress     = "Compresses files from the SFTP server"
-    dashboard    = "Shows recordings, signs links to audio, retries"
-    drive-reader = "Reads Drive: folders are shared with it, or the domain delegates to it"
-    extract      = "Extracts the audio of recordings"
-    maintain     = "Keeps Drive's channels, sweeps and requeues"
-    nightly      = "Lists the SFTP server"
-    notify       = "Receives Drive's notifications"
-    push         = "Pub/Sub calls the workers as this"
-    scheduler    = "Cloud Scheduler calls the functions as this"
-  }
+  # Key and description. The identity configuration creates the same accounts for the deployer.
+  service_accounts = jsondecode(file("${path.module}/identity/service_accounts.json"))
 
   # Who writes records, and who reads Drive.
   tracking      = toset(["compress", "dashboard", "extract", "maintain", "nightly", "notify"])
@@ -24,9 +14,10 @@ locals {
 resource "google_service_account" "component" {
   for_each = local.service_accounts
 
-  account_id   = "audio-${each.key}"
-  display_name = "audio-pipeline: ${each.key}"
-  description  = each.value
+  account_id                   = "audio-${each.key}"
+  display_name                 = "audio-pipeline: ${each.key}"
+  description                  = each.value
+  create_ignore_already_exists = true # the identity configuration may have created it
 
   depends_on = [google_project_service.api["iam.googleapis.com"]]
 }
@@ -60,7 +51,7 @@ resource "google_service_account_iam_member" "read_drive" {
 # Builds of functions write logs, read the source, and push the image. Cloud Functions copies the
 # source to a bucket that it creates at the first build: gcf-v2-sources-NUMBER-REGION, with a hash
 # of the key behind it when kms_key_name is set. So the condition must not end with a slash there.
-# Source: "Cleaning up", the buckets of CMEK functions, cloud.google.com/functions/docs/securing/cmek
+# Source: "Build process overview", cloud.google.com/functions/docs/building
 resource "google_project_iam_member" "build_logs" {
   project = var.project_id
   role    = "roles/logging.logWriter"

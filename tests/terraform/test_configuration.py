@@ -26,7 +26,15 @@ NOT_DEPLOYED = {
     "TIME_ZONE",
 }
 #: Set elsewhere than in settings.tf.
-SET_BESIDE = {"EXTRACT_JOB", "IAP_AUDIENCE", "SFTP_CREDENTIALS", "WEBHOOK_URL"}
+SET_BESIDE = {
+    "CHANNEL_KEY",
+    "EXTRACT_JOB",
+    "IAP_AUDIENCE",
+    "PUSH_ACCOUNT",
+    "PUSH_AUDIENCE",
+    "SFTP_CREDENTIALS",
+    "WEBHOOK_URL",
+}
 
 
 pytestmark = pytest.mark.slow(45)

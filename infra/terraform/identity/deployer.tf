@@ -9,9 +9,8 @@ locals {
     "roles/cloudscheduler.admin"           = "the schedules, and running one in the smoke test"
     "roles/compute.networkAdmin"           = "the fixed address towards the SFTP server (static_egress_ip)"
     "roles/datastore.owner"                = "the database, its indexes and its TTL"
-    "roles/iam.serviceAccountAdmin"        = "the components' accounts, and who may impersonate them"
+    "roles/iam.serviceAccountCreator"      = "the components' accounts; on these it gets more, below"
     "roles/iap.admin"                      = "who may use the dashboard"
-    "roles/iam.serviceAccountUser"         = "deploys services that run as the components' accounts"
     "roles/logging.configWriter"           = "the metrics of logs"
     "roles/logging.logWriter"              = "writes the log of its own builds"
     "roles/monitoring.editor"              = "alerts, dashboard and notification channels"
@@ -22,6 +21,9 @@ locals {
     "roles/serviceusage.serviceUsageAdmin" = "the APIs, and Google's service agents"
     "roles/storage.admin"                  = "the buckets, including the state's"
   }
+
+  # The components' accounts, the same as the environment's: key and description.
+  components = jsondecode(file("${path.module}/service_accounts.json"))
 
   # What the environment grants on the project.
   grantable_roles = [
@@ -42,13 +44,38 @@ resource "google_service_account" "deployer" {
 }
 
 resource "google_project_iam_member" "deployer" {
-  # checkov:skip=CKV_GCP_41: it deploys functions and services that run as accounts of the same apply, so a grant on each cannot come before
-  # checkov:skip=CKV_GCP_49: it creates those accounts, and starts the builds; only one repository may become the deployer
   for_each = local.deployer_roles
 
   project = var.project_id
   role    = each.key
   member  = google_service_account.deployer.member
+}
+
+# With serviceAccountUser and serviceAccountAdmin on the project it could act as any account there,
+# Compute Engine's default with its role of editor too. So it gets them on the components' accounts
+# alone. IAM conditions cannot do that, since the resource type is not one of theirs, and a grant needs
+# its account, so a person creates the accounts here. The environment finds them there, and creates
+# them itself where this configuration is not used.
+# Source: "Resource attributes for IAM Conditions", cloud.google.com/iam/docs/conditions-resource-attributes
+resource "google_service_account" "component" {
+  for_each = local.components
+
+  account_id                   = "audio-${each.key}"
+  display_name                 = "audio-pipeline: ${each.key}"
+  description                  = each.value
+  create_ignore_already_exists = true
+
+  depends_on = [google_project_service.api["iam.googleapis.com"]]
+}
+
+resource "google_service_account_iam_member" "deployer_on_component" {
+  for_each = {
+    for pair in setproduct(keys(local.components), ["Admin", "User"]) : "${pair[0]}-${lower(pair[1])}" => pair
+  }
+
+  service_account_id = google_service_account.component[each.value[0]].name
+  role               = "roles/iam.serviceAccount${each.value[1]}"
+  member             = google_service_account.deployer.member
 }
 
 # Without the condition it could grant itself owner.

@@ -7,21 +7,37 @@ locals {
   github = "https://token.actions.githubusercontent.com"
   gitlab = "https://gitlab.com"
 
-  # Which claims of a token name the repository, its owner and the branch. GitLab's `ref` has no
-  # refs/heads/ and may be a tag, which ref_type shows.
+  # Which claims of a token name the repository, its owner and the branch, and what shows that a
+  # pull request is built. Such a token names the repository that the request is for, also when the
+  # code comes from a fork. GitLab's `ref` has no refs/heads/ and may be a tag, which ref_type shows.
   # Sources: "OpenID Connect reference", GitHub; "OpenID Connect (OIDC) authentication using ID
   # tokens", GitLab
   known_claims = {
-    (local.github) = { branch_prefix = "refs/heads/", extra = "", owner_id = "repository_owner_id", ref = "ref", repository = "repository" }
-    (local.gitlab) = { branch_prefix = "", extra = "assertion.ref_type == 'branch'", owner_id = "namespace_id", ref = "ref", repository = "project_path" }
+    (local.github) = {
+      branch_prefix = "refs/heads/"
+      extra         = "assertion.event_name != 'pull_request' && assertion.event_name != 'pull_request_target'"
+      owner_id      = "repository_owner_id"
+      ref           = "ref"
+      repository    = "repository"
+    }
+    (local.gitlab) = {
+      branch_prefix = ""
+      extra         = "assertion.ref_type == 'branch' && assertion.pipeline_source != 'merge_request_event'"
+      owner_id      = "namespace_id"
+      ref           = "ref"
+      repository    = "project_path"
+    }
   }
   claims = var.claims != null ? var.claims : lookup(local.known_claims, var.issuer_uri, local.known_claims[local.github])
 
-  condition = coalesce(var.attribute_condition, join(" && ", compact([
+  # Every part must hold. The variables add parts and never replace one, and their validations allow
+  # only comparisons joined by &&, so that none can widen the others.
+  condition = join(" && ", compact([
     "assertion.${local.claims.repository} == '${var.repository}'",
     var.repository_owner_id == "" ? "" : "assertion.${local.claims.owner_id} == '${var.repository_owner_id}'",
     local.claims.extra,
-  ])))
+    var.attribute_condition,
+  ]))
 
   # Production checks the branch too: a pull request of the same repository has the same name.
   principal = var.environment == "prod" ? "attribute.repository_ref/${var.repository}:${local.claims.branch_prefix}${var.branch}" : "attribute.repository/${var.repository}"
@@ -55,7 +71,7 @@ resource "google_iam_workload_identity_pool" "ci" {
 }
 
 resource "google_iam_workload_identity_pool_provider" "ci" {
-  # checkov:skip=CKV_GCP_125: the condition is a variable, which the scan cannot follow; its validation requires a claim and the repository's name
+  # checkov:skip=CKV_GCP_125: the condition is computed, which the scan cannot follow; a test checks that it names the repository
   count = local.federated
 
   workload_identity_pool_id          = google_iam_workload_identity_pool.ci[0].workload_identity_pool_id

@@ -1,16 +1,19 @@
 variable "attribute_condition" {
-  description = "Condition on an outside token, in CEL; null for the repository, and its owner's id when it is given."
+  description = "Further condition on an outside token, in CEL: comparisons of claims joined by &&. The repository, and its owner's id when it is given, are always compared."
   type        = string
   default     = null
 
   validation {
-    condition     = var.attribute_condition == null || can(regex("assertion\\.[a-z_]+ *==", var.attribute_condition))
-    error_message = "attribute_condition compares claims of the token, as in assertion.repository == 'owner/name': without one, every repository of the issuer could deploy."
+    condition     = var.attribute_condition == null || can(regex("^assertion\\.[a-z_]+ *(==|!=) *'[^'\\\\]*'( *&& *assertion\\.[a-z_]+ *(==|!=) *'[^'\\\\]*')*$", var.attribute_condition))
+    error_message = "attribute_condition is one or more comparisons joined by &&, such as assertion.environment == 'production'; nothing that could widen the other conditions."
   }
 
   validation {
-    condition     = var.attribute_condition == null || try(strcontains(var.attribute_condition, var.repository), false)
-    error_message = "attribute_condition names the repository, so that no other one of the issuer can deploy."
+    condition = var.attribute_condition == null || alltrue([
+      for compared in try(regexall("assertion\\.(?:repository|project_path) *== *'([^']*)'", var.attribute_condition), []) :
+      compared[0] == var.repository
+    ])
+    error_message = "attribute_condition names another repository, so nobody could deploy."
   }
 }
 
@@ -50,6 +53,18 @@ variable "claims" {
   validation {
     condition     = var.claims != null || contains(["https://token.actions.githubusercontent.com", "https://gitlab.com"], var.issuer_uri)
     error_message = "Set claims for this issuer, such as { repository = \"project_path\", branch_prefix = \"\" }."
+  }
+
+  validation {
+    condition = var.claims == null || alltrue([
+      for name in try([var.claims.owner_id, var.claims.ref, var.claims.repository], []) : can(regex("^[a-z_]+$", name))
+    ])
+    error_message = "claims.owner_id, ref and repository are names of claims, such as project_path."
+  }
+
+  validation {
+    condition     = var.claims == null || can(regex("^(assertion\\.[a-z_]+ *(==|!=) *'[^'\\\\]*'( *&& *assertion\\.[a-z_]+ *(==|!=) *'[^'\\\\]*')*)?$", var.claims.extra))
+    error_message = "claims.extra is one or more comparisons joined by &&, or empty."
   }
 }
 

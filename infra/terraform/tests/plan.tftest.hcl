@@ -84,6 +84,37 @@ run "dev" {
   }
 
   assert {
+    condition = alltrue([
+      for binding in concat(values(google_cloud_run_v2_service_iam_member.push), values(google_cloud_run_v2_service_iam_member.scheduler)) :
+      endswith(binding.member, ".gserviceaccount.com")
+    ])
+    error_message = "Everything but the webhook is called by accounts of this project only."
+  }
+
+  # Cloud Run checks the caller; the workers check that it is our subscription.
+  assert {
+    condition = (
+      { for one in google_cloud_run_v2_service.extract_audio[0].template[0].containers[0].env : one.name => one.value if startswith(one.name, "PUSH_A") } == {
+        PUSH_ACCOUNT  = google_pubsub_subscription.push["recordings"].push_config[0].oidc_token[0].service_account_email
+        PUSH_AUDIENCE = google_pubsub_subscription.push["recordings"].push_config[0].oidc_token[0].audience
+      } &&
+      google_pubsub_subscription.dead_letters[0].push_config[0].oidc_token[0].audience == google_pubsub_subscription.push["recordings"].push_config[0].oidc_token[0].audience &&
+      google_cloudfunctions2_function.compress[0].service_config[0].environment_variables.PUSH_AUDIENCE == google_pubsub_subscription.push["sftp-files"].push_config[0].oidc_token[0].audience &&
+      google_cloudfunctions2_function.compress[0].service_config[0].environment_variables.PUSH_ACCOUNT == google_pubsub_subscription.push["sftp-files"].push_config[0].oidc_token[0].service_account_email
+    )
+    error_message = "Workers accept the tokens of their own subscriptions, and no others."
+  }
+
+  assert {
+    condition = (
+      toset(keys(google_secret_manager_secret_iam_member.channel_key)) == toset(["maintain", "notify"]) &&
+      google_secret_manager_secret_version.channel_key.secret_data == null && google_secret_manager_secret_version.channel_key.secret_data_wo == null &&
+      one(google_cloudfunctions2_function.maintain[0].service_config[0].secret_environment_variables).key == "CHANNEL_KEY"
+    )
+    error_message = "notify and maintain share the key that signs channels, and no state contains it."
+  }
+
+  assert {
     condition     = length(google_cloud_run_v2_service.dashboard) == 0 && length(google_project_iam_member.console) == 0
     error_message = "No dashboard without anybody to see it."
   }

@@ -34,7 +34,7 @@ def failing_pushes(world: World, project: str) -> list[str]:
         services = [
             service
             for service in world.below(f"//{RUN.service}/")
-            if world.resources[service].get("uri") == push["oidcToken"]["audience"]
+            if push["oidcToken"]["audience"] in _audiences(world, service)
         ]
         if not policies.granted(world, agent, roles.SIGN_TOKENS, [account]):
             failing.append(f"{name}: {agent} cannot sign tokens as {email}")
@@ -43,3 +43,16 @@ def failing_pushes(world: World, project: str) -> list[str]:
         elif not policies.granted(world, email, roles.INVOKE, services):
             failing.append(f"{name}: {email} is not an invoker")
     return failing
+
+
+def _audiences(world: World, service: str) -> list[str]:
+    """Return the audiences that Cloud Run accepts: both addresses of a service.
+
+    Source: "Custom audiences" and "Deterministic URL", Cloud Run.
+    """
+    _, project, _, region, _, name = service.removeprefix(f"//{RUN.service}/").split("/")
+    number = world.project(project).number
+    return [
+        text(world.resources[service], "uri"),
+        f"https://{name}-{number}.{region}.run.app",
+    ]

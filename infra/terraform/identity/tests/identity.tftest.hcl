@@ -28,7 +28,7 @@ run "staging_takes_the_repository_and_deploys_by_itself" {
   }
 
   assert {
-    condition     = google_iam_workload_identity_pool_provider.ci[0].attribute_condition == "assertion.repository == 'acme/audio-pipeline'"
+    condition     = google_iam_workload_identity_pool_provider.ci[0].attribute_condition == "assertion.repository == 'acme/audio-pipeline' && assertion.event_name != 'pull_request' && assertion.event_name != 'pull_request_target'"
     error_message = "Another repository of the issuer could deploy."
   }
   assert {
@@ -61,7 +61,7 @@ run "production_takes_one_branch_and_waits_for_an_approval" {
     error_message = "The binding's attribute is not the one that the token is mapped to."
   }
   assert {
-    condition     = google_iam_workload_identity_pool_provider.ci[0].attribute_condition == "assertion.repository == 'acme/audio-pipeline' && assertion.repository_owner_id == '4711'"
+    condition     = google_iam_workload_identity_pool_provider.ci[0].attribute_condition == "assertion.repository == 'acme/audio-pipeline' && assertion.repository_owner_id == '4711' && assertion.event_name != 'pull_request' && assertion.event_name != 'pull_request_target'"
     error_message = "Somebody who took over the owner's name could deploy."
   }
   assert {
@@ -85,6 +85,7 @@ run "the_deployer_is_no_owner_and_cannot_become_one" {
       [
         "roles/owner", "roles/editor", "roles/viewer", "roles/iam.securityAdmin", "roles/iam.serviceAccountKeyAdmin",
         "roles/iam.serviceAccountTokenCreator", "roles/resourcemanager.projectIamAdmin", "roles/iam.workloadIdentityPoolAdmin",
+        "roles/iam.serviceAccountAdmin", "roles/iam.serviceAccountUser",
       ],
     )) == 0
     error_message = "A role that grants everything, or lets the deployer grant it."
@@ -101,6 +102,106 @@ run "the_deployer_is_no_owner_and_cannot_become_one" {
     condition     = length(google_cloudbuild_trigger.deploy) == 0 && output.trigger == null
     error_message = "Without a connected repository there is nothing to listen to."
   }
+}
+
+run "it_acts_as_the_components_and_as_nobody_else" {
+  variables {
+    environment = "dev"
+  }
+
+  assert {
+    condition = (
+      toset([for grant in google_service_account_iam_member.deployer_on_component : grant.role]) == toset(["roles/iam.serviceAccountAdmin", "roles/iam.serviceAccountUser"]) &&
+      length(google_service_account_iam_member.deployer_on_component) == 2 * length(google_service_account.component) &&
+      alltrue([for account in google_service_account.component : startswith(account.account_id, "audio-") && account.account_id != "audio-deployer"])
+    )
+    error_message = "The grants are on the components' accounts alone."
+  }
+}
+
+run "pull_requests_deploy_nothing" {
+  variables {
+    environment      = "staging"
+    build_repository = "projects/audio-test-1/locations/europe-west1/connections/github/repositories/audio"
+  }
+
+  assert {
+    condition     = length(google_cloudbuild_trigger.deploy[0].repository_event_config[0].pull_request) == 0 && google_cloudbuild_trigger.deploy[0].repository_event_config[0].push[0].branch == "^main$"
+    error_message = "Cloud Build builds pushes to the branch only."
+  }
+  assert {
+    condition     = strcontains(google_iam_workload_identity_pool_provider.ci[0].attribute_condition, "event_name != 'pull_request' &&") && strcontains(google_iam_workload_identity_pool_provider.ci[0].attribute_condition, "event_name != 'pull_request_target'")
+    error_message = "The token of a fork's pull request names our repository."
+  }
+}
+
+run "a_further_condition_narrows" {
+  variables {
+    environment         = "dev"
+    attribute_condition = "assertion.environment == 'production' && assertion.actor != 'bot'"
+  }
+
+  assert {
+    condition     = google_iam_workload_identity_pool_provider.ci[0].attribute_condition == "assertion.repository == 'acme/audio-pipeline' && assertion.event_name != 'pull_request' && assertion.event_name != 'pull_request_target' && assertion.environment == 'production' && assertion.actor != 'bot'"
+    error_message = "The repository is compared whatever the variable adds."
+  }
+}
+
+run "an_alternative_is_refused" {
+  command = plan
+
+  variables {
+    environment         = "dev"
+    attribute_condition = "assertion.repository == 'acme/audio-pipeline' || assertion.actor == 'someone'"
+  }
+
+  expect_failures = [var.attribute_condition]
+}
+
+run "parentheses_are_refused" {
+  command = plan
+
+  variables {
+    environment         = "dev"
+    attribute_condition = "assertion.repository == 'acme/audio-pipeline') || (assertion.repository == 'acme/audio-pipeline'"
+  }
+
+  expect_failures = [var.attribute_condition]
+}
+
+run "a_quote_in_a_value_is_refused" {
+  command = plan
+
+  variables {
+    environment         = "dev"
+    attribute_condition = "assertion.actor == 'a\\' || true || '"
+  }
+
+  expect_failures = [var.attribute_condition]
+}
+
+run "claims_widen_nothing" {
+  command = plan
+
+  variables {
+    environment = "dev"
+    issuer_uri  = "https://ci.example.com"
+    claims      = { repository = "project", extra = "true || assertion.a == 'b'" }
+  }
+
+  expect_failures = [var.claims]
+}
+
+run "a_claim_is_a_name" {
+  command = plan
+
+  variables {
+    environment = "dev"
+    issuer_uri  = "https://ci.example.com"
+    claims      = { repository = "project == 'x' || assertion.project" }
+  }
+
+  expect_failures = [var.claims]
 }
 
 run "without_a_repository_no_outside_ci_can_deploy" {
@@ -156,7 +257,7 @@ run "gitlab_names_its_claims_otherwise" {
   }
 
   assert {
-    condition     = google_iam_workload_identity_pool_provider.ci[0].attribute_condition == "assertion.project_path == 'acme/audio/pipeline' && assertion.ref_type == 'branch'"
+    condition     = google_iam_workload_identity_pool_provider.ci[0].attribute_condition == "assertion.project_path == 'acme/audio/pipeline' && assertion.ref_type == 'branch' && assertion.pipeline_source != 'merge_request_event'"
     error_message = "GitLab's tokens have no claim repository, and a tag may have a branch's name."
   }
   assert {
