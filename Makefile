@@ -10,7 +10,6 @@ PYTEST := $(BIN)/python -m pytest
 WORKERS ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 # A file runs in one process, since its tests share fixtures; tests/conftest.py sets the order.
 PARALLEL := --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder
-RUN_EXTRAS := cloud,dashboard
 EXTRAS := drive-watch,extract-audio,sftp-compress,dashboard,cloud,dev
 CHECKOV := checkov==3.3.30
 FAKE_GCS := github.com/fsouza/fake-gcs-server@v1.56.1
@@ -18,23 +17,24 @@ OLD_PYTHON := audio-pipeline needs Python 3.11 to 3.14; name one: make setup PYT
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run check test unit fuzz chaos test-tools lint types format bench constraints requirements deploy plan destroy clean
+.PHONY: help setup run check test unit fuzz chaos test-tools lint types format bench constraints requirements audit deploy plan destroy clean
 
 help: ## Explain every target
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 setup: $(STAMP) ## Make .venv with the project and its tools (PYTHON=python3.12 to choose one)
 
-$(STAMP): INSTALLED := $(EXTRAS)
-$(RUN_STAMP): INSTALLED := $(RUN_EXTRAS)
-$(STAMP) $(RUN_STAMP): pyproject.toml constraints.txt
+$(STAMP): LOCK := infra/requirements/setup.txt
+$(RUN_STAMP): LOCK := infra/requirements/run.txt
+$(STAMP) $(RUN_STAMP): pyproject.toml infra/requirements/setup.txt infra/requirements/run.txt
 	@command -v $(PYTHON) >/dev/null || { echo "No $(PYTHON) here: $(OLD_PYTHON)" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' || \
 	  { echo "$$($(PYTHON) --version) is the wrong one: $(OLD_PYTHON)" >&2; exit 1; }
 	@$(BIN)/python -c '' 2>/dev/null || { echo "Making $(VENV)"; $(PYTHON) -m venv --clear $(VENV); } || \
 	  { echo "Python has no venv here; on Debian or Ubuntu: apt install python3-venv" >&2; exit 1; }
 	@echo "Installing into $(VENV): about a minute at first"
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check --editable '.[$(INSTALLED)]' --constraint constraints.txt
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes --requirement $(LOCK)
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
 # The name as it was given: make would take a $ in it for one of its variables.
@@ -83,12 +83,16 @@ constraints: ## Pin the newest versions that work together in constraints.txt
 	$(PYTHON) -m venv "$$fresh" && \
 	"$$fresh/bin/python" -m pip install --quiet --upgrade pip && \
 	"$$fresh/bin/python" -m pip install --quiet '.[$(EXTRAS)]' && \
-	"$$fresh/bin/python" -m pip freeze --exclude audio-pipeline | LC_ALL=C sort > constraints.txt
+	"$$fresh/bin/python" -m pip freeze --exclude audio-pipeline | LC_ALL=C sort > constraints.txt && \
+	"$$fresh/bin/python" -m infra.hashes && "$$fresh/bin/python" -m infra.requirements
 	@wc -l < constraints.txt
-	@$(MAKE) --no-print-directory requirements
 
-requirements: ## Write the functions' requirements.txt after a change of pyproject.toml or constraints.txt
-	@$(PYTHON) infra/requirements.py
+requirements: ## Write hashes and every requirements.txt after a change of pyproject.toml or constraints.txt
+	@$(BIN)/python -m infra.hashes
+	@$(BIN)/python -m infra.requirements
+
+audit: ## Look up known vulnerabilities of the pinned packages
+	@PYTHON='$(PYTHON)' infra/audit.sh
 
 deploy: ## Deploy to PROJECT=my-project on Google Cloud (ENV=dev REGION=europe-west1)
 	@infra/deploy/deploy.sh

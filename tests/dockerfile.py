@@ -10,21 +10,23 @@ from tests.paths import ROOT
 
 @dataclass(frozen=True)
 class Dockerfile:
-    """Its steps, each an instruction and its arguments: of the last stage, and of those before."""
+    """Its steps, each an instruction and its arguments: by the stages ``build``, ``sbom``, last."""
 
     build: list[list[str]]
+    sbom: list[list[str]]
     final: list[list[str]]
 
     @classmethod
     def read(cls, path: Path) -> Dockerfile:
         lines = path.read_text().replace("\\\n", "").split("\n")
         steps = [line.split(None, 1) for line in lines if line and not line.startswith("#")]
-        last = max(index for index, step in enumerate(steps) if step[0] == "FROM")
-        return cls(steps[:last], steps[last:])
+        first, *rest = (index for index, step in enumerate(steps) if step[0] == "FROM")
+        assert first == 0
+        return cls(steps[: rest[0]], steps[rest[0] : rest[-1]], steps[rest[-1] :])
 
     @property
     def steps(self) -> list[list[str]]:
-        return self.build + self.final
+        return self.build + self.sbom + self.final
 
 
 def arguments(steps: list[list[str]], name: str) -> list[str]:

@@ -1,5 +1,5 @@
 #!/bin/sh
-# What .ci/run checks, in the steps and on the images of cloudbuild.yaml: emulator, lint, test.
+# What .ci/run checks, in the steps and on the images of cloudbuild.yaml: emulator, lint, audit, test.
 set -eu
 cd "$(dirname "$0")/../.."
 
@@ -13,6 +13,11 @@ lint)
     apt-get install -qq -y --no-install-recommends make python3-venv shellcheck >/dev/null
     make lint types
     ;;
+audit)
+    apt-get update -qq
+    apt-get install -qq -y --no-install-recommends make python3-venv >/dev/null
+    AUDIT=required make audit
+    ;;
 test)
     # Each step starts from its image, so another step's packages are gone.
     apt-get update -qq
@@ -20,7 +25,7 @@ test)
     make test-tools test
     ;;
 *)
-    echo "checks.sh: emulator, lint or test" >&2
+    echo "checks.sh: emulator, lint, audit or test" >&2
     exit 2
     ;;
 esac

@@ -36,8 +36,8 @@ def test_only_its_functions_requirements_are_installed(
     packages, own = (
         text.partition("install ")[2].split() for text in arguments(image.build, "RUN")
     )
-    assert packages[0] == "--no-cache-dir"
-    assert packages[1:] == [word for name in functions for word in ("--requirement", f"{name}.txt")]
+    assert packages[:2] == ["--no-cache-dir", "--require-hashes"]
+    assert packages[2:] == [word for name in functions for word in ("--requirement", f"{name}.txt")]
     # The package's own dependencies are the command's.
     assert own == ["--no-cache-dir", "--no-deps", "."]
     copied = arguments(image.build, "COPY")
