@@ -161,7 +161,12 @@ def _rest(plan: Plan) -> Iterator[Use]:
     logged += (plan.recordings + plan.files) * cost.LOGGED_BYTES["recording"]
     yield use("Artifact Registry", "artifact_registry", cost.IMAGES_GIB, "images and builds")
     yield use("Scheduler", "scheduler", cost.SCHEDULES, "maintain, requeue, nightly")
-    yield use("Secret Manager", "secret_versions", 2, "the empty first version, and yours")
+    yield use(
+        "Secret Manager",
+        "secret_versions",
+        3,
+        "the login's empty first version and yours, and the channels' key",
+    )
     starts = plan.files + DAYS * bool(plan.sftp_hours)
     yield use("secret accesses", "secret_accesses", starts, "one at each start of a function")
     why = f"{_n(calls)} calls × 2 kB, and 20 kB per recording"

@@ -60,6 +60,7 @@ def all_findings(environ: dict[str, str]) -> Iterator[Finding]:
         return
     yield settings(services, environ)
     yield from _dependencies(services)
+    yield from quotas(services)
     yield from disks(services)
     yield from emulators(environ)
     yield from tools()
@@ -153,6 +154,22 @@ def _dependencies(services: Services) -> Iterator[Finding]:
 def _build_results(services: Services) -> Checkable:
     assert services.results
     return services.results
+
+
+def quotas(services: Services) -> Iterator[Finding]:
+    """Name the quota that stops a deployment or a backlog, where the settings are a cloud's.
+
+    It cannot be read without a role that nobody here needs. The figures are those of new
+    projects: googlecodelabs/feedback, issues 1856 and 2311.
+    """
+    if services.settings.tracker_url.kind != "firestore":
+        return
+    found = "Cloud Run gives a new project 20 vCPU and 40 GiB in a region: 10 recordings at a time"
+    todo = (
+        "For more: console, IAM & Admin, Quotas: CpuAllocPerProjectRegion and "
+        "MemAllocPerProjectRegion of run.googleapis.com; then extract_max_instances."
+    )
+    yield Finding("cloud run quota", Severity.NOTE, found, todo)
 
 
 def reached(name: str, place: str, build: Callable[[], Checkable], variable: str) -> Finding:
