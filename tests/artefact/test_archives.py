@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import tomllib
@@ -11,7 +12,15 @@ from pathlib import Path
 import grimp
 import pytest
 
-from infra.requirements import FUNCTIONS, IMAGES, path_of, requirements
+from infra.requirements import (
+    COMMAND,
+    FUNCTIONS,
+    IMAGES,
+    command_path,
+    command_requirements,
+    path_of,
+    requirements,
+)
 from tests.artefact import archives
 from tests.paths import ROOT
 
@@ -153,3 +162,20 @@ def test_its_requirements_are_those_that_the_builder_understands(function: str) 
     assert names <= pinned
     # Else the builder adds a functions-framework of its own choice.
     assert re.search(r"(?m)^functions-framework\b([^-]|$)", "\n".join(lines))
+
+
+@pytest.mark.parametrize("name", COMMAND)
+def test_what_make_installs_is_complete_and_pinned(name: str) -> None:
+    text = command_path(name).read_text()
+    assert text == command_requirements(name), "run `make requirements`"
+    pinned = {canonical(line) for line in (ROOT / "constraints.txt").read_text().splitlines()}
+    names = {canonical(line) for line in text.splitlines() if re.match(r"[a-z0-9]", line)}
+    assert names == pinned if name == "setup" else names < pinned
+
+
+def test_every_pin_has_hashes() -> None:
+    hashes = json.loads((ROOT / "infra" / "hashes.json").read_text())
+    pins = (ROOT / "constraints.txt").read_text().split()
+    assert set(hashes) == {f"{canonical(pin)}=={pin.partition('==')[2]}" for pin in pins}
+    assert all(re.fullmatch("[0-9a-f]{64}", one) for found in hashes.values() for one in found)
+    assert all(hashes.values())

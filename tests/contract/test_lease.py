@@ -14,6 +14,7 @@ from shared.adapters.memory import MemoryDocuments, MemoryQueue
 from shared.core.errors import (
     CancelledError,
     Code,
+    ConfigurationError,
     ConflictError,
     LeaseLostError,
     ObjectExistsError,
@@ -131,6 +132,16 @@ def test_errors_for_half_an_hour_are_acknowledged(tracker: Tracker, clock: Setta
     assert result.outcome is Outcome.FAILED
     assert result.outcome.acknowledges
     assert existing(tracker, KEY).error is not None
+
+
+def test_a_setting_that_is_wrong_is_a_sentence_and_no_bug(
+    tracker: Tracker, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.ERROR):
+        lease.run(tracker, ITEM, raising(ConfigurationError(["the server's key has changed"])))
+    [record] = caplog.records
+    assert record.getMessage() == "the server's key has changed"
+    assert record.exc_info is None
 
 
 def test_an_error_of_ours_is_logged_whole(
