@@ -344,6 +344,8 @@ class TestSignedTokens:
         watch = replace(
             rig.watch, channels=replace(rig.watch.channels, documents=cast(Any, documents))
         )
+        assert watch.channels.tokens.key_id  # read once in a process
+        documents.reads = 0
         return watch, documents
 
     def test_a_forged_token_is_refused_without_the_database(self, rig: Rig) -> None:
