@@ -100,7 +100,7 @@ def test_aliases_are_not_relied_on(name: str) -> None:
 @pytest.mark.parametrize("name", FILES)
 def test_images_are_pinned_by_a_version(name: str) -> None:
     for step in load(name)["steps"]:
-        assert re.search(r":\d+\.\d+[\w.-]*$", step["name"]), step["name"]
+        assert re.search(r":\d+\.\d+[\w.-]*(@sha256:[0-9a-f]{64})?$", step["name"]), step["name"]
 
 
 def test_every_substitution_is_defined_and_used() -> None:
@@ -157,7 +157,7 @@ def called(step: dict[str, Any]) -> list[str]:
 def test_every_script_is_there_and_can_be_run() -> None:
     scripts = [name for step in load("cloudbuild.yaml")["steps"] for name in called(step)]
 
-    assert len(scripts) == 12
+    assert len(scripts) == 13
     for name in scripts:
         assert os.access(ROOT / name, os.X_OK), name
 
