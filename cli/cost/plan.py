@@ -14,7 +14,7 @@ GIB = 2**30
 
 #: vCPUs and GiB of each part, as in infra/terraform.
 EXTRACT = (2, 4.0)
-COMPRESS = (2, 2.0)
+COMPRESS = (1, 2.0)
 FUNCTION = (1, 0.5)
 NEARLINE_AFTER_DAYS = 30
 COLDLINE_AFTER_DAYS = 90
@@ -24,9 +24,9 @@ SCHEDULES = 3
 CALLS_A_DAY = {"requeue": 1440, "maintain": 96, "nightly": 1}
 
 #: Seconds for an hour of recording on two processors (benchmarks.extract), and for an hour of
-#: audio on an SFTP server (benchmarks.compress).
+#: audio on an SFTP server on one (benchmarks.compress).
 ENCODE_S = {"mp3": 17.8, "copy": 1.4, "opus": 24.7, "whisper": 7.5}
-COMPRESS_S = 12.3
+COMPRESS_S = 13.1
 #: Encoding while reading takes this factor of the slower of the two (benchmarks.drive_2gb).
 READING_FACTOR = 1.10
 #: Bits per second of the audio that each preset makes, with the default AUDIO_BITRATE.

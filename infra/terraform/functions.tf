@@ -140,7 +140,7 @@ resource "google_cloudfunctions2_function" "compress" {
 
   service_config {
     service_account_email            = google_service_account.component["compress"].email
-    available_cpu                    = "2"
+    available_cpu                    = "1" # docs/cost.md: an hour of audio in 20 s, for half the price of 2
     available_memory                 = "2Gi"
     max_instance_request_concurrency = 1
     max_instance_count               = var.compress_max_instances
