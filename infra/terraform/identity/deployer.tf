@@ -44,6 +44,7 @@ resource "google_service_account" "deployer" {
 }
 
 resource "google_project_iam_member" "deployer" {
+  # checkov:skip=CKV_GCP_49: cloudbuild.builds.editor submits builds, which run as an account that the deployer may act as, and it may act as the components' accounts only
   for_each = local.deployer_roles
 
   project = var.project_id
