@@ -188,7 +188,7 @@ def _iap_mutated(chance: random.Random, seeds: Sequence[bytes]) -> bytes:
 
 def _iap(data: bytes) -> None:
     verifier = IapVerifier("/x")
-    verifier._fetch = lambda: {"a": ""}  # type: ignore[method-assign]
+    verifier._verifier._download = lambda: {"a": ""}  # type: ignore[method-assign]
     verifier.check(data.decode("latin-1"))
     raise AssertionError("accepted")
 
