@@ -138,7 +138,7 @@ def iap_audience(text: str) -> str:
 
 def push_audience(text: str) -> str:
     """Read the audience of a push subscription's tokens: any text, by convention an address."""
-    return _matching(r"[!-~]{1,255}", text)
+    return matching(r"[!-~]{1,255}", text)
 
 
 def hosts(text: str) -> tuple[str, ...]:
