@@ -239,8 +239,8 @@ def choice(allowed: Collection[str]) -> Callable[[str], str]:
     def read(text: str) -> str:
         if text in allowed:
             return text
-        # A longer text may be a password that was put here by mistake.
-        given = f", not '{text}'" if re.fullmatch(r"[\w.-]{1,12}", text, re.ASCII) else ""
+        # Anything but a short word of letters and digits may be a password, put here by mistake.
+        given = f", not '{text}'" if re.fullmatch(r"[A-Za-z0-9]{1,8}", text, re.ASCII) else ""
         raise ValueError(f"must be {words(allowed)}{given}")
 
     return read
