@@ -25,8 +25,9 @@ MAX_CHANNELS = 2
 OPUS_MAX_CHANNEL_BITRATE = 256_000
 
 #: Packets pass from FFmpeg's thread that reads to the one that writes. By default each packet of a
-#: few hundred bytes is written by itself, and a queue of 8 packets makes the threads wake one
-#: another for each (fftools/ffmpeg_sched.c): half of the processor time of a copy.
+#: few hundred bytes is written by itself, and a queue of 8 packets (FFmpeg's source,
+#: fftools/ffmpeg_sched.h) makes the threads wake one another for each: nearly half of the processor
+#: time of a copy.
 GATHERED = ("-flush_packets", "0", "-thread_queue_size", "256")
 
 #: A filter that sets times by counting samples: gaps and late starts do not count.

@@ -217,6 +217,17 @@ def _two_in_one(*options: str) -> Callable[[Path], None]:
     return make
 
 
+def _edited(*options: str) -> Callable[[Path], None]:
+    """Return a maker of a recording whose edit list starts within a packet."""
+
+    def make(path: Path) -> None:
+        plain = path.with_name(f"plain-{path.name}")
+        clips.run(*speech(), *options, plain)
+        clips.run("-ss", "1.3", "-i", plain, "-c", "copy", path)
+
+    return make
+
+
 def _piped(*options: str) -> Callable[[Path], None]:
     """Return a maker of a file whose writer could not go back to write the length."""
     return lambda path: void(path.write_bytes(clips.run(*speech(), *options, "-")))
@@ -306,6 +317,13 @@ PLAYS: dict[str, Callable[[Path], None]] = {
     "chain.ogg": _joined(
         ("ogg", ("-c:a", "libvorbis"), 48000, 1), ("ogg", ("-c:a", "libvorbis"), 48000, 1)
     ),
+    "chain.flac": _two_in_one("-c:a", "flac"),
+    "chain.oga": _two_in_one("-c:a", "flac"),
+    "chain.latm": _two_in_one(*_AAC, "-f", "latm"),
+    # An edit list over packets of other codecs than AAC.
+    "edit_mp3.mp4": _edited(*_MP3),
+    "edit_ac3.mp4": _edited("-c:a", "ac3"),
+    "edit_flac.mp4": _edited("-c:a", "flac"),
     # Junk around good audio.
     "junk_first.mp3": _junk("mp3", "libmp3lame", before=500_000, between=0, after=0),
     "junk_between.mp3": _junk("mp3", "libmp3lame", before=0, between=300_000, after=0),
@@ -327,7 +345,7 @@ PLAYS: dict[str, Callable[[Path], None]] = {
 }
 
 #: What plays, but what no container here can hold as it is.
-NOT_COPYABLE = frozenset({"dfpwm.wav", "s302m.ts"})
+NOT_COPYABLE = frozenset({"chain.oga", "dfpwm.wav", "s302m.ts"})
 
 
 def _zeroed_index(path: Path, *, keep_head: bool) -> None:
