@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from shared.core.errors import Code, PermanentError, PipelineError, TransientError
+from shared.core.errors import Code, PermanentError, PipelineError
 from shared.media import copy, packets, presets, sample_format
 from shared.media.damage import refuse_damaged
 from shared.media.encoded import EncodeContext, Encoded, tolerance
 from shared.media.ffmpeg.log import Log
 from shared.media.ffmpeg.pipes import write_all
-from shared.media.ffmpeg.process import Job, Process
+from shared.media.ffmpeg.process import Job, OwnInputError, Process
 from shared.media.formats import completeness, mp3_frames, mp3_in_wave
 from shared.media.parallel_mp3 import NotConvergedError, ParallelEncoder
 from shared.media.presets import Codec, Recipe
@@ -29,11 +29,6 @@ from shared.media.sample_format import SampleFormat
 from shared.media.source.inputs import Input
 
 __all__ = ["EncodeContext", "Encoded", "encode", "tolerance"]
-
-
-#: How FFmpeg ends when LAME refuses its samples (libavcodec/libmp3lame.c), as it does floats far
-#: beyond full scale and those that are no numbers.
-_LAME_FAILED = "Cannot allocate memory"
 
 
 class ParametersChangedError(PipelineError):
@@ -69,8 +64,10 @@ def _decode_and_encode(input_: Input, found: Probe, recipe: Recipe, work: Encode
             workers = 1
         except ParametersChangedError:
             gathered = False
-        except TransientError as error:
-            if clipped or recipe.codec is not Codec.MP3 or _LAME_FAILED not in str(error):
+        except OwnInputError:
+            # LAME refuses floats far beyond full scale and those that are no numbers
+            # (libavcodec/libmp3lame.c): integers are left to try.
+            if clipped or recipe.codec is not Codec.MP3:
                 raise
             clipped = True
 

@@ -98,6 +98,10 @@ def _printed_version(path: str) -> str:
     return run.stdout.decode(errors="replace")
 
 
+class OwnInputError(TransientError):
+    """FFmpeg failed on input that this program gave it."""
+
+
 class Process:
     """One running FFmpeg, started by ``Job.start``."""
 
@@ -198,7 +202,7 @@ class Process:
             return TransientError("FFmpeg cannot be started here: run audio-pipeline doctor")
         if self.log.says(_SIGNALLED):
             return TransientError("FFmpeg was stopped by a signal")
-        return TransientError(self.log.last_words()) if self._ours else self.log.error()
+        return OwnInputError(self.log.last_words()) if self._ours else self.log.error()
 
     def kill(self) -> None:
         """Kill the process if it is still running."""
