@@ -277,6 +277,10 @@ WAYS: dict[str, Way] = {
     "make lint": InCI("lint"),
     "make types": InCI("types"),
     "make fuzz": lambda laptop, command: laptop.run(f"{command} SECONDS=2 SEED=7"),
+    "make audit": InCI("audit"),
+    "make chaos": MINUTES,
+    "make constraints": NotRun("asks the package index for the newest versions"),
+    "make destroy": Elsewhere("delivery/test_destroy.py", "test_[a-z_]+"),
     "make requirements": writes_what_is_committed,
     "python infra/terraform_readme.py": writes_what_is_committed,
     "pytest --cache-clear": collects,
@@ -291,7 +295,6 @@ WAYS: dict[str, Way] = {
     "audio-pipeline cost --hours 100 --prices prices.json": here,
     "audio-pipeline cost --hours N": lambda laptop, command: laptop.run(command[:-1] + "5"),
     "python -m benchmarks.extract": MINUTES,
-    "python -m benchmarks.compress --hours 3": MINUTES,
     "python -m benchmarks.drive_2gb": MINUTES,
     # self-hosting
     ".venv/bin/audio-pipeline serve --help": here,
