@@ -52,8 +52,8 @@ class RecordingWorld:
     """One recording that ``actors`` deliver, publish, requeue or retry at the same time.
 
     Args:
-        parts: The actors: ``deliver``, ``publish``, ``requeue``, ``retry``, ``replaced``
-            (a delivery that finds the source trashed at first).
+        parts: The actors: ``deliver``, ``publish``, ``requeue``, ``retry`` (by hand),
+            ``trashed`` (a delivery of a file that is in the trash) and ``restore``.
         audio: A file with the bytes that every worker makes.
         before: The document at the start: ``None``, ``QUEUED``, ``DONE``, or ``PROCESSING``
             under a lease of a process that was killed.
@@ -134,7 +134,7 @@ class RecordingWorld:
             SteppedQueue(self.queue, actor).publish([taken.to_source_file()])
 
     def _restore(self, actor: Actor) -> None:
-        """The file leaves the trash; the watch's publisher finds that it is readable again."""
+        """Take the file out of the trash, and publish it as the drain of that change does."""
 
         def restore() -> None:
             self._is_trashed = False
@@ -166,7 +166,7 @@ class RecordingWorld:
             self._check_object(after, actor.name)
 
     def _scan(self) -> None:
-        """What the daily scan does: restart what ended unread and is readable again."""
+        """Restart what ended unread and is readable again, as the daily scan does."""
         recording = self.tracker(None).get(ITEM.key)
         if recording and recording.status is Status.SKIPPED and not self._is_trashed:
             self.tracker(None).retry(ITEM.key)

@@ -105,7 +105,7 @@ CASES = [
     Case(("deliver", "requeue"), Budget(crashes=1, ticks=1)),
     Case(("deliver", "requeue"), Budget(lost=1), before="PROCESSING"),
     Case(("deliver", "requeue"), Budget(repeats=1), before="PROCESSING"),
-    Case(("deliver", "requeue"), Budget(ticks=1), skews=(-SKEW_S, SKEW_S)),
+    Case(("deliver", "requeue"), Budget(), before="PROCESSING", skews=(-SKEW_S, SKEW_S)),
     Case(("requeue", "requeue"), Budget(crashes=1, lost=1), before="PROCESSING"),
     Case(("deliver", "retry"), Budget(crashes=1)),
     Case(("deliver", "retry"), Budget(lost=1), before="DONE"),
