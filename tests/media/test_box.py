@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from shared.core.errors import Code, ConfigurationError, PermanentError, TransientError
+from shared.core.errors import Code, PermanentError, TransientError
 from shared.media.ffmpeg import box, landlock
 from shared.media.ffmpeg.box import features
 from shared.media.ffmpeg.limits import Limits
-from shared.media.ffmpeg.process import Job, check_executable, executable
+from shared.media.ffmpeg.process import Job, executable
 from tests.emulators import missing
 from tests.media.rig import RangeSources, Rig
 
@@ -336,19 +336,60 @@ def test_a_program_that_cannot_be_started_is_an_error(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []  # noqa: PTH208
 
 
-def test_a_script_in_its_place_is_a_configuration_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    script = tmp_path / "ffmpeg"
-    script.write_text("#!/bin/sh\necho 'ffmpeg version 9.0'\n")
-    script.chmod(0o755)
-    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(script))
-    executable.cache_clear()
-    try:
-        with pytest.raises(ConfigurationError, match="in its sandbox"):
-            check_executable()
-    finally:
+@pytest.fixture
+def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], str]]:
+    """Runs a script in FFmpeg's place, and returns what it prints."""
+
+    def run(interpreter: str, text: str) -> str:
+        program = tmp_path / "ffmpeg"
+        program.write_text(f"#!{interpreter}\n{text}")
+        program.chmod(0o755)
+        monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(program))
         executable.cache_clear()
+        box.interpreters.cache_clear()
+        work = tmp_path / "work"
+        work.mkdir(exist_ok=True)
+        with Job(Limits(), directory=work) as job:
+            process = job.start(["-version"], stdout=True)
+            printed = b"".join(process.blocks())
+            process.wait()
+        return printed.decode().strip()
+
+    yield run
+    executable.cache_clear()
+    box.interpreters.cache_clear()
+
+
+def test_a_script_may_run_the_bundled_ffmpeg(script: Callable[[str, str], str]) -> None:
+    bundled = executable()
+    assert script("/bin/sh", f'exec {bundled} "$@"').startswith("ffmpeg version")
+
+
+@needs_seccomp
+@needs_landlock
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        "import socket; socket.socket()",
+        "import os; os.execv('/bin/true', ['true'])",
+        "import subprocess; subprocess.run(['/bin/true'], check=True)",
+        "open('{home}/secret').read()",
+        "open('{home}/beside', 'w')",
+        "import os; open(f'/proc/{{os.getppid()}}/environ').read()",
+        "import os; os.listdir('{home}')",
+        "import os; os.unshare(os.CLONE_NEWUSER) if hasattr(os, 'unshare') else 1 / 0",
+    ],
+)
+@pytest.mark.parametrize("interpreter", ["{python}", "/usr/bin/env -S {python} -S"])
+def test_a_script_is_refused_what_a_program_is(
+    attempt: str, interpreter: str, script: Callable[[str, str], str], tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "secret").write_text("secret")
+    attack = attempt.format(home=home)
+    text = f"try:\n    {attack}\nexcept Exception:\n    print('refused')\nelse:\n    print('done')"
+    assert script(interpreter.format(python=sys.executable), text) == "refused"
 
 
 def test_a_loader_that_lists_nothing_is_no_obstacle(

@@ -12,6 +12,7 @@ import errno
 import gc
 import logging
 import os
+import shutil
 import struct
 import subprocess
 import sys
@@ -63,7 +64,8 @@ class Box:
         _report(found)
         with ExitStack() as stack:
             rules = _rules(command[0], self, stack) if found.landlock else None
-            filter_ = _filter(client=self.port is not None) if found.seccomp else None
+            make = _script_filter if interpreters(command[0]) else _filter
+            filter_ = make(client=self.port is not None) if found.seccomp else None
 
             def restrict() -> None:
                 affinity.stay_on_one_processor(self.slot)
@@ -181,12 +183,23 @@ def _filter(*, client: bool) -> bytes:
     return seccomp.program(client=client)
 
 
+@cache
+def _script_filter(*, client: bool) -> bytes:
+    return seccomp.program_of_script(client=client)
+
+
 def _rules(program: str, box: Box, stack: ExitStack) -> int:
-    loader, libraries = _needed_by(program)
-    executables = (Path(program), *((loader,) if loader else ()))
+    run_by = interpreters(program)
+    # A script executes its interpreter, the bundled FFmpeg and the system's, and nothing else.
+    others = (*run_by, *_other_ffmpegs()) if run_by else ()
+    needs = [_needed_by(os.path.realpath(each)) for each in (Path(program), *others)]
     rules = landlock.ruleset(
-        read=(*_READ, *libraries),
-        execute=executables,
+        read=(*_READ, *(library for _, libraries in needs for library in libraries)),
+        # An interpreter reads its own modules: /usr/bin/python3 has them under /usr, and one in a
+        # virtual environment needs that as well as the environment.
+        browse={each.parent.parent for path in run_by for each in (path, path.resolve())}
+        - {Path("/")},
+        execute=(Path(program), *others, *(loader for loader, _ in needs if loader)),
         write=_WRITE,
         fill=box.directory,
         port=box.port,
@@ -210,6 +223,33 @@ def _needed_by(program: str) -> tuple[Path | None, tuple[Path, ...]]:
     words = listed.stdout.decode(errors="replace").split()
     found = tuple(Path(word) for word in words if word.startswith("/"))
     return loader, found or _LIBRARY_DIRECTORIES
+
+
+@cache
+def interpreters(program: str) -> tuple[Path, ...]:
+    """Return the programs that a script is run by (execve(2), "Interpreter scripts").
+
+    These are more than one for ``#!/usr/bin/env python3``. Empty where it is no script.
+    """
+    with Path(program).open("rb") as file:
+        head = file.read(256)
+    if not head.startswith(b"#!"):
+        return ()
+    words = os.fsdecode(head[2:].split(b"\n", 1)[0]).split()
+    found = [Path(word) for word in words[:1]]
+    if found and found[0].name == "env":
+        # It searches the default path, since FFmpeg's environment is empty.
+        paths = (shutil.which(word, path=os.defpath) for word in words[1:])
+        found += [Path(path) for path in paths if path]
+    return tuple(found)
+
+
+def _other_ffmpegs() -> list[Path]:
+    import imageio_ffmpeg  # noqa: PLC0415  # only a script needs it here
+
+    bundled = Path(imageio_ffmpeg.__file__).parent / "binaries"
+    installed = shutil.which("ffmpeg", path=os.defpath)
+    return [*bundled.glob("ffmpeg-*"), *([Path(installed)] if installed else [])]
 
 
 _PT_INTERP = 3

@@ -21,7 +21,7 @@ _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _VERSION = 1
 _PATH_BENEATH, _NET_PORT = 1, 2
 
-_EXECUTE, _WRITE_FILE, _READ_FILE = 1 << 0, 1 << 1, 1 << 2
+_EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR = 1 << 0, 1 << 1, 1 << 2, 1 << 3
 _MAKE_REG, _REFER, _TRUNCATE, _IOCTL_DEV = 1 << 8, 1 << 13, 1 << 14, 1 << 15
 _FIRST_ABI_FILES = (1 << 13) - 1
 _BIND_TCP, _CONNECT_TCP = 1 << 0, 1 << 1
@@ -43,6 +43,7 @@ def abi() -> int:
 def ruleset(
     *,
     read: Iterable[Path],
+    browse: Iterable[Path] = (),
     execute: Iterable[Path] = (),
     write: Iterable[Path] = (),
     fill: Path | None = None,
@@ -52,6 +53,7 @@ def ruleset(
 
     Args:
         read: Files that may be read.
+        browse: Directories that may be listed, and whose files may be read.
         execute: Files that may be read and executed.
         write: Files that may be read and written.
         fill: A directory whose files may be read and written, and in which files may be made.
@@ -72,6 +74,7 @@ def ruleset(
     try:
         written = (_READ_FILE | _WRITE_FILE | _TRUNCATE) & files
         allowed = [(path, _READ_FILE) for path in read]
+        allowed += [(path, _READ_FILE | _READ_DIR) for path in browse]
         allowed += [(path, _READ_FILE | _EXECUTE) for path in execute]
         allowed += [(path, written) for path in write]
         if fill:

@@ -69,6 +69,21 @@ _AF_INET, _SOCK_STREAM, _SOCK_TYPE_MASK = 2, 1, 0xF
 # MPTCP and SCTP connect without being checked by Landlock (github.com/landlock-lsm/linux, issues
 # 54 and 40).
 _PROTOCOLS = (0, 6)  # any, which is TCP, and IPPROTO_TCP
+# What a script in FFmpeg's place may not call. An interpreter needs too many calls to list them.
+_NEVER_IN_A_SCRIPT = {
+    *(43, 288, 49, 50, 46, 307),  # accept, accept4, bind, listen, sendmsg, sendmmsg
+    *(101, 310, 311, 424, 434, 438),  # ptrace, process_vm_readv and _writev, pidfd_send_signal,
+    # pidfd_open, pidfd_getfd
+    *(248, 249, 250, 321, 298, 323),  # add_key, request_key, keyctl, bpf, perf_event_open,
+    # userfaultfd
+    *(425, 426, 427, 319, 322, 435),  # io_uring's, memfd_create, execveat, clone3
+    *(155, 161, 165, 166, 272, 308),  # pivot_root, chroot, mount, umount2, unshare, setns
+    *(428, 429, 430, 431, 432, 433, 442),  # open_tree, move_mount, fsopen, fsconfig, fsmount,
+    # fspick, mount_setattr
+    *(135, 160, 303, 304),  # personality, setrlimit, name_to_handle_at, open_by_handle_at
+    *(175, 313, 246, 320, 169, 163),  # init_module, finit_module, kexec's, reboot, acct
+}
+_CLONE_NEW_USER = 0x10000000
 # TCP Fast Open connects in sendto, past Landlock's check of connect (landlock-lsm/linux, issue 41).
 _MSG_FASTOPEN = 0x20000000
 
@@ -91,14 +106,7 @@ def program(*, client: bool) -> bytes:
     """Return the filter, as instructions for ``apply``; ``client`` allows to connect by TCP."""
     own = _own_calls()
     assert own
-    filter_ = [
-        _instruction(_LOAD, _ARCH),
-        _instruction(_EQUAL, _ARCHITECTURE, 1, 0),
-        _instruction(_RETURN, _KILL),
-        _instruction(_LOAD, _NUMBER),
-        _instruction(_AT_LEAST, _X32, 0, 1),
-        _instruction(_RETURN, _NOT_IMPLEMENTED),
-    ]
+    filter_ = _only_this_architecture()
     for number in sorted(_ALWAYS | (_CONNECTED if client else set())):
         filter_ += _on(number, [])
     filter_ += _on(_IOCTL, _one_of(1, _TERMINAL_QUERIES))
@@ -107,22 +115,55 @@ def program(*, client: bool) -> bytes:
     # a C library that is refused it calls clone.
     filter_ += _on(_CLONE, _masked(0, _CLONE_THREAD, _CLONE_THREAD))
     # To read its own limits, which are inherited anyway, and not to change any.
-    filter_ += _on(_PRLIMIT, [*_masked(0, 0xFFFFFFFF, 0), *_zero(2)])
+    filter_ += _on(_PRLIMIT, _own_limits())
     # Not killed, since this would be the thread that starts FFmpeg if something is wrong here.
     filter_ += _on(_VFORK, _from(own.vfork, _NOT_PERMITTED))
     # A guess costs the process, so that the address cannot be found by trying.
     filter_ += _on(_EXECVE, _from(own.execve, _KILL))
     if client:
-        filter_ += _on(
-            _SOCKET,
-            [
-                *_masked(0, 0xFFFFFFFF, _AF_INET),
-                *_masked(1, _SOCK_TYPE_MASK, _SOCK_STREAM),
-                *_one_of(2, _PROTOCOLS),
-            ],
-        )
-        filter_ += _on(_SENDTO, [*_masked(3, _MSG_FASTOPEN, 0), *_zero(4)])
+        filter_ += _by_tcp()
     return b"".join([*filter_, _instruction(_RETURN, _NOT_IMPLEMENTED)])
+
+
+def program_of_script(*, client: bool) -> bytes:
+    """Return the filter for a script in FFmpeg's place, which starts processes and programs.
+
+    It is wider than ``program``: it refuses the calls that reach out of the sandbox, and allows
+    the others. Landlock still says which programs may be executed.
+    """
+    filter_ = _only_this_architecture()
+    for number in sorted(_NEVER_IN_A_SCRIPT | (set() if client else {_SENDTO, *_CONNECTED})):
+        filter_ += _on(number, [], _instruction(_RETURN, _NOT_IMPLEMENTED))
+    filter_ += _by_tcp() if client else _on(_SOCKET, [], _instruction(_RETURN, _NOT_PERMITTED))
+    filter_ += _on(_CLONE, _masked(0, _CLONE_NEW_USER, 0))
+    filter_ += _on(_PRLIMIT, _own_limits())
+    return b"".join([*filter_, _instruction(_RETURN, _ALLOW)])
+
+
+def _only_this_architecture() -> list[bytes]:
+    return [
+        _instruction(_LOAD, _ARCH),
+        _instruction(_EQUAL, _ARCHITECTURE, 1, 0),
+        _instruction(_RETURN, _KILL),
+        _instruction(_LOAD, _NUMBER),
+        _instruction(_AT_LEAST, _X32, 0, 1),
+        _instruction(_RETURN, _NOT_IMPLEMENTED),
+    ]
+
+
+def _by_tcp() -> list[bytes]:
+    """Return what allows sockets of TCP, and to send on connected ones."""
+    socket = [
+        *_masked(0, 0xFFFFFFFF, _AF_INET),
+        *_masked(1, _SOCK_TYPE_MASK, _SOCK_STREAM),
+        *_one_of(2, _PROTOCOLS),
+    ]
+    send = [*_masked(3, _MSG_FASTOPEN, 0), *_zero(4)]
+    return [*_on(_SOCKET, socket), *_on(_SENDTO, send)]
+
+
+def _own_limits() -> list[bytes]:
+    return [*_masked(0, 0xFFFFFFFF, 0), *_zero(2)]
 
 
 def apply(filter_: bytes) -> None:
@@ -160,9 +201,12 @@ def _instruction(code: int, value: int, if_true: int = 0, if_false: int = 0) -> 
     return struct.pack("=HBBI", code, if_true, if_false, value)
 
 
-def _on(number: int, conditions: list[bytes]) -> list[bytes]:
-    """Return what a call with this number is answered by: ``conditions``, then "allowed"."""
-    body = [*conditions, _instruction(_RETURN, _ALLOW)]
+_ALLOWED = _instruction(_RETURN, _ALLOW)
+
+
+def _on(number: int, conditions: list[bytes], answer: bytes = _ALLOWED) -> list[bytes]:
+    """Return what a call with this number is answered by: ``conditions``, then ``answer``."""
+    body = [*conditions, answer]
     # A condition loads other things; the number is not looked at again after one.
     return [_instruction(_EQUAL, number, 0, len(body)), *body]
 
