@@ -8,7 +8,7 @@ from typing import Any
 from shared.core.ports import StoredObject
 from shared.media import chunks, presets, waveform
 from shared.media.presets import Recipe
-from shared.media.probe import Probe
+from shared.media.tracks import Probe
 from shared.service.object_writer import ObjectWriter
 from shared.service.worker import VerifiedAudio, Worker
 from shared.tracking.claim import Claim

@@ -14,7 +14,7 @@ from shared.core.message import Source, SourceFile
 from shared.core.ports import Mirror, StoredObject
 from shared.media import presets
 from shared.media.presets import Recipe
-from shared.media.probe import Probe
+from shared.media.tracks import Probe
 from shared.service.object_writer import file_sha256
 from shared.service.worker import VerifiedAudio, Worker
 from shared.tracking.claim import Claim

@@ -18,8 +18,8 @@ from shared.media.encoded import EncodeContext, Encoded, tolerance
 from shared.media.ffmpeg.log import Log
 from shared.media.packets import Packets
 from shared.media.presets import Recipe
-from shared.media.probe import Probe
 from shared.media.source.inputs import Input
+from shared.media.tracks import Probe
 
 #: A source of no more bytes than this is decoded as a whole: that takes less than starting FFmpeg,
 #: and damage anywhere shows in the length.

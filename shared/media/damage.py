@@ -6,8 +6,8 @@ from shared.core.errors import Code, PermanentError
 from shared.media.encoded import tolerance
 from shared.media.ffmpeg.log import Log
 from shared.media.formats import completeness, frame_gaps
-from shared.media.probe import Probe
 from shared.media.source.inputs import Input
+from shared.media.tracks import Probe
 
 
 def refuse_damaged(input_: Input, found: Probe, log: Log, duration_s: float) -> None:

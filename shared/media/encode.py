@@ -24,9 +24,9 @@ from shared.media.ffmpeg.process import Job, OwnInputError, Process
 from shared.media.formats import completeness, mp3_frames, mp3_in_wave
 from shared.media.parallel_mp3 import NotConvergedError, ParallelEncoder
 from shared.media.presets import Codec, Recipe
-from shared.media.probe import Probe
 from shared.media.sample_format import SampleFormat
 from shared.media.source.inputs import Input
+from shared.media.tracks import Probe
 
 __all__ = ["EncodeContext", "Encoded", "encode", "tolerance"]
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 from shared.media.formats.mp3_rates import MP3_RATES
 
 if TYPE_CHECKING:  # settings need the names of the presets, and no media engine
-    from shared.media.probe import AudioTrack
+    from shared.media.tracks import AudioTrack
 
 #: MP3 has mono and stereo; Opus could have more, but players of a meeting would not.
 MAX_CHANNELS = 2

@@ -1,4 +1,4 @@
-"""What is in a file: its container, its audio tracks, and the track to extract.
+"""Finds out what is in a file: its container and its audio tracks.
 
 The bundle has no ffprobe, and FFmpeg's log cannot be parsed safely: a title or a language can
 contain a line break and pose as a stream. So FFmpeg describes the file in two outputs with a
@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import PurePath
@@ -24,7 +24,8 @@ from shared.media.ffmpeg.pipes import Collector
 from shared.media.ffmpeg.process import Job
 from shared.media.formats import completeness
 from shared.media.formats.sniff import refuse_non_recording
-from shared.media.source.inputs import CODECS, MAX_TRACKS, Input
+from shared.media.source.inputs import MAX_TRACKS, Input
+from shared.media.tracks import MOST_CHANNELS, RATES, UNDESCRIBED, AudioTrack, Probe
 
 #: Bytes that are looked at to refuse what is no recording.
 HEAD_BYTES = 4096
@@ -51,17 +52,8 @@ _BARE = {
     ".loas": "loas",
 }
 
-#: Rates of sound in Hz, from slow telephony to DSD512 counted in bytes. A declared rate of 1 Hz
-#: would make a day of sound out of 86 kilobytes.
-_RATES = range(1000, 3_000_001)
-#: As many channels as ambisonics of the seventh order has.
-_MOST_CHANNELS = 64
-
 #: The most bytes of FFmpeg's description of a file, which has some hundred for each track.
 _DESCRIPTION_BYTES = 4 << 20
-
-#: The codec of a track whose rate or channels FFmpeg did not find out.
-_UNDESCRIBED = "undescribed"
 
 #: Streams that FFmpeg understood and that are no audio. A transport stream describes what
 #: FFmpeg does not know as data without a codec; elsewhere such data is a timecode or the like.
@@ -83,7 +75,6 @@ _DURATION = re.compile(
 _HEADER_LINE = re.compile(r"#(codec_id|sample_rate|channel_layout_name) (\d+): (.*)")
 _HEADER_END = b"#stream#"
 
-_RAW = re.compile(r"pcm_(?:[suf]\d+(?:le|be)?|alaw|mulaw)")
 _PARENTHESES = re.compile(r" ?\([^()]*\)")
 _LAYOUTS = {
     "mono": 1,
@@ -96,106 +87,6 @@ _LAYOUTS = {
     "cube": 8,
     "hexadecagonal": 16,
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class AudioTrack:
-    """One audio track. ``index`` counts all streams of the file, ``sample_rate`` is in Hz.
-
-    ``codec`` is FFmpeg's name of the codec, ``none`` for one that it does not know.
-    """
-
-    index: int
-    codec: str
-    sample_rate: int
-    channels: int
-    default: bool = False
-
-    @property
-    def decodable(self) -> bool:
-        """Whether FFmpeg may decode it, and found out a rate and channels that sound can have."""
-        return (
-            self.has_decoder and self.sample_rate in _RATES and 0 < self.channels <= _MOST_CHANNELS
-        )
-
-    @property
-    def described(self) -> bool:
-        """Whether FFmpeg found out its rate and channels."""
-        return bool(self.sample_rate and self.channels)
-
-    @property
-    def has_decoder(self) -> bool:
-        """Whether its decoder is on the white list, or may be."""
-        return self.codec in CODECS or self.codec == _UNDESCRIBED
-
-    @property
-    def raw(self) -> bool:
-        """Whether its packets are samples one after the other, whatever their size."""
-        return bool(_RAW.fullmatch(self.codec))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Probe:
-    """What a file is.
-
-    ``container`` is FFmpeg's name of the demuxer. ``duration_s`` and ``start_s`` are what the
-    container declares: good enough for progress, never for a decision. ``created_at`` is its
-    creation time in UTC, as unreliable, for names.
-    ``opened_with`` are the options that it took to find the audio, which each further process
-    needs as well.
-    """
-
-    container: str
-    duration_s: float | None
-    start_s: float
-    tracks: tuple[AudioTrack, ...]
-    opened_with: tuple[str, ...] = ()
-    created_at: datetime | None = None
-
-    @property
-    def starts_at_zero(self) -> bool:
-        """Whether its clock is played from zero: an MP4's, and a Matroska's that is no live one.
-
-        ``start_s`` does not show that: it leaves out pictures without a decoder.
-        """
-        return self.container.startswith("mov") or (
-            self.container.startswith("matroska") and self.duration_s is not None
-        )
-
-    def start_offset(self, first_s: float, log: Log) -> float:
-        """Return how much later than the recording its audio starts, in seconds.
-
-        ``first_s`` is the first frame's time in the output of the process with this ``log``:
-        since the recording's start, or (MPEG-TS) since that of the streams in use.
-        """
-        first_s += log.start_correction_s()
-        if self.starts_at_zero:
-            first_s += max(0.0, self.start_s)
-        return max(0.0, round(first_s, 3))
-
-    @property
-    def in_order(self) -> bool:
-        """Whether it is a header and raw samples, so that reading it needs no seeking."""
-        return self.container in ("wav", "w64") and self.track.raw
-
-    @property
-    def input_options(self) -> Sequence[str]:
-        """The options before the input of every process that reads this file."""
-        # A WAV is cut into packets of a few kilobytes, which cost more to pass from thread to
-        # thread than to decode: half of the reader's time. Packets of 64 KiB cost nothing.
-        large_packets = ("-max_size", str(1 << 16)) if self.in_order else ()
-        return (*self.opened_with, *large_packets)
-
-    @property
-    def track(self) -> AudioTrack:
-        """The track to take: flagged default, else most channels, else first.
-
-        A track without a decoder is taken only when there is no other; ``probe`` has raised
-        for a file without a usable track.
-        """
-        return max(
-            self.tracks, key=lambda one: (one.decodable, one.default, one.channels, -one.index)
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -257,7 +148,7 @@ def probe(input_: Input, job: Job) -> Probe:
         raise PermanentError(
             Code.UNSUPPORTED_CODEC,
             f"its audio has {found.track.channels} channels at {found.track.sample_rate} Hz; "
-            f"up to {_MOST_CHANNELS} at {_RATES[0]} to {_RATES[-1]} Hz are supported",
+            f"up to {MOST_CHANNELS} at {RATES[0]} to {RATES[-1]} Hz are supported",
         )
     return found
 
@@ -367,7 +258,7 @@ def _track(stream: dict[str, str], header: dict[str, str], defaults: set[int]) -
     known = stream.get("name", "none") not in _NO_CODEC
     return AudioTrack(
         index=int(stream["index"]),
-        codec=header.get("codec_id", _UNDESCRIBED if known else "none"),
+        codec=header.get("codec_id", UNDESCRIBED if known else "none"),
         sample_rate=int(header.get("sample_rate", 0)),
         channels=_channels(header.get("channel_layout_name", "")),
         default=int(stream["index"]) in defaults,

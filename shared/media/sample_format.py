@@ -6,8 +6,8 @@ import re
 from typing import Literal, TypeAlias
 
 from shared.media.ffmpeg.process import Job
-from shared.media.probe import AudioTrack, Probe
 from shared.media.source.inputs import Input
+from shared.media.tracks import AudioTrack, Probe
 
 SampleFormat: TypeAlias = Literal["u8", "s16le", "s24le", "s32le", "s64le", "f32le", "f64le"]
 

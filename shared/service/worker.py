@@ -19,9 +19,9 @@ from shared.core.ports import Sources, Storage, StoredObject
 from shared.media import encode, probe, silence, verify
 from shared.media.encode import EncodeContext, Encoded
 from shared.media.presets import Recipe
-from shared.media.probe import Probe
 from shared.media.source import inputs
 from shared.media.source.inputs import Input
+from shared.media.tracks import Probe
 from shared.media.verify import Verified
 from shared.runtime.stopwatch import Stages
 from shared.runtime.workdir import work_directory

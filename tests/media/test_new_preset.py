@@ -12,7 +12,7 @@ import pytest
 from shared.config.settings import Settings
 from shared.media import presets
 from shared.media.presets import Recipe
-from shared.media.probe import AudioTrack
+from shared.media.tracks import AudioTrack
 from tests.media import clips
 from tests.media.rig import Rig
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from shared.media import presets
 from shared.media.formats.mp3_rates import MP3_RATES
-from shared.media.probe import AudioTrack, Probe
+from shared.media.tracks import AudioTrack, Probe
 from tests.paths import TERRAFORM
 
 

@@ -12,8 +12,8 @@ from shared.media import probe
 from shared.media.ffmpeg.limits import Limits
 from shared.media.ffmpeg.process import Job
 from shared.media.formats import mp3_frames, mp3_in_wave
-from shared.media.probe import Probe
 from shared.media.source import inputs
+from shared.media.tracks import Probe
 from tests.media import clips
 
 
