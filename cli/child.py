@@ -13,7 +13,7 @@ import sys
 import threading
 from typing import NoReturn
 
-from shared.media.ffmpeg.kernel import hide_process
+from shared.core.kernel import hide_process
 
 #: Where systemd's protocol passes listening sockets, which gunicorn follows: it takes the
 #: socket as it is, and does not remove its path when it ends (sd_listen_fds(3)).

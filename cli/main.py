@@ -12,7 +12,7 @@ import click
 
 from cli import exits
 from cli.options import Invocation, common_options
-from shared.media.ffmpeg.kernel import hide_process
+from shared.core.kernel import hide_process
 
 #: Each command is in the module of its name. The texts are here so that ``--help`` imports
 #: no command.

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Self
 from shared.config.parsers import SftpCredentials
 from shared.config.settings import QueueUrl, Settings
 from shared.core.errors import TransientError
-from shared.media.ffmpeg.kernel import hide_process
+from shared.core.kernel import hide_process
 from shared.tracking.announcer import Announcer
 from shared.tracking.tracker import Tracker
 

@@ -205,7 +205,8 @@ def test_nothing_is_executed_by_landlock_alone(
 
 _PARENT = """
 import os, subprocess, sys
-from shared.media.ffmpeg import box, kernel
+from shared.core import kernel
+from shared.media.ffmpeg import box
 attacker, user, state = sys.argv[1:]
 found = box.Features(landlock=0, seccomp=False, capabilities=user == "root" and state == "hidden")
 box.features = lambda: found

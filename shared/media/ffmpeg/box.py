@@ -24,7 +24,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from shared.media.ffmpeg import affinity, kernel, landlock, seccomp
+from shared.core import kernel
+from shared.media.ffmpeg import affinity, landlock, seccomp
 
 log = logging.getLogger(__name__)
 

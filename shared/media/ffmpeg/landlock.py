@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
-from shared.media.ffmpeg.kernel import syscall
+from shared.core.kernel import syscall
 
 # The same numbers on every architecture (asm-generic/unistd.h).
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446

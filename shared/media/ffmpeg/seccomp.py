@@ -15,7 +15,7 @@ import struct
 import sys
 from dataclasses import dataclass
 
-from shared.media.ffmpeg.kernel import libc, syscall
+from shared.core.kernel import libc, syscall
 
 _SECCOMP, _SET_MODE_FILTER = 317, 1
 _ARCHITECTURE = 0xC000003E  # AUDIT_ARCH_X86_64 of linux/audit.h

@@ -23,7 +23,7 @@ _PRINT = "import ctypes; print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))"  # PR_GE
          "except SystemExit: pass", "0"),
         ("from shared.media.ffmpeg.box import Box\n"
          "Box().start(['/bin/true']).wait()", "0"),
-        ("import os\nfrom shared.media.ffmpeg.kernel import hide_process\n"
+        ("import os\nfrom shared.core.kernel import hide_process\n"
          "hide_process()\n"
          "if os.fork(): os._exit(os.waitstatus_to_exitcode(os.wait()[1]))", "0"),
     ],
