@@ -80,6 +80,14 @@ class WatchedFolders:
                 shortcuts.append(item)
         return [*found, *self._linked(elsewhere, fresh), *self.targets(shortcuts)]
 
+    def reach(self, file: DriveItem) -> bool:
+        """Return whether the file, or a shortcut to it, is below a watched folder.
+
+        Its type and size do not matter.
+        """
+        fresh: dict[str, tuple[str, ...]] = {}
+        return self._is_watched(file, fresh) or any(self._linked([file], fresh))
+
     def contains(self, folder: DriveItem) -> bool:
         """Return whether the folder's contents are watched."""
         return not folder.trashed and self._is_watched(folder, {})

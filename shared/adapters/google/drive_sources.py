@@ -101,7 +101,7 @@ class DriveSources:
                 # Only the first account reads the shared drives.
                 drive_ids=self._drive_ids if account == self._accounts[0] else (),
             )
-        return bool(self._watched[account].recordings([now]))
+        return self._watched[account].reach(now)
 
     def list(self) -> Iterator[SourceFile]:
         """Yield every watched recording once, however many accounts see it."""
