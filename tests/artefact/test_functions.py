@@ -184,7 +184,7 @@ def test_compress_drops_poison_and_keeps_the_rest(compress: Deployed) -> None:
 def test_a_wrong_value_ends_it_and_every_one_is_told(sftp_compress: Built) -> None:
     wrong = SFTP | {"SFTP_PORT": "abc", "OUTPUT_FORMAT": "aiff"}
     with (
-        pytest.raises(AssertionError, match=r"SFTP_PORT is not.*\n.*OUTPUT_FORMAT has"),
+        pytest.raises(AssertionError, match=r"SFTP_PORT is not.*\n.*OUTPUT_FORMAT must be"),
         sftp_compress.serve("nightly", wrong),
     ):
         pass

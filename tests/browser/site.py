@@ -311,7 +311,7 @@ def make_clip(folder: Path, seconds: int = 40) -> tuple[Path, Path]:
     """Make audio of voices that take turns, and the picture of it."""
     audio, picture = folder / "clip.mp3", folder / "clip.png"
     run(*speech(seconds, 44100, 1), "-c:a", "libmp3lame", "-b:a", "64k", audio)
-    with Job(Limits(stall_s=60, wall_s=60)) as job:
+    with Job(Limits(stall_s=60, wall_s=60), directory=folder) as job:
         waveform.draw(_levels(seconds), picture, job)
     return audio, picture
 

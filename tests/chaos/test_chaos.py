@@ -19,5 +19,5 @@ def test_everything_ends_as_it_should_whatever_happens(tmp_path: Path) -> None:
     found = perform(Options(seed=seed, count=32, pause_s=0.5), tmp_path, print)
     again = f"make chaos SEED={seed} N=32"
     assert found.is_good, f"{found.text()}\n{again}\n{(tmp_path / 'decisions.log').read_text()}"
-    assert found.counts["killed"] > 2
+    assert found.counts["killed"] > 0
     assert found.counts["objects"] > 10

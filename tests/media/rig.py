@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,7 @@ class Rig:
     cancelled: Callable[[], bool] = lambda: False
     sources: type[LocalSources] = LocalSources
     on_progress: Callable[[float], None] = lambda _: None
+    lease: timedelta = timedelta(seconds=60)
 
     def extract(
         self,
@@ -105,7 +107,7 @@ class Rig:
         files = sources or self.sources()
         storage = MemoryStorage()
         worker = ExtractionWorker(
-            tracker=Tracker(MemoryDocuments()),
+            tracker=Tracker(MemoryDocuments(), lease=self.lease),
             storage=storage,
             sources={"local": files},
             audio_preset=preset,
