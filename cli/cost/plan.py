@@ -13,7 +13,7 @@ DAYS = 365 / 12  # of a month
 GIB = 2**30
 
 #: vCPUs and GiB of each part, as in infra/terraform.
-EXTRACT = (2, 4.0)
+EXTRACT = (1, 4.0)
 COMPRESS = (1, 2.0)
 FUNCTION = (1, 0.5)
 NEARLINE_AFTER_DAYS = 30
@@ -23,9 +23,9 @@ PUSH_LIMIT_S = 540
 SCHEDULES = 3
 CALLS_A_DAY = {"requeue": 1440, "maintain": 96, "nightly": 1}
 
-#: Seconds for an hour of recording on two processors (benchmarks.extract), and for an hour of
-#: audio on an SFTP server on one (benchmarks.compress).
-ENCODE_S = {"mp3": 17.8, "copy": 1.4, "opus": 24.7, "whisper": 7.5}
+#: Processor seconds for an hour of recording (benchmarks.extract), and for an hour of audio on an
+#: SFTP server (benchmarks.compress), each on one processor.
+ENCODE_S = {"mp3": 34.4, "copy": 2.1, "opus": 33.9, "whisper": 7.3}
 COMPRESS_S = 13.1
 #: Encoding while reading takes this factor of the slower of the two (benchmarks.drive_2gb).
 READING_FACTOR = 1.10

@@ -89,7 +89,7 @@ variable "environment" {
 }
 
 variable "extract_max_instances" {
-  description = "Recordings extracted at the same time. Cloud Run refuses a service whose instances could use more than the region's quota; a new project has 20 vCPU and 40 GiB, and an instance has 2 vCPU."
+  description = "Recordings extracted at the same time. Cloud Run refuses a service whose instances could use more than the region's quota; a new project has 20 vCPU and 40 GiB, and an instance has 1 vCPU and extract_memory."
   type        = number
   default     = 10
 
@@ -105,8 +105,8 @@ variable "extract_memory" {
   default     = "4Gi"
 
   validation {
-    condition     = can(regex("^[1-8]Gi$", var.extract_memory))
-    error_message = "extract_memory is 1Gi to 8Gi, the most that 2 vCPU can have."
+    condition     = can(regex("^[1-4]Gi$", var.extract_memory))
+    error_message = "extract_memory is 1Gi to 4Gi, the most that 1 vCPU can have."
   }
 }
 

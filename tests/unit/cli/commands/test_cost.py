@@ -101,11 +101,11 @@ def test_later_months_and_no_free_tier_never_cost_less(
 def test_free_seconds_go_to_the_first_lines_of_their_price() -> None:
     items = [
         item
-        for item in month_of(Plan(hours=1400), 1).items
+        for item in month_of(Plan(hours=2800), 1).items
         if item.use.price == "run_cpu" and item.use.quantity
     ]
 
-    # 1,400 hours are 170,800 vCPU-s; 9,200 of the 180,000 free ones are left for the others.
+    # 2,800 hours are 170,800 vCPU-s; 9,200 of the 180,000 free ones are left for the others.
     assert [(item.use.name, item.usd) for item in items] == [
         ("extract-audio", 0.0),
         ("notify", 0.0),
