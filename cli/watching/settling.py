@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -60,13 +61,14 @@ def open_for_writing(paths: Iterable[bytes]) -> set[bytes]:
 
 def _paths_open_for_writing() -> Iterable[bytes]:
     for process in Path("/proc").glob("[0-9]*/fd"):
-        try:
-            for number in os.listdir(process):  # noqa: PTH208 - bytes of any encoding matter
+        numbers: list[str] = []
+        with suppress(OSError):  # of another user, or it has ended
+            numbers = os.listdir(process)  # noqa: PTH208 - bytes of any encoding matter
+        for number in numbers:
+            with suppress(OSError):  # this one has been closed meanwhile; the others count
                 path = os.readlink(os.fsencode(process / number))  # noqa: PTH115 - as above
                 if path.startswith(b"/") and _is_writable(process.parent / "fdinfo" / number):
                     yield path
-        except OSError:
-            continue  # of another user, or it has ended
 
 
 def _is_writable(info: Path) -> bool:

@@ -1,4 +1,6 @@
+import os
 import sys
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -81,3 +83,28 @@ def test_a_name_that_is_not_utf8_is_known_too(tmp_path: Path) -> None:
 
     with open(name, "wb"):  # noqa: PTH123 - a path of bytes
         assert open_for_writing([name]) == {name}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows open files")
+def test_a_process_that_closes_other_files_meanwhile_is_still_seen(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    over = threading.Event()
+
+    def open_and_close() -> None:
+        while not over.is_set():
+            for number in [os.open(os.devnull, os.O_RDONLY) for _ in range(50)]:
+                os.close(number)
+
+    other = threading.Thread(target=open_and_close)
+    other.start()
+    try:
+        # Lower descriptors are freed, so that some are listed before this one.
+        spare = [os.open(os.devnull, os.O_RDONLY) for _ in range(100)]
+        with path.open("ab"):
+            for number in spare:
+                os.close(number)
+            found = [open_for_writing([bytes(path)]) for _ in range(50)]
+    finally:
+        over.set()
+        other.join()
+    assert found == [{bytes(path)}] * 50
