@@ -11,7 +11,7 @@ import pytest
 
 from shared.core.errors import Code
 from shared.core.records import Status
-from shared.media import probe
+from shared.media import tracks
 from shared.media.source import inputs
 from shared.tracking.lease import Outcome
 from tests.media import clips
@@ -258,7 +258,7 @@ def test_a_decoder_that_is_not_on_the_white_list(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # Every codec that FFmpeg can write to a container of the list is on the list itself.
-    monkeypatch.setattr(probe, "CODECS", inputs.CODECS - {codec})
+    monkeypatch.setattr(tracks, "CODECS", inputs.CODECS - {codec})
     clip = tmp_path / f"a.{extension}"
     clips.run(*clips.speech(2, 48000, 2), "-c:a", codec, "-strict", "-2", clip)
 
