@@ -295,7 +295,6 @@ WAYS: dict[str, Way] = {
     "audio-pipeline cost --print-prices > prices.json": here,
     "audio-pipeline cost --hours 100 --prices prices.json": here,
     "audio-pipeline cost --hours N": lambda laptop, command: laptop.run(command[:-1] + "5"),
-    "python -m benchmarks.extract": MINUTES,
     "python -m benchmarks.drive_2gb": MINUTES,
     # self-hosting
     ".venv/bin/audio-pipeline serve --help": here,
