@@ -13,7 +13,7 @@ PARALLEL := --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder
 EXTRAS := drive-watch,extract-audio,sftp-compress,dashboard,cloud,dev
 CHECKOV := checkov==3.3.30
 FAKE_GCS := github.com/fsouza/fake-gcs-server@v1.56.1
-OLD_PYTHON := audio-pipeline needs Python 3.11 to 3.14; name one: make setup PYTHON=python3.12
+TRY := Try: make setup PYTHON=python3.12
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -27,11 +27,11 @@ setup: $(STAMP) ## Make .venv with the project and its tools (PYTHON=python3.12 
 $(STAMP): LOCK := infra/requirements/setup.txt
 $(RUN_STAMP): LOCK := infra/requirements/run.txt
 $(STAMP) $(RUN_STAMP): pyproject.toml infra/requirements/setup.txt infra/requirements/run.txt
-	@command -v $(PYTHON) >/dev/null || { echo "No $(PYTHON) here: $(OLD_PYTHON)" >&2; exit 1; }
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not installed. $(TRY)" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' || \
-	  { echo "$$($(PYTHON) --version) is the wrong one: $(OLD_PYTHON)" >&2; exit 1; }
+	  { echo "$$($(PYTHON) --version) is not supported (need 3.11 to 3.14). $(TRY)" >&2; exit 1; }
 	@$(BIN)/python -c '' 2>/dev/null || { echo "Making $(VENV)"; $(PYTHON) -m venv --clear $(VENV); } || \
-	  { echo "Python has no venv here; on Debian or Ubuntu: apt install python3-venv" >&2; exit 1; }
+	  { echo "Python has no module venv. On Debian or Ubuntu: apt install python3-venv" >&2; exit 1; }
 	@echo "Installing into $(VENV): about a minute at first"
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes --requirement $(LOCK)
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --editable .
@@ -44,7 +44,7 @@ run: $(if $(wildcard $(STAMP)),setup,$(RUN_STAMP)) ## Run the whole system with 
 	@if [ -n "$$RUN_FILE" ]; then $(BIN)/audio-pipeline extract -- "$$RUN_FILE"; \
 	else $(BIN)/audio-pipeline serve --demo$(if $(filter-out 0 no,$(EMULATORS)), --emulators); fi
 
-check: lint types unit ## Run what a change needs before it is committed: lint, types and unit tests
+check: lint types unit ## Run lint, types and unit tests: before each commit
 
 test: setup ## Run all tests (WORKERS=4 at a time); a test whose tool is missing is skipped
 	$(PYTEST) $(PARALLEL)

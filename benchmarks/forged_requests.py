@@ -2,7 +2,7 @@
 
     .venv/bin/python -m benchmarks.forged_requests [--requests 2000] [--parallel 4]
 
-Three kinds: no channel at all, an id that is none of ours, and a real channel with a wrong
+Three kinds: no channel at all, an id in another format, and a real channel with a wrong
 token. None of them reads the database, except once a minute for channels from before tokens
 were signed. Ends with status 1 when the 99th percentile of one of them is 20 ms or more.
 """

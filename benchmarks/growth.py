@@ -4,7 +4,7 @@
 
 Counts reads, writes and bytes of documents, and times each operation, on SQLite; with
 ``--firestore`` on the emulator that ``FIRESTORE_EMULATOR_HOST`` names, which is filled through its
-API and holds everything in memory: use sizes up to 10,000 there. A count of the database is one
+API and keeps everything in memory: use sizes up to 10,000 there. A count of the database is one
 read for 1,000 entries of an index, as Firestore bills it. The tracker of SQLite is filled by
 SQL, so that a million recordings take a minute. The last table is what has to be linear: the audit
 and the nightly scan for each recording, with the peak of memory.

@@ -39,7 +39,7 @@ def _adopt_socket() -> None:
     if number != _LISTEN_FD:
         os.close(number)
     os.environ |= {"LISTEN_FDS": "1", "LISTEN_PID": str(os.getpid())}
-    os.environ.pop("NOTIFY_SOCKET", None)  # systemd hears from the parent alone
+    os.environ.pop("NOTIFY_SOCKET", None)  # only the parent reports to systemd
 
 
 def _run_program(arguments: list[str]) -> NoReturn:

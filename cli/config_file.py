@@ -13,7 +13,7 @@ from shared.core.errors import ConfigurationError
 
 
 def read(path: Path, known: Iterable[str]) -> dict[str, str]:
-    """Return the variables that a file sets, as environment variables hold them.
+    """Return the variables that a file sets, in the form of environment variables.
 
     A name is written as the variable or in lower case; ``known`` are the variables. Lists
     become commas, tables JSON. Raises ``ConfigurationError`` with every problem.

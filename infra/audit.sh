@@ -1,6 +1,6 @@
 #!/bin/sh
 # Looks up known vulnerabilities of the locked packages: make audit
-# pip-audit asks PyPI's and OSV's services. Where they cannot be reached, it says so and succeeds,
+# pip-audit asks PyPI's and OSV's services. Where they cannot be reached, it reports that and succeeds,
 # unless AUDIT=required, which the delivery pipeline sets.
 set -eu
 cd "$(dirname "$0")/.."

@@ -6,7 +6,7 @@ installs again when the file changes, and otherwise uses what it installed up to
 (``checkCache`` in GoogleCloudPlatform/buildpacks, pkg/python).
 
 Run it in an environment in which constraints.txt is installed: the packages' own metadata there
-says what each needs.
+lists what each needs.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ pytest_plugins = ["tests.run_folder", "tests.emulators"]
 #: Seconds of a file with a test that is marked as slow, if the mark names none.
 _SLOW_S = 10
 
-# A busy machine is slow, which is no failure. In CI the examples are the same in every run;
+# A slow machine must not fail a test. In CI the examples are the same in every run;
 # elsewhere each run tries new ones and prints how to repeat one that fails.
 settings.register_profile("default", deadline=None, print_blob=True)
 settings.register_profile("ci", settings.get_profile("default"), derandomize=True)

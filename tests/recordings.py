@@ -62,7 +62,7 @@ def existing(tracker: Tracker, key: str) -> Recording:
 class Faults:
     """Wraps an adapter and breaks one of its calls, or all from one on.
 
-    ``before`` and ``after`` say whether the call that fails was done: a request or its
+    ``before`` and ``after``: whether the call that fails was not done or done: a request or its
     answer was lost. ``WRITES`` are counted from 1, reads pass unless all is ``down``.
     """
 

@@ -44,7 +44,7 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True)
 class Attrs:
-    """What a reply says of a file; ``None`` leaves a field out."""
+    """The attributes of a file in a reply; ``None`` leaves a field out."""
 
     size: int | None
     mode: int | None
@@ -199,7 +199,7 @@ def _status(code: int) -> bytes:
 
 @dataclass
 class Logins(paramiko.ServerInterface):  # type: ignore[misc]
-    """Who is let in, and how; a list of several methods asks for all of them."""
+    """The accepted logins; a list of several methods asks for all of them."""
 
     methods: Sequence[str] = ("password",)
     needs_all: bool = False

@@ -1,4 +1,4 @@
-"""``serve --demo``: lets recordings appear, reports what becomes of them, and checks it."""
+"""``serve --demo``: adds recordings, reports how each ends, and compares that with the plan."""
 
 from __future__ import annotations
 

@@ -159,7 +159,7 @@ def _build_results(services: Services) -> Checkable:
 def quotas(services: Services) -> Iterator[Finding]:
     """Name the quota that stops a deployment or a backlog, where the settings are a cloud's.
 
-    It cannot be read without a role that nobody here needs. The figures are those of new
+    Reading it needs a role that is not needed otherwise. The figures are those of new
     projects: googlecodelabs/feedback, issues 1856 and 2311.
     """
     if services.settings.tracker_url.kind != "firestore":

@@ -97,7 +97,7 @@ class Front:
         for reply in self._extractors(path):
             components |= json.loads(reply.body)["components"]
         for name, is_up in states.items():
-            message = "" if is_up else "does not answer; it is being started again"
+            message = "" if is_up else "does not answer; it is being restarted"
             components[name] = {"ok": is_up, "message": message}
         is_ok = all(part["ok"] for part in components.values())
         body = {"status": "ok" if is_ok else "down", "components": components}

@@ -1,4 +1,4 @@
-"""Starts the system's processes, starts those again that end, and stops them all."""
+"""Starts the system's processes, restarts those that end, and stops them all."""
 
 from __future__ import annotations
 
@@ -91,12 +91,12 @@ class Processes:
         self._all.append(process)
 
     def watch(self) -> None:
-        """Begin to start processes again that end."""
+        """Restart processes that end, from now on."""
         self._thread.start()
 
     @property
     def restarts(self) -> dict[str, int]:
-        """How often each process was started again."""
+        """How often each process was restarted."""
         return {process.name: process.restarts for process in self._all}
 
     def _watch(self) -> None:

@@ -112,7 +112,7 @@ class PushQueue:
         ]
 
     def start(self) -> None:
-        """Begin to push."""
+        """Start pushing."""
         for thread in self._threads:
             thread.start()
 

@@ -1,4 +1,4 @@
-"""The terminal's view of the system: the way of each recording, as it happens.
+"""The terminal's view of the system: the steps of each recording, as they happen.
 
 On a terminal, recordings that are on their way have a row each, redrawn in place, and
 those that ended stay above. Elsewhere every step is a line.

@@ -1,4 +1,4 @@
-"""Tells systemd that the service is ready, alive or stopping (sd_notify(3))."""
+"""Notifies systemd that the service is ready, alive or stopping (sd_notify(3))."""
 
 from __future__ import annotations
 

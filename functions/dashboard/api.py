@@ -1,4 +1,4 @@
-"""The JSON API. ``openapi.json`` describes it, and a test holds the two together."""
+"""The JSON API. ``openapi.json`` describes it, and a test compares the two."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ class Cached(Generic[T]):
         self._refreshing = threading.Event()
 
     def get(self) -> T:
-        """Return the value, made anew when it is older than its time to live."""
+        """Return the value; make it again when it is older than its time to live."""
         with self._lock:
             if self._value is None or time.monotonic() - self._value[0] > self._ttl_s:
                 # The time before the call: what changes during it counts as newer.

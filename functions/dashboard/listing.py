@@ -61,7 +61,7 @@ class Filters:
         return {name: value for name, value in vars(wanted).items() if value}
 
     def matches(self, document: Document) -> bool:
-        """Tell whether a recording's document passes all filters."""
+        """Return whether a recording's document passes all filters."""
         words = document.get("words") or ()
         error = document.get("error") or {}
         return (
@@ -88,7 +88,7 @@ def page(documents: Documents, filters: Filters, cursor: str = "", limit: int = 
     after = decode_cursor(cursor) if cursor else None
     reads = 0
     while reads < MAX_READS:
-        # What is compared here is read in large steps: each step is a query.
+        # Documents that are compared here are read in large steps: each step is a query.
         step = limit + 1 - len(found) if filters.is_indexed else MAX_READS // 4
         size = min(step, MAX_READS - reads)
         batch = list(_read(documents, filters, size, after))
@@ -120,7 +120,7 @@ def _read(
 
 
 def _conditions(filters: Filters) -> Iterator[Where]:
-    # Each combination is one composite index in Firestore, so a code brings its status along.
+    # Each combination is one composite index in Firestore, so a filter by code includes its status.
     if filters.code:
         skips = filters.code in {code.value for code in SKIP_CODES}
         yield "error.code", Op.EQ, filters.code
@@ -142,7 +142,7 @@ def encode_cursor(after: Cursor | None) -> str | None:
 
 
 def decode_cursor(text: str) -> Cursor:
-    """Read a cursor; raises ``ProblemError`` for anything that is none."""
+    """Read a cursor; raises ``ProblemError`` for anything else."""
     try:
         padded = text + "=" * (-len(text) % 4)
         raw = base64.b64decode(padded, altchars=b"-_", validate=True)

@@ -10,7 +10,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def text(context: Context) -> bytes:
-    """Return the present figures, as a scraper reads them."""
+    """Return the current figures for a scraper."""
     registry = CollectorRegistry()
     recordings = Gauge(
         "audio_dashboard_recordings", "Recordings by status", ["status"], registry=registry

@@ -15,7 +15,7 @@ from shared.core.ports import Document
 from shared.core.times import document_time
 from shared.service import health
 
-#: What a component answers that is not set up.
+#: The message of a component that is not set up.
 NOT_SET_UP = "not set up"
 
 #: Encoding needs room for the audio, twice.
@@ -116,7 +116,7 @@ def _check_space() -> str:
 
 
 def _with_times(document: Document) -> Document:
-    """Return the document with its times as ``datetime``: SQLite gives text back."""
+    """Return the document with its times as ``datetime``: SQLite returns text."""
     return {
         name: document_time(value)
         if name.endswith("_at") and isinstance(value, str | datetime)

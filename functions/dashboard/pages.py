@@ -60,7 +60,7 @@ def _notice() -> str:
 
 @blueprint.get("/")
 def overview() -> str:
-    """Show whether all is well, what is going on, and the last recordings."""
+    """Show the health, the recordings in progress, and the latest ones."""
     stats, monitor = context().stats, context().monitor
 
     def read() -> dict[str, Any]:

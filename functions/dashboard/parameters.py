@@ -39,7 +39,7 @@ def filters(args: Mapping[str, str]) -> Filters:
 
 
 def is_key(text: str) -> bool:
-    """Tell whether a text can be the key of a recording, so that a database may be asked."""
+    """Return whether a text can be the key of a recording; a database may refuse any other."""
     return _KEY.fullmatch(text) is not None
 
 

@@ -50,7 +50,7 @@ def requested(header: str | None, size: int) -> Span | None:
 
 
 def is_current(if_range: str | None, etag: str, modified: datetime) -> bool:
-    """Tell whether the condition of ``If-Range`` is met: a strong tag or the exact date."""
+    """Return whether the condition of ``If-Range`` is met: a strong tag or the exact date."""
     if if_range is None:
         return True
     if_range = if_range.strip()

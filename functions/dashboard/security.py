@@ -1,4 +1,4 @@
-"""Who may ask: names of the host, IAP's signed header, and requests of our own pages only."""
+"""Access checks: the host's name, IAP's signed header, and POSTs from our own pages only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plain words for people: what became of a recording, why not, how long and how large."""
+"""Plain words for people: a recording's state, its error, lengths and sizes."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def advice(code: str) -> str:
 
 
 def sentence(recording: Recording) -> str:
-    """Answer "is mine done, how long, why not" in one or two sentences."""
+    """Describe how far a recording is, or how it ended, in one or two sentences."""
     match recording.status:
         case Status.DONE:
             if recording.audio is None:

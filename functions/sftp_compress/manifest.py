@@ -1,4 +1,4 @@
-"""``manifest.json``: every compressed file and its source, right under writers side by side.
+"""``manifest.json``: every compressed file and its source, correct under concurrent writers.
 
 Each file writes its row as a small object of its own, a part, before its recording is DONE. A
 merge puts all parts into the manifest and then removes them. So a file costs the same however
@@ -120,7 +120,7 @@ class Manifest:
         return any(True for _ in self.storage.list(self.parts))
 
     def was_merged_recently(self) -> bool:
-        """Return whether the next merge has to wait, unless nothing follows it."""
+        """Return whether the next merge has to wait, if another file will merge later."""
         there = self.storage.stat(self.name)
         if there is None or there.updated is None:
             return False
@@ -129,8 +129,8 @@ class Manifest:
     def merge(self, copy: Callable[[str, Path | bytes], object] | None = None) -> None:
         """Put every part into the manifest, ``copy`` that, and remove the parts.
 
-        A writer that came between, and a bucket that asks for patience, cost another try
-        and nothing else. Raises what ``copy`` or, in the end, the storage raises.
+        After a concurrent write, or when the bucket asks to slow down, it tries again. Raises
+        the errors of ``copy`` and, when its time is up, those of the storage.
         """
         self._patiently(self._merge, copy)
 
@@ -196,7 +196,7 @@ class Manifest:
     def rows(self) -> Iterator[Row]:
         """Yield the rows of the manifest, sorted by source, a few in memory at a time.
 
-        Raises ``PipelineError`` when it cannot be read: to begin anew would lose all that
+        Raises ``PipelineError`` when it cannot be read: starting over would lose all that
         others have written.
         """
         try:

@@ -91,9 +91,9 @@ class CompressionWorker(Worker[CompressedObjectWriter]):
     def process(self, item: SourceFile, options: RunOptions = _DEFAULTS) -> Result:
         """Process one file, once, and merge the manifest if no other file follows.
 
-        The last of several workers that end at the same time finds what each of them left to
-        the others. A merge that fails makes the queue deliver the message again; a worker
-        that was killed has not acknowledged it either.
+        When several workers end at the same time, each may leave the merge to another; so the
+        last one merges after its recording has ended. If a merge fails, or the worker is killed,
+        the queue delivers the message again.
         """
         result = super().process(item, options)
         if result.outcome is Outcome.CANCELLED:

@@ -15,7 +15,7 @@ TERRAFORM_DIR=${TERRAFORM_DIR:-$ROOT/infra/terraform}
 
 say() { printf '\n== %s\n' "$*"; }
 
-# 1: something was tried and failed. 2: nothing was tried, and the message says what to do.
+# 1: something was tried and failed. 2: nothing was tried, and the message names the fix.
 fail() { printf 'deploy: %s\n' "$*" >&2; exit 1; }
 refuse() { printf 'deploy: %s\n' "$*" >&2; exit 2; }
 

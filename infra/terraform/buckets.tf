@@ -6,7 +6,7 @@ locals {
 }
 
 resource "google_storage_bucket" "audio" {
-  # checkov:skip=CKV_GCP_62: who reads is in Cloud Audit Logs, switched on by audit_data_access
+  # checkov:skip=CKV_GCP_62: reads are in Cloud Audit Logs, switched on by audit_data_access
   # checkov:skip=CKV_GCP_78: a choice (bucket_versioning); soft delete restores what is deleted by mistake
   name                        = "${var.project_id}-audio"
   location                    = var.region

@@ -28,7 +28,7 @@ resource "google_billing_budget" "month" {
     spend_basis       = "FORECASTED_SPEND"
   }
 
-  # Besides the billing account's administrators, who are told in any case.
+  # Besides the billing account's administrators, who are notified in any case.
   dynamic "all_updates_rule" {
     for_each = length(local.all_notification_channels) == 0 ? [] : [1]
 

@@ -1,5 +1,5 @@
 # The dashboard, behind Identity-Aware Proxy: only the dashboard_members sign in, and the service
-# verifies IAP's signed header again. It exists when there is somebody to see it, since IAP needs a
+# verifies IAP's signed header again. It exists only if dashboard_members is set, since IAP needs a
 # project in an organisation.
 # Source: "Configure IAP for Cloud Run", cloud.google.com/run/docs/securing/identity-aware-proxy-cloud-run
 
@@ -84,7 +84,7 @@ resource "google_cloud_run_v2_service" "dashboard" {
   ]
 }
 
-# IAP passes on what it let in as its own service agent.
+# IAP forwards the requests that it allows as its own service agent.
 resource "google_cloud_run_v2_service_iam_member" "iap" {
   count = local.dashboard_present
 

@@ -2,7 +2,7 @@
 # image, by digest.
 
 locals {
-  # The mount belongs to root unless gcsfuse is told otherwise, and the image runs as this user.
+  # The mount belongs to root by default, and the image runs as this user.
   # Cloud Run takes gcsfuse's options as key=value, without dashes.
   # Source: "Mount options", cloud.google.com/run/docs/configuring/services/cloud-storage-volume-mounts
   mount_options = ["uid=10001", "gid=10001", "file-mode=640", "dir-mode=750", "implicit-dirs"]

@@ -1,4 +1,4 @@
-# What a person is woken for, and what the mail says. The rules are in monitoring_queries.tf.
+# The alerts and the text of their mails. The rules are in monitoring_queries.tf.
 
 locals {
   monitored_webhook = "notify" # the name in notify.tf, which the first apply does not have yet

@@ -1,4 +1,4 @@
-# One look at everything. The JSON holds no zero, no empty value and no default: the API leaves
+# One look at everything. The JSON contains no zero, no empty value and no default: the API leaves
 # those out of its answer, and each would be a difference in every plan.
 
 locals {

@@ -1,5 +1,5 @@
-# Counted from the programs' logs. The definitions are data, so that a test can hold them against
-# the lines that the programs really write.
+# Counted from the programs' logs. The definitions are data, so that a test can compare them with
+# the lines that the programs write.
 
 locals {
   log_metrics = jsondecode(file("${path.module}/log_metrics.json"))

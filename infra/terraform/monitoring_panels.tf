@@ -1,7 +1,7 @@
-# What the dashboard shows; like the alerts' rules, without any need of a provider.
+# The panels of the dashboard; like the alerts' rules, they need no provider.
 
 locals {
-  # Rows of panels that share a height; what each asks is PromQL.
+  # Rows of panels that share a height; each query is PromQL.
   dashboard_rows = [
     {
       height = 8

@@ -2,8 +2,8 @@
 # the rules and run them over made-up series.
 
 locals {
-  # A log-based metric NAME is called so in PromQL. One of several resource types must be told by
-  # monitored_resource.
+  # The name of a log-based metric in PromQL. One that several resource types write needs
+  # monitored_resource too.
   of_log = { for name, _ in local.log_metrics : name => "logging_googleapis_com:user_${name}" }
 
   on_run = "monitored_resource=\"cloud_run_revision\""
@@ -35,7 +35,7 @@ locals {
   requests       = "run_googleapis_com:request_count{${local.on_run},service_name=\"${local.monitored_webhook}\"}"
 
   working_hours = (var.working_day.end_hour_utc - var.working_day.start_hour_utc + 24) % 24
-  # An hour more than the day: while the rule is looked at, the day's first hour leaves the window.
+  # An hour more than the day: while the rule is evaluated, the day's first hour leaves the window.
   published_in_working_day = "increase(${local.of_log.audio_watch_files_published_total}{${local.on_run}}[${local.working_hours + 1}h])"
   working_day_is_over = join(" and on() ", [
     "(hour() == ${var.working_day.end_hour_utc})",
@@ -53,14 +53,14 @@ locals {
       hold     = "60s"
       metrics  = ["audio_watch_channel_near_expiry_total"]
       meaning  = "A watch channel of Drive is about to end, or has ended, and two runs of maintain have not renewed it. Nothing is lost: new recordings are still found every 15 minutes, but no longer within seconds."
-      look     = "The log lines of `maintain` that begin with `maintain failed for channel of`: they say what Drive answered."
+      look     = "The log lines of `maintain` that begin with `maintain failed for channel of`: they contain Drive's answer."
     }
     dead-letters = {
       severity = "ERROR"
       query    = "sum by (subscription_id) (increase(${local.dead_lettered}[15m])) > 0.5"
       hold     = "60s"
       metrics  = []
-      meaning  = "Pub/Sub has delivered a message 100 times and given up on it. Its recording is FAILED(`dead_letter`) and is started afresh after 1, 6 and 24 hours, or still QUEUED if no worker ever had it."
+      meaning  = "Pub/Sub has delivered a message 100 times and given up on it. Its recording is FAILED(`dead_letter`) and is retried after 1, 6 and 24 hours, or still QUEUED if no worker ever claimed it."
       look     = "The errors of `extract-audio` and `compress` in the hours before; then `audio-pipeline status --failed`."
     }
     failure-rate = {
@@ -69,7 +69,7 @@ locals {
       hold     = "60s"
       metrics  = ["audio_extract_files_processed_total"]
       meaning  = "More than ${var.failure_rate_percent} % of the recordings that ended within 6 hours have failed, and at least two of them."
-      look     = "The dashboard's failures by code: one code points at one cause. `audio-pipeline status --failed` tells which recordings, and why."
+      look     = "The dashboard's failures by code: one code points at one cause. `audio-pipeline status --failed` lists the recordings and the reasons."
     }
     maintain-failing = {
       severity = "ERROR"
@@ -87,7 +87,7 @@ locals {
       query    = "(count(sum by (task) (increase(${local.of_log.audio_watch_runs_total}{${local.on_run}}[1h])) > 0) or vector(0)) < 2"
       hold     = "1800s"
       metrics  = ["audio_watch_runs_total"]
-      meaning  = "For an hour maintain has not come to its end, in its run of every 15 minutes or in the requeue of every minute. Channels end, crashed work is not taken up again, and other alerts are blind."
+      meaning  = "For an hour no run of maintain has finished: the one of every 15 minutes, or the requeue of every minute. Channels expire, crashed work is not requeued, and other alerts do not fire."
       look     = "Cloud Scheduler's jobs `maintain` and `requeue` (paused? failing?), then the errors of the function `maintain`."
     }
     nightly-failed = {
@@ -95,7 +95,7 @@ locals {
       query    = "sum by (code) (increase(${local.of_log.audio_nightly_failures_total}{${local.on_run}}[1h])) > 0.5"
       hold     = "60s"
       metrics  = ["audio_nightly_failures_total"]
-      meaning  = "The nightly look at the SFTP server failed. The code says why: `unreachable`, `host_key`, `authentication`, `missing_directory`, or `empty_directory` when there was not one sound file. Scheduler tries three more times."
+      meaning  = "The nightly run failed. The code is the reason: `unreachable`, `host_key`, `authentication`, `missing_directory`, or `empty_directory` for one without any audio file. Scheduler tries three more times."
       look     = "The incident's label `code`, and the line `the nightly run failed` in the log of `nightly`."
     }
     nightly-missed = {
@@ -103,7 +103,7 @@ locals {
       query    = "(sum(increase(${local.of_log.audio_nightly_runs_total}{${local.on_run}}[25h])) or vector(0)) < 0.5"
       hold     = "3600s"
       metrics  = ["audio_nightly_runs_total"]
-      meaning  = "No nightly run has come to a good end for more than a day. After a first deploy this opens before the first night: run it once by hand."
+      meaning  = "No nightly run has succeeded for more than a day. After a first deploy this opens before the first night: run it once by hand."
       look     = "Cloud Scheduler's job `nightly`: paused, or failing? Then the log of the function `nightly`."
     }
     no-new-files = {
@@ -111,15 +111,15 @@ locals {
       query    = "(sum(${local.published_in_working_day}) or vector(0)) < 0.5 and on() ${local.working_day_is_over}"
       hold     = "60s"
       metrics  = ["audio_watch_files_published_total"]
-      meaning  = "A whole working day without one new recording. On a public holiday that is right; the incident closes by itself after an hour."
-      look     = "Whether a recording of today lies in Drive, and whether the watched accounts or folders still cover it: `audio-pipeline audit`."
+      meaning  = "A whole working day without one new recording. On a public holiday that is expected; the incident closes by itself after an hour."
+      look     = "Is a recording of today in Drive, and do the watched accounts or folders still cover it? Run `audio-pipeline audit`."
     }
     oldest-unacked = {
       severity = "WARNING"
       query    = "${local.oldest_unacked} > ${var.backlog_minutes * 60}"
       hold     = "600s"
       metrics  = []
-      meaning  = "A message has waited for more than ${var.backlog_minutes} minutes. Either more comes than the instances can do, or every delivery is refused."
+      meaning  = "A message has waited for more than ${var.backlog_minutes} minutes. Either more messages arrive than the instances can process, or every delivery is refused."
       look     = "The dashboard: are instances active? If they are, it is a backlog and passes; if not, look at the answers and errors of the receiving service."
     }
     webhook-5xx = {
@@ -127,7 +127,7 @@ locals {
       query    = "sum(increase(${replace(local.requests, "}", ",response_code_class=\"5xx\"}")}[15m])) > 5"
       hold     = "60s"
       metrics  = []
-      meaning  = "The webhook that Drive calls answers with server errors. Drive tries again, and maintain finds within 15 minutes what is missed, so that recordings are late and not lost."
+      meaning  = "The webhook that Drive calls answers with server errors. Drive retries, and maintain finds missed recordings within 15 minutes: they are late, not lost."
       look     = "The log line `not drained` of `notify`, with its stack: mostly Drive, Firestore or Pub/Sub refused."
     }
   }

@@ -41,7 +41,7 @@ resource "google_secret_manager_secret_iam_member" "sftp_credentials" {
 }
 
 # Signs the tokens of Drive's channels, so that notify refuses a forgery without reading the database.
-# Nobody needs to know it. It is made when this version is created and written only to Secret Manager:
+# No person needs to know it. It is made with this version and written only to Secret Manager:
 # uuid() is random, and a write-only value is in no plan and no state. A higher
 # secret_data_wo_version makes another key, and the next maintain renews every channel.
 resource "google_secret_manager_secret" "channel_key" {

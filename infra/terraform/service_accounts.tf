@@ -4,7 +4,7 @@ locals {
   # Key and description. The identity configuration creates the same accounts for the deployer.
   service_accounts = jsondecode(file("${path.module}/identity/service_accounts.json"))
 
-  # Who writes records, and who reads Drive.
+  # The accounts that write records, and those that read Drive.
   tracking      = toset(["compress", "dashboard", "extract", "maintain", "nightly", "notify"])
   read_drive    = toset(["extract", "maintain", "notify"])
   database      = "projects/${var.project_id}/databases/${google_firestore_database.tracker.name}"

@@ -1,4 +1,4 @@
-# The functions' archives: which files go in is told by ./source, which needs no provider.
+# The functions' archives. ./source lists their files, and needs no provider.
 
 module "source" {
   source = "./source"

@@ -1,4 +1,4 @@
-"""Parsers of environment variables that hold addresses, and what they return.
+"""Parsers of environment variables that contain addresses, and what they return.
 
 As in ``parsers``, each raises ``ValueError`` with the end of a sentence that starts with the
 variable's name. No message repeats the address, which may contain a password.

@@ -1,7 +1,7 @@
 """Parsers of environment variables, one function for each kind of value but addresses.
 
 Each raises ``ValueError`` with the end of a sentence that starts with the variable's name.
-No message repeats the value, except a short one that is none of the allowed words.
+No message repeats the value, except a short word that is not an allowed one.
 """
 
 from __future__ import annotations

@@ -136,7 +136,7 @@ class Settings:
     channel_key: Secret | None = _variable(
         var.secret_key,
         None,
-        "at least 32 characters that nobody else knows",
+        "at least 32 secret characters",
         "0123456789abcdef0123456789abcdef",
     )
     lease_seconds: float = _variable(

@@ -1,4 +1,4 @@
-"""Names: what a recording's title says, and where each of its objects lies in the bucket."""
+"""Names: reading a recording's title, and naming its objects in the bucket."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MAX_SLUG_BYTES = 180
 MAX_NAME_BYTES = 1023
 
 #: File systems allow 255 bytes for each part of a path; 20 are left for the prefix of a
-#: hidden file that lies beside an object.
+#: hidden file beside an object.
 MAX_PART_BYTES = 235
 
 _EXTENSIONS = """
@@ -29,7 +29,7 @@ _EXTENSIONS = """
 mp3 mp4 mpeg mpg mts mxf oga ogg ogv opus rf64 ts vob w64 wav weba webm wma wmv wv
 """
 
-#: Endings that say what a file is and nothing about the recording, in lower case.
+#: Last words of a title that describe the file and not the recording, in lower case.
 MEDIA_EXTENSIONS = frozenset(_EXTENSIONS.split())
 
 # Titles as Google Meet writes them: 'Sync (2025-01-29 at 10:00 GMT-5)' until 2024, then
@@ -157,7 +157,7 @@ def _day(match: re.Match[str]) -> date | None:
 
 
 def _stands_apart(before: str, after: str) -> bool:
-    # 'what broke on 2024-01-01 00:00 and why' tells when something broke, not a meeting.
+    # In 'what broke on 2024-01-01 00:00 and why' the time is not the meeting's.
     if not _words(before) or _COPY_MARK.match(after):
         return True
     if _OPENED.search(before):
@@ -206,7 +206,7 @@ def _fold(text: str) -> Iterator[str]:
     last = "-"
     for char in text:
         kind = unicodedata.category(char)
-        # A mark stays with its letter, and goes with what it was on.
+        # A mark is kept or dropped together with its letter.
         if kind[0] == "L" or kind == "Nd" or (_is_mark(char) and last != "-"):
             last = char
             yield char
@@ -228,7 +228,7 @@ def _cut(text: str, max_bytes: int, max_chars: int | None = None) -> str:
 
 
 def short_hash(text: str) -> str:
-    """Return the 8 characters that tell two objects apart which want one name."""
+    """Return 8 hexadecimal digits that distinguish two objects of one name."""
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 

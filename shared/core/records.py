@@ -75,7 +75,7 @@ class Recording:
 
     ``progress`` is the fraction done, 0 to 1. ``attempts`` counts claims, ``crashes`` expired
     leases, ``republished`` messages of the requeue since the last claim, ``requeues`` how
-    often it was started afresh after it had failed.
+    often it was restarted after it had failed.
     ``silent``: no sample of the audio is above -60 dBFS. ``announced_at`` is when the results
     topic accepted its end, ``announce_after`` when the requeue announces it instead of the
     worker, ``None`` when there is nothing to announce.

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-#: Asks a person a question and returns the answer; the flag says whether it is a secret.
+#: Asks a person a question and returns the answer; the flag is true for a secret.
 Ask = Callable[[str, bool], str]
 
 

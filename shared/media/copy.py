@@ -134,7 +134,7 @@ def _not_copyable(why: str) -> PermanentError:
 
 
 def _plays(input_: Input, found: Probe, work: EncodeContext) -> bool:
-    """Tell whether the track decodes, with no more losses than the tolerance."""
+    """Return whether the track decodes, with no more losses than the tolerance."""
     with work.job(found.duration_s) as job:
         output = ["-map", f"0:{found.track.index}", "-f", "framecrc", "pipe:1"]
         process = input_.start(job, found.input_options, output, stdout=True)

@@ -221,7 +221,7 @@ def _to_encoder(
         raise
     encoder.close_stdin()
     if total < frame_bytes:
-        encoder.end()  # it has nothing to encode; what is wrong is with the source
+        encoder.end()  # it has nothing to encode; the fault is the source's
         return 0
     encoder.wait()
     return total // frame_bytes

@@ -29,7 +29,7 @@ _COLUMNS = ("stream", "dts", "pts", "duration", "size")
 def arguments(stream: int | str) -> list[str]:
     """Return the output that prints the packets of a stream to standard output.
 
-    Some hundred at once, so that it takes another one to tell whether anything moves.
+    They come some hundred at a time, so progress has to be seen elsewhere.
     """
     return ["-map", f"0:{stream}", "-c", "copy", *GATHERED, "-f", "framecrc", "pipe:1"]
 
@@ -205,7 +205,7 @@ def read(blocks: Iterator[bytes], job: Job, on_time: OnProgress) -> Packets:
 _GAP = 4
 #: An encoder's delay is no longer than so many packets (Opus: 80 ms and its look-ahead).
 _DELAY_PACKETS = 40
-#: Share of the packets that must last the same to say that all do.
+#: Share of the packets that must have one duration for all to count as alike.
 _CONSTANT = 0.9
 
 
@@ -258,7 +258,7 @@ class _Table:
         ) + (last if last <= longest else typical)
 
     def delay(self) -> int:
-        """Return how much lies before zero: the encoder's delay, unless it is absurd."""
+        """Return the time before zero: the encoder's delay, unless it is absurd."""
         most = min(self.end, _DELAY_PACKETS * self._typical()) if self._steps else 0
         return -self.first if -most < self.first < 0 else 0
 

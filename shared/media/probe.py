@@ -27,7 +27,7 @@ from shared.media.formats.sniff import refuse_non_recording
 from shared.media.source.inputs import MAX_TRACKS, Input
 from shared.media.tracks import MOST_CHANNELS, RATES, UNDESCRIBED, AudioTrack, Probe
 
-#: Bytes that are looked at to refuse what is no recording.
+#: Bytes that are examined to refuse other files than recordings.
 HEAD_BYTES = 4096
 
 #: How far FFmpeg looks for streams and their parameters: first as it does by itself, then
@@ -126,7 +126,7 @@ class _Look:
 def probe(input_: Input, job: Job) -> Probe:
     """Describe a file.
 
-    Raises ``PermanentError``: ``not_a_recording`` and ``corrupt`` for what is no recording,
+    Raises ``PermanentError``: ``not_a_recording`` and ``corrupt`` for other files than recordings,
     ``truncated`` for one that ends before its index, ``no_audio`` only when there are streams
     and FFmpeg understood every one, ``unsupported_codec`` for audio without a decoder.
     """

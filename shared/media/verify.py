@@ -169,7 +169,7 @@ def _frames(encoded: Encoded) -> tuple[mp3_frames.Header, int]:
 def _skip_info_frame(file: BinaryIO) -> int:
     info = mp3_frames.info_bytes(file.read(_HEAD_BYTES))
     if not info:
-        raise _failed("nothing in it tells players its exact length")
+        raise _failed("it does not contain its exact length for players")
     file.seek(info)
     return _size(file) - info
 
@@ -177,7 +177,7 @@ def _skip_info_frame(file: BinaryIO) -> int:
 def _skip_wave_head(file: BinaryIO) -> int:
     size = mp3_in_wave.audio_bytes(file.read(mp3_in_wave.HEAD_BYTES))
     if mp3_in_wave.HEAD_BYTES + size + len(mp3_in_wave.pad(size)) != _size(file):
-        raise _failed("it is not as long as its head says")
+        raise _failed("it is not as long as its header declares")
     return size
 
 

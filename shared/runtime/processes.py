@@ -1,4 +1,4 @@
-"""Lease owners that name their process, so that this machine can tell whether it still runs."""
+"""Lease owners that name their process, so that this machine can check whether it still runs."""
 
 from __future__ import annotations
 

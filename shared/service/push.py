@@ -46,7 +46,7 @@ def decode(body: bytes) -> Push:
     try:
         published_at = parse_time(message["publishTime"])
     except (KeyError, TypeError, ValueError):
-        published_at = None  # a forced message then counts as new, and is done once more
+        published_at = None  # a forced message then counts as new, and is processed once more
     return Push(item=SourceFile.decode(raw), published_at=published_at)
 
 

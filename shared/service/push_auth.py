@@ -23,7 +23,7 @@ GOOGLE_ISSUERS = frozenset({"accounts.google.com", "https://accounts.google.com"
 _SKEW_S = 30
 
 #: Cloud Run checks the token itself where IAM protects a service, and passes it on with this
-#: in place of the signature, so that nobody can use it again.
+#: in place of the signature, so that it cannot be replayed.
 #: Source: "Troubleshoot Cloud Run issues", section "signature-removed",
 #: https://cloud.google.com/run/docs/troubleshooting#signature-removed
 SIGNATURE_REMOVED = "SIGNATURE_REMOVED_BY_GOOGLE"

@@ -136,7 +136,7 @@ class Worker(ABC, Generic[W]):
         while True:
             recipe = self.recipe(found)
             if recipe.bitrate is not None and found.duration_s is not None:
-                # Rather too small than too large: the container's duration may be wrong by
+                # Better too small than too large: the container's duration may be wrong by
                 # hours, so the source's size is a second limit.
                 needed = int(found.duration_s * recipe.bitrate / 8)
                 self.check_space(min(needed, 10 * input_.source.size))

@@ -252,7 +252,7 @@ def _end(claim: Claim, control: WorkControl, error: Exception) -> Result:
         if control.out_of_time:
             return Result(Outcome.HANDED_OVER, claim.release(runner="job"), error)
         return Result(Outcome.CANCELLED, claim.release(), error)
-    if isinstance(error, ConfigurationError):  # its message says what to change
+    if isinstance(error, ConfigurationError):  # its message names the fix
         log.error("%s", error, extra=claim.recording.log_context())
     elif not is_transient(error) and not is_first_timeout:
         log.error("unexpected: %s", error, exc_info=error, extra=claim.recording.log_context())

@@ -310,5 +310,5 @@ def cleared(recording: Recording) -> Recording:
 
 
 def requeued(recording: Recording, now: datetime) -> Recording:
-    """Return the recording QUEUED afresh."""
+    """Return the recording QUEUED, with clean counts."""
     return cleared(recording).evolve(status=Status.QUEUED, queued_at=now)

@@ -17,7 +17,7 @@ from tests.providers import check_initialised
 
 INFRA = ROOT / "infra" / "terraform"
 
-#: What pip says when it reaches no index.
+#: What pip prints when it reaches no index.
 _NO_INDEX = (
     "Failed to establish a new connection",
     "NameResolutionError",
@@ -57,7 +57,7 @@ def files(directory: Path, root: Path = ROOT) -> dict[str, dict[str, str]]:
 
 
 def made_here(directory: Path) -> dict[str, Path]:
-    """Make the archives with Python out of what Terraform says is in them."""
+    """Make the archives with Python from the list of files that Terraform has."""
     made = {}
     for name, contents in files(directory).items():
         made[name] = directory / f"{name}.zip"

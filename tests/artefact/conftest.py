@@ -1,4 +1,4 @@
-"""What every artefact is told of the emulators that it runs against."""
+"""The environment in which every artefact runs, with its emulators."""
 
 from __future__ import annotations
 

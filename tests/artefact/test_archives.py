@@ -41,7 +41,7 @@ def test_it_is_of_the_functions_that_have_no_image(listed: dict[str, dict[str, s
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_its_root_has_what_the_builder_looks_for(
+def test_its_root_has_the_files_of_the_builder(
     function: str, listed: dict[str, dict[str, str]]
 ) -> None:
     contents = listed[function]
@@ -87,7 +87,7 @@ def test_it_has_only_files_of_the_repository_and_of_no_other_function(
     }  # fmt: skip
 
 
-def test_what_lies_about_never_gets_in(tmp_path: Path) -> None:
+def test_stray_files_never_get_in(tmp_path: Path) -> None:
     for path in ("constraints.txt", "functions/__init__.py"):
         make(tmp_path, path)
     for function in FUNCTIONS:
@@ -165,7 +165,7 @@ def test_its_requirements_are_those_that_the_builder_understands(function: str) 
 
 
 @pytest.mark.parametrize("name", COMMAND)
-def test_what_make_installs_is_complete_and_pinned(name: str) -> None:
+def test_the_packages_of_make_are_complete_and_pinned(name: str) -> None:
     text = command_path(name).read_text()
     assert text == command_requirements(name), "run `make requirements`"
     pinned = {canonical(line) for line in (ROOT / "constraints.txt").read_text().splitlines()}

@@ -40,9 +40,7 @@ def test_a_plain_install_works_from_extract_to_audit(installed: Path, tmp_path: 
     assert "sftp://" in help_text
 
 
-def test_the_cloud_extra_can_be_installed_as_the_error_says(
-    installed: Path, tmp_path: Path
-) -> None:
+def test_the_command_in_the_error_installs_the_cloud_extra(installed: Path, tmp_path: Path) -> None:
     environ = clean(STORAGE_URL="gs://bucket", GOOGLE_CLOUD_PROJECT="p", HOME=str(tmp_path))
     (tmp_path / "a.mp4").write_bytes(b"x")
     done = run([str(installed), "extract", "a.mp4"], tmp_path, environ)

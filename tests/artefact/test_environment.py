@@ -63,7 +63,7 @@ def given(*maps: str) -> dict[str, str | None]:
     ],
     ids=["dashboard", "notify", "maintain", "extract_audio", "sftp"],
 )
-def test_each_program_boots_with_what_it_is_given(
+def test_each_program_starts_with_its_environment(
     maps: tuple[str, ...], own: Mapping[str, str]
 ) -> None:
     booted = {**deployed.first_deployment(), **own}

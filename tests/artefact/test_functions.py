@@ -124,7 +124,7 @@ def test_its_code_is_its_own(built: Built) -> None:
     assert str(ROOT) not in done.stdout
 
 
-def test_notify_refuses_what_is_forged(drive_watch: Built) -> None:
+def test_notify_refuses_forgeries(drive_watch: Built) -> None:
     with drive_watch.serve("notify", NOTIFY) as notify:
         assert notify.get().status == 405
         assert notify.post().status == 403
@@ -153,7 +153,7 @@ def test_every_line_is_logged_once_and_without_secrets(sftp_compress: Built, ena
     assert "a-secret-word" not in compress.log
 
 
-def test_maintain_tells_what_it_did_without_an_account(drive_watch: Built) -> None:
+def test_maintain_returns_its_summary_without_an_account(drive_watch: Built) -> None:
     with drive_watch.serve("maintain", MAINTAIN) as maintain:
         requeued = maintain.post(b'{"only": "requeue"}')
         assert (requeued.status, requeued.json["requeued"]) == (200, 0)
@@ -162,7 +162,7 @@ def test_maintain_tells_what_it_did_without_an_account(drive_watch: Built) -> No
         assert "no Google credentials" in failed.json["failures"]["default"]
 
 
-def test_nightly_says_what_to_set(sftp_compress: Built) -> None:
+def test_nightly_names_the_missing_variables(sftp_compress: Built) -> None:
     with sftp_compress.serve("nightly", SFTP) as nightly:
         answer = nightly.post(b"{}")
 
@@ -181,7 +181,7 @@ def test_compress_drops_poison_and_keeps_the_rest(compress: Deployed) -> None:
     )
 
 
-def test_a_wrong_value_ends_it_and_every_one_is_told(sftp_compress: Built) -> None:
+def test_a_wrong_value_ends_it_and_every_one_is_reported(sftp_compress: Built) -> None:
     wrong = SFTP | {"SFTP_PORT": "abc", "OUTPUT_FORMAT": "aiff"}
     with (
         pytest.raises(AssertionError, match=r"SFTP_PORT is not.*\n.*OUTPUT_FORMAT must be"),

@@ -54,7 +54,7 @@ def test_it_drops_poison(service: Deployed) -> None:
     assert service.post(envelope(b'{"schema": 99}')).status == 204
 
 
-def test_it_starts_before_what_it_needs_is_there(image: Image) -> None:
+def test_it_starts_before_its_dependencies(image: Image) -> None:
     with image.serve(K_SERVICE="extract-audio", STORAGE_URL="gs://no-such-bucket-here") as running:
         assert running.get("/live").status == 200
         health = running.get("/health")
@@ -76,7 +76,7 @@ def test_its_code_is_its_own_and_so_is_its_ffmpeg(image: Image) -> None:
     assert all(Path(line).is_relative_to(image.directory) for line in done.stdout.split())
 
 
-def test_it_has_what_is_pinned_and_nothing_that_installs(image: Image) -> None:
+def test_it_has_only_pinned_packages_and_no_installer(image: Image) -> None:
     names = images.packages(image)
 
     # The command's packages are not the function's.
@@ -84,7 +84,7 @@ def test_it_has_what_is_pinned_and_nothing_that_installs(image: Image) -> None:
     assert "imageio-ffmpeg" in names
 
 
-def test_the_job_says_what_it_was_not_told(image: Image) -> None:
+def test_the_job_reports_a_missing_key(image: Image) -> None:
     command = image.program("python", "-m", "functions.extract_audio.job")
     done = archives.run(command, image.directory, {**image.env, "CLOUD_RUN_JOB": "extract-audio"})
 
@@ -92,7 +92,7 @@ def test_the_job_says_what_it_was_not_told(image: Image) -> None:
     assert "RECORDING_KEY names no recording" in done.stderr
 
 
-def test_the_job_says_what_is_wrong_with_its_environment(image: Image) -> None:
+def test_the_job_reports_a_wrong_environment(image: Image) -> None:
     command = image.program("python", "-m", "functions.extract_audio.job")
     done = archives.run(command, image.directory, {**image.env, "AUDIO_PRESET": "tape"})
 

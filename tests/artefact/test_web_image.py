@@ -60,9 +60,9 @@ def test_slow_bodies_do_not_block_the_others(notify: Deployed) -> None:
 def test_the_dashboard_answers(image: Image, gcs_emulator: str) -> None:
     named = {"STORAGE_URL": f"gs://{make_bucket(gcs_emulator)}", "K_SERVICE": "dashboard"}
     with image.serve(*command("dashboard"), **(DASHBOARD | named)) as dashboard:
-        # Without IAP's signed header, which nobody can sign here.
+        # Without IAP's signed header, which needs Google's key.
         assert dashboard.get("/").status in {401, 403}
 
 
-def test_it_has_no_ffmpeg_and_what_is_pinned(image: Image) -> None:
+def test_it_has_no_ffmpeg_and_only_pinned_packages(image: Image) -> None:
     assert "imageio-ffmpeg" not in images.packages(image)

@@ -1,7 +1,7 @@
 """The recordings of a run, what happens to each, and how each may end.
 
 An act is a generator: it puts a file into Drive or onto the SFTP server, yields how many
-seconds pass before the next step, and goes on. It also says how each revision may end.
+seconds pass before the next step, and goes on. It also lists how each revision may end.
 """
 
 from __future__ import annotations

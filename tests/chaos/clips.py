@@ -21,7 +21,7 @@ PAIRS = tuple(itertools.combinations(FREQUENCIES, 2))
 
 Pair = tuple[int, int]
 
-#: A damaged clip is longer: what is missing has to exceed the tolerance of half a second.
+#: A damaged clip is longer: the missing part has to exceed the tolerance of half a second.
 SECONDS, DAMAGED_SECONDS = 1.0, 3.0
 
 _RATE = 8000

@@ -14,7 +14,7 @@ KINDS = ("refusing", "silent")
 def dead_address(request: pytest.FixtureRequest) -> Iterator[str]:
     """``host:port`` of each kind in turn."""
     with socket.socket() as listener:
-        # Bound but not listening, the port is nobody else's and refuses.
+        # Bound but not listening, the port cannot be taken by another and refuses.
         listener.bind(("127.0.0.1", 0))
         if request.param == "silent":
             listener.listen(64)

@@ -98,7 +98,7 @@ def test_an_end_is_announced_at_once(rig: Rig, error: Exception | None, kind: st
 
 
 @pytest.mark.parametrize("error", [TransientError("x"), CancelledError("x")])
-def test_what_has_not_ended_is_not_announced(rig: Rig, error: Exception) -> None:
+def test_a_recording_in_progress_is_not_announced(rig: Rig, error: Exception) -> None:
     rig.run(error=error)
     assert rig.types == []
     assert rig.recording().announce_after is None
@@ -242,7 +242,7 @@ def test_two_requeues_at_once_announce_each_end_once(rig: Rig) -> None:
     assert len(rig.types) == 20
 
 
-def test_what_ended_without_the_setting_is_never_announced(documents: Documents) -> None:
+def test_a_recording_ended_without_the_setting_is_never_announced(documents: Documents) -> None:
     clock = SettableClock()
     silent = Tracker(documents, clock=clock)
     for number in range(3):

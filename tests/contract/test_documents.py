@@ -76,7 +76,7 @@ def test_a_document_comes_back_as_it_was_written(documents: Documents) -> None:
     assert type(read.document["number"]) is int
 
 
-def test_what_is_not_there_is_none(documents: Documents) -> None:
+def test_a_missing_document_is_none(documents: Documents) -> None:
     documents.create("other", "a", {"x": 1})
     assert documents.get(C, "a") is None
 
@@ -89,7 +89,7 @@ def test_create_returns_the_version_that_get_sees(documents: Documents) -> None:
     assert created.version == read.version
 
 
-def test_create_refuses_what_exists_and_leaves_it(documents: Documents) -> None:
+def test_create_refuses_an_existing_document_and_keeps_it(documents: Documents) -> None:
     documents.create(C, "a", {"x": 1})
     with pytest.raises(ConflictError):
         documents.create(C, "a", {"x": 2})
@@ -151,7 +151,7 @@ def test_replace_refuses_a_document_that_is_gone(documents: Documents) -> None:
     assert documents.get(C, "a") is None
 
 
-def test_a_document_made_anew_is_not_the_one_that_was_read(documents: Documents) -> None:
+def test_a_document_created_again_is_another_version(documents: Documents) -> None:
     read = documents.create(C, "a", {"x": 1})
     documents.delete(C, read)
     documents.create(C, "a", {"x": 1})
@@ -184,7 +184,7 @@ def test_delete_refuses_a_document_that_is_gone(documents: Documents) -> None:
         documents.delete(C, read)
 
 
-def test_nobody_holds_what_is_stored(documents: Documents) -> None:
+def test_stored_documents_are_copies(documents: Documents) -> None:
     document = {"list": [1], "nested": {"x": 1}}
     written = documents.create(C, "a", document)
     document["list"].append(2)  # type: ignore[attr-defined]
@@ -333,11 +333,11 @@ def test_a_value_is_only_a_value(filled: Documents, hostile: str) -> None:
     assert ids(filled.find(C, ("status", Op.EQ, hostile))) == ["x"]
 
 
-def test_find_gives_what_get_gives(filled: Documents) -> None:
+def test_find_and_get_return_the_same(filled: Documents) -> None:
     assert list(filled.find(C, ("n", Op.EQ, 1))) == [filled.get(C, "a")]
 
 
-def test_what_find_gave_can_be_replaced(filled: Documents) -> None:
+def test_a_found_document_can_be_replaced(filled: Documents) -> None:
     read = next(filled.find(C, ("n", Op.EQ, 1)))
     filled.replace(C, read, {"status": "QUEUED"})
     assert sorted(ids(filled.find(C, ("status", Op.EQ, "QUEUED")))) == ["a", "d", "e"]
@@ -349,7 +349,7 @@ def test_documents_may_change_while_they_are_gone_through(filled: Documents) -> 
     assert ids(filled.find(C, ("status", Op.EQ, "FAILED"))) == []
 
 
-def test_order_is_by_value_and_leaves_out_what_lacks_the_field(documents: Documents) -> None:
+def test_order_is_by_value_and_skips_documents_without_the_field(documents: Documents) -> None:
     contents: dict[str, Document] = {"a": {"n": 10}, "b": {"n": 9}, "c": {}, "d": {"n": 1.5}}
     for doc_id, document in contents.items():
         documents.create(C, doc_id, document)
@@ -441,7 +441,7 @@ def test_a_page_continues_after_a_whole_second(documents: Documents, descending:
 # ── counting ──
 
 
-def test_count_is_of_what_meets_the_conditions(filled: Documents) -> None:
+def test_count_counts_the_documents_that_match(filled: Documents) -> None:
     everything = list(filled.find(C))
     failed = [read for read in everything if read.document.get("status") == "FAILED"]
     assert filled.count(C) == len(everything)

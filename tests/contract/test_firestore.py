@@ -163,7 +163,7 @@ def test_a_list_goes_on_where_the_line_was_cut(
     assert first + [read.id for read in found] == [f"{number:02}" for number in range(10)]
 
 
-def test_names_of_fields_may_hold_anything(documents: FirestoreDocuments) -> None:
+def test_names_of_fields_may_be_any_text(documents: FirestoreDocuments) -> None:
     read = documents.create(C, "a", {"x": 1})
     document = {"a.b": {"c.d": 1, "`": {}}, "会議 🎧": [], "with space": {}, "1": "`"}
     read = documents.replace(C, read, document)
@@ -171,7 +171,7 @@ def test_names_of_fields_may_hold_anything(documents: FirestoreDocuments) -> Non
     assert documents.replace(C, read, {"a": {"b": 2}}) == documents.get(C, "a")
 
 
-def test_what_the_caller_does_to_its_copy_changes_nothing(documents: FirestoreDocuments) -> None:
+def test_changes_to_the_caller_s_copy_change_nothing(documents: FirestoreDocuments) -> None:
     read = documents.create(C, "a", {"x": 1, "y": 2})
     del read.document["y"]
     documents.replace(C, read, read.document)

@@ -103,7 +103,7 @@ def test_a_chunk_whose_answer_is_lost_is_sent_again(
 
 
 @pytest.mark.parametrize("size", ["small", "large"])
-def test_what_is_damaged_on_the_way_never_becomes_an_object(
+def test_damaged_bytes_never_become_an_object(
     direct: GCSStorage, through: GCSStorage, proxy: Proxy, large: Path, size: str
 ) -> None:
     proxy.damage(b"the end", b"THE END")
@@ -146,9 +146,7 @@ def test_a_large_object_is_read_by_parts(storage: GCSStorage, large: Path) -> No
         assert stream.read(4) == b"\0the"
 
 
-def test_an_object_replaced_while_it_is_read_is_no_mixture(
-    storage: GCSStorage, large: Path
-) -> None:
+def test_an_object_replaced_while_it_is_read_is_not_mixed(storage: GCSStorage, large: Path) -> None:
     storage.put("a", large, content_type="audio/mpeg")
     with storage.open("a") as stream:
         stream.read(1)

@@ -103,7 +103,7 @@ def listed() -> list[Index]:
     ]
 
 
-def test_the_file_holds_what_the_queries_need_and_no_more(recorded: RecordingDocuments) -> None:
+def test_the_file_has_exactly_the_indexes_of_the_queries(recorded: RecordingDocuments) -> None:
     needed = {query.index for query in recorded.queries if query.index}
     assert set(listed()) == needed
     assert len(listed()) == len(needed)
@@ -186,7 +186,7 @@ def queries_documents(function: ast.expr) -> bool:
         ([("u", Op.LT, 9), ("t", Op.LT, 9)], None, False, ["t+", "u+"]),
     ],
 )
-def test_what_needs_a_composite_index(
+def test_which_queries_need_a_composite_index(
     where: list[Any], order_by: str | None, descending: bool, fields: list[str] | None
 ) -> None:
     index = Query("recordings", tuple(where), order_by, descending).index

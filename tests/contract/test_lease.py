@@ -155,7 +155,7 @@ def test_an_error_of_ours_is_logged_whole(
 
 
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit, GeneratorExit])
-def test_what_ends_the_process_passes_and_gives_back(
+def test_exceptions_that_end_the_process_pass_and_release_the_lease(
     tracker: Tracker, kind: type[BaseException]
 ) -> None:
     with pytest.raises(kind):
@@ -165,7 +165,7 @@ def test_what_ends_the_process_passes_and_gives_back(
 
 
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
-def test_what_ends_the_process_passes_though_the_tracker_is_down(
+def test_exceptions_that_end_the_process_pass_though_the_tracker_is_down(
     kind: type[BaseException], clock: SettableClock
 ) -> None:
     faults = Faults(MemoryDocuments())
@@ -387,7 +387,7 @@ def test_a_worker_that_lost_its_lease_unnoticed_writes_nothing(
     assert existing(tracker, KEY) == others[0].recording
 
 
-def test_a_heartbeat_that_fails_is_no_reason_to_stop(clock: SettableClock) -> None:
+def test_a_failed_heartbeat_does_not_stop_the_work(clock: SettableClock) -> None:
     counter = Counter()
     noticed, wait = waiting(Faults(MemoryDocuments(), at=2, counter=counter), 3)
     tracker = Tracker(noticed, clock=clock, lease=SHORT)
@@ -416,7 +416,7 @@ def test_a_request_to_stop_gives_back(tracker: Tracker) -> None:
     assert (recording.status, recording.runner, recording.error) == (Status.QUEUED, "push", None)
 
 
-def test_what_lasts_too_long_here_is_handed_over(tracker: Tracker) -> None:
+def test_work_over_its_time_limit_is_handed_over(tracker: Tracker) -> None:
     result = lease.run(tracker, ITEM, checking, RunOptions(limit_s=0.0))
     assert result.outcome is Outcome.HANDED_OVER
     recording = existing(tracker, KEY)
@@ -425,7 +425,7 @@ def test_what_lasts_too_long_here_is_handed_over(tracker: Tracker) -> None:
     assert lease.run(tracker, ITEM, done, RunOptions(runner="job")).outcome is Outcome.DONE
 
 
-def test_an_error_is_told_though_time_is_over(tracker: Tracker) -> None:
+def test_an_error_is_reported_though_time_is_over(tracker: Tracker) -> None:
     work = raising(PermanentError(Code.CORRUPT, "x"))
     assert lease.run(tracker, ITEM, work, RunOptions(limit_s=0.0)).outcome is Outcome.FAILED
 
@@ -435,7 +435,7 @@ def test_work_that_is_done_is_not_thrown_away(tracker: Tracker, stop: dict[str, 
     assert lease.run(tracker, ITEM, done, RunOptions(**stop)).outcome is Outcome.DONE
 
 
-def test_what_listens_to_the_progress_may_stop_the_work(tracker: Tracker) -> None:
+def test_a_progress_callback_may_stop_the_work(tracker: Tracker) -> None:
     def work(claim: Claim, control: WorkControl) -> dict[str, Any]:
         control.progress(0.1)
         raise AssertionError("the listener was to stop this")

@@ -29,7 +29,7 @@ def leased(
 
 
 @on_every_database
-def test_there_is_nothing_to_hold_before_there_is_a_document(documents: Documents) -> None:
+def test_there_is_no_lease_before_there_is_a_document(documents: Documents) -> None:
     assert leased(documents).acquire() is None
     assert leased(documents).read() is None
 
@@ -42,7 +42,7 @@ def test_the_first_create_wins(documents: Documents) -> None:
 
 
 @on_every_database
-def test_one_of_many_holds_it(documents: Documents) -> None:
+def test_one_of_many_gets_it(documents: Documents) -> None:
     state = leased(documents)
     state.create({"page_token": "1"})
     with ThreadPoolExecutor(12) as pool:

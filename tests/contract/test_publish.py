@@ -266,7 +266,7 @@ def test_another_preset_leaves_nothing_of_the_one_before(
     assert existing(tracker, KEY).gcs_path == opus
 
 
-def test_chunks_that_are_no_longer_wanted_go(
+def test_chunks_that_are_switched_off_are_removed(
     tracker: Tracker, storage: Storage, content: Content
 ) -> None:
     content.run(tracker, storage)
@@ -478,7 +478,7 @@ class Replacing(MemoryStorage):
         return super().put(name, content, **options)
 
 
-def test_two_workers_that_replace_one_object_are_no_bug(
+def test_two_workers_that_replace_one_object_are_not_a_bug(
     tracker: Tracker, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     storage = Replacing()
@@ -491,7 +491,7 @@ def test_two_workers_that_replace_one_object_are_no_bug(
         assert file.read() == content.audio
 
 
-def test_what_a_crash_left_goes_when_the_recording_ends_without_audio(
+def test_leftovers_of_a_crash_are_removed_when_the_recording_ends_without_audio(
     tracker: Tracker, clock: SettableClock, tmp_path: Path
 ) -> None:
     """A crash after the upload, then a replaced source."""

@@ -140,7 +140,7 @@ def test_a_backlog_is_published_ever_more_rarely(
     assert queue.items == [ITEM] * 9
 
 
-def test_a_worker_starts_the_wait_anew(
+def test_a_worker_restarts_the_wait(
     tracker: Tracker, clock: SettableClock, healer: Requeue
 ) -> None:
     tracker.enqueue(ITEM)
@@ -177,7 +177,7 @@ def test_one_that_waits_for_the_job_is_published_again(
 
 @on_every_database
 @pytest.mark.parametrize("code", [Code.GAVE_UP, Code.DEAD_LETTER])
-def test_what_was_given_up_is_started_afresh_three_times(
+def test_recordings_given_up_on_are_restarted_three_times(
     tracker: Tracker, clock: SettableClock, queue: MemoryQueue, healer: Requeue, code: Code
 ) -> None:
     for number, hours in enumerate([1, 6, 24]):
@@ -205,7 +205,7 @@ def test_what_was_given_up_is_started_afresh_three_times(
 
 
 @pytest.mark.parametrize("code", [Code.CORRUPT, Code.NO_AUDIO, Code.FORBIDDEN, Code.TIMEOUT])
-def test_what_has_a_lasting_reason_stays(
+def test_recordings_with_a_lasting_reason_stay(
     tracker: Tracker, clock: SettableClock, healer: Requeue, code: Code
 ) -> None:
     give_up(tracker, code)
@@ -213,7 +213,7 @@ def test_what_has_a_lasting_reason_stays(
     assert healer.run() == 0
 
 
-def test_what_is_done_stays(tracker: Tracker, clock: SettableClock, healer: Requeue) -> None:
+def test_a_done_recording_stays(tracker: Tracker, clock: SettableClock, healer: Requeue) -> None:
     claimed(tracker.claim(ITEM)).finish(Status.DONE)
     clock.tick(1000 * HOUR)
     assert healer.run() == 0
@@ -243,7 +243,7 @@ def test_one_that_was_forced_and_given_up_is_done_again(
     assert claimed(tracker.claim(item, published_at=clock.now)).recording.audio == audio
 
 
-def test_an_outage_of_a_day_needs_no_hand(clock: SettableClock) -> None:
+def test_recordings_recover_by_themselves_from_an_outage_of_a_day(clock: SettableClock) -> None:
     """Everything fails for 24 hours: after it, each recording is done by itself."""
     tracker = Tracker(MemoryDocuments(), clock=clock)
     messages: list[tuple[datetime, int, SourceFile]] = []
@@ -329,7 +329,7 @@ def test_a_queue_that_is_down_loses_nothing(tracker: Tracker, clock: SettableClo
 
 
 @on_every_database
-def test_what_cannot_be_published_holds_up_no_other(
+def test_a_recording_that_cannot_be_published_delays_no_other(
     tracker: Tracker, clock: SettableClock, queue: MemoryQueue, caplog: pytest.LogCaptureFixture
 ) -> None:
     other = source_file(source="sftp", source_id="a.wav", revision="9-9")
@@ -376,7 +376,7 @@ def test_two_requeues_at_once_publish_once(tracker: Tracker, clock: SettableCloc
     assert sorted(item.key for item in queue.items) == sorted({r.key for r in tracker.all()})
 
 
-def test_what_waits_is_not_read_every_minute(clock: SettableClock) -> None:
+def test_waiting_recordings_are_not_read_every_minute(clock: SettableClock) -> None:
     """A read of Firestore costs money: a backlog of thousands would cost it every minute."""
     documents = MemoryDocuments()
     tracker = Tracker(documents, clock=clock)

@@ -128,13 +128,13 @@ def test_an_object_is_read_from_any_place(storage: Storage) -> None:
         assert file.read() == bytes([98, 99])
 
 
-def test_what_is_not_there(storage: Storage) -> None:
+def test_a_missing_object(storage: Storage) -> None:
     assert storage.stat(NAME) is None
     with pytest.raises(FileNotFoundError):
         storage.open(NAME)
 
 
-def test_a_name_above_an_object_is_no_object(storage: Storage) -> None:
+def test_a_name_above_an_object_is_not_an_object(storage: Storage) -> None:
     put(storage)
     assert storage.stat("dev/2025") is None
     assert storage.stat(NAME + "/more") is None
@@ -312,7 +312,7 @@ def test_replace_refuses_another_generation(storage: Storage) -> None:
     assert read(storage) == b"second"
 
 
-def test_replace_refuses_what_is_not_there(storage: Storage) -> None:
+def test_replace_refuses_a_missing_object(storage: Storage) -> None:
     with pytest.raises(ConflictError):
         put(storage, if_generation=12345)
     assert storage.stat(NAME) is None
@@ -427,7 +427,7 @@ def test_delete_removes(storage: Storage) -> None:
     assert names(storage) == []
 
 
-def test_delete_of_what_is_not_there_is_success(storage: Storage) -> None:
+def test_delete_of_a_missing_object_succeeds(storage: Storage) -> None:
     storage.delete(NAME)
     storage.delete(NAME, if_generation=12345)
     put(storage)

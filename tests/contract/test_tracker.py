@@ -220,7 +220,7 @@ def test_a_claim_ends_the_wait_for_the_queue(tracker: Tracker) -> None:
 # ── the job ──
 
 
-def test_what_belongs_to_the_job_is_left_to_it(tracker: Tracker, clock: SettableClock) -> None:
+def test_a_recording_of_the_job_is_left_to_it(tracker: Tracker, clock: SettableClock) -> None:
     claimed(tracker.claim(ITEM)).release(runner="job")
     before = existing(tracker, KEY)
     assert tracker.claim(ITEM) is ClaimRefusal.JOB
@@ -429,7 +429,7 @@ def test_finish(tracker: Tracker, clock: SettableClock) -> None:
     assert (recording.finished_at, recording.audio) == (clock.now, AUDIO)
 
 
-def test_what_is_done_has_no_error(tracker: Tracker) -> None:
+def test_a_done_recording_has_no_error(tracker: Tracker) -> None:
     claimed(tracker.claim(ITEM)).release(TransientError("net down"))
     assert finished(tracker).error is None
 
@@ -463,7 +463,7 @@ def test_release_is_claimable_at_once(tracker: Tracker) -> None:
     assert (again.attempts, again.crashes) == (2, 0)
 
 
-def test_release_keeps_what_was_met(tracker: Tracker) -> None:
+def test_release_keeps_the_error(tracker: Tracker) -> None:
     claimed(tracker.claim(ITEM)).release(TransientError("503 from Drive"))
     recording = existing(tracker, KEY)
     assert recording.status is Status.QUEUED
@@ -562,7 +562,7 @@ def test_a_crash_is_counted_once(tracker: Tracker, clock: SettableClock) -> None
 # ── dead letters ──
 
 
-def test_a_dead_letter_fails_what_a_claim_has_failed(
+def test_a_dead_letter_fails_a_recording_whose_claim_failed(
     tracker: Tracker, clock: SettableClock
 ) -> None:
     claimed(tracker.claim(ITEM)).release(TransientError("down"))
@@ -573,7 +573,7 @@ def test_a_dead_letter_fails_what_a_claim_has_failed(
     assert recording.finished_at == clock.now
 
 
-def test_a_dead_letter_leaves_alone_what_was_never_claimed(tracker: Tracker) -> None:
+def test_a_dead_letter_leaves_an_unclaimed_recording_alone(tracker: Tracker) -> None:
     tracker.enqueue(ITEM)
     assert tracker.dead_letter(KEY) is None
     assert existing(tracker, KEY).status is Status.QUEUED
@@ -586,7 +586,7 @@ def test_a_dead_letter_leaves_a_worker_alone(tracker: Tracker) -> None:
 
 
 @pytest.mark.parametrize("status", [Status.DONE, Status.FAILED, Status.SKIPPED])
-def test_a_dead_letter_leaves_what_is_finished_alone(tracker: Tracker, status: Status) -> None:
+def test_a_dead_letter_leaves_a_finished_recording_alone(tracker: Tracker, status: Status) -> None:
     before = claimed(tracker.claim(ITEM)).finish(status)
     assert tracker.dead_letter(KEY) is None
     assert existing(tracker, KEY) == before
@@ -633,7 +633,7 @@ def test_a_retry_leaves_a_worker_alone(tracker: Tracker, clock: SettableClock) -
 
 
 @on_every_database
-def test_a_change_is_decided_on_what_is_there(tracker: Tracker) -> None:
+def test_a_change_is_decided_on_the_current_document(tracker: Tracker) -> None:
     tracker.enqueue(ITEM)
     taken: list[Claim | ClaimRefusal] = []
     late = over(Interleaved(tracker.documents, lambda: taken.append(tracker.claim(ITEM))), tracker)

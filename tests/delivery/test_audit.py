@@ -53,7 +53,7 @@ def test_a_vulnerability_fails(checkout: Path) -> None:
     assert "constraints.txt" in done.stderr
 
 
-def test_out_of_reach_is_said_and_fails_only_where_it_is_required(checkout: Path) -> None:
+def test_an_unreachable_service_is_reported_and_fails_only_if_required(checkout: Path) -> None:
     done = audit(checkout, UNKNOWN, 1)
     assert done.returncode == 0
     assert "nothing was audited" in done.stderr

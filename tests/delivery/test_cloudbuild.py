@@ -140,7 +140,7 @@ def seconds(duration: str) -> int:
     return int(found[1])
 
 
-def test_what_is_long_has_a_limit_and_the_whole_has_room_for_its_steps() -> None:
+def test_long_steps_have_limits_within_the_limit_of_the_build() -> None:
     build = load("cloudbuild.yaml")
     limits = {step["id"]: seconds(step["timeout"]) for step in build["steps"] if "timeout" in step}
 
@@ -162,7 +162,7 @@ def test_every_script_is_there_and_can_be_run() -> None:
         assert os.access(ROOT / name, os.X_OK), name
 
 
-def test_the_order_holds_and_no_step_runs_beside_another_that_it_needs() -> None:
+def test_steps_run_in_order_and_never_beside_one_they_need() -> None:
     steps = load("cloudbuild.yaml")["steps"]
     ids = [step["id"] for step in steps]
     wanted = [
@@ -200,7 +200,7 @@ def test_it_takes_the_steps_of_make_deploy_with_their_arguments() -> None:
         assert step["id"] not in dict(here) or called(step) == [f"infra/deploy/{step['id']}.sh"]
 
 
-def test_what_is_built_is_what_the_scripts_call_by_name() -> None:
+def test_the_build_makes_the_images_that_the_scripts_name() -> None:
     build = load("infra/deploy/image.yaml")
     tags = [step["args"][step["args"].index("--tag") + 1] for step in build["steps"]]
 
@@ -224,7 +224,7 @@ def uploaded(directory: Path) -> set[str]:
 
 
 @pytest.mark.slow
-def test_the_upload_has_what_the_images_need_and_no_secrets(tmp_path: Path) -> None:
+def test_the_upload_has_the_files_of_the_images_and_no_secrets(tmp_path: Path) -> None:
     for name in (".gcloudignore", ".gitignore"):
         shutil.copy(ROOT / name, tmp_path)
     let_in = [line[1:] for line in (ROOT / ".dockerignore").read_text().split() if line[0] == "!"]

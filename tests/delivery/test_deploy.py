@@ -151,7 +151,7 @@ def test_an_apply_that_breaks_brings_the_earlier_image_back(rig: Rig) -> None:
     assert rig.deployed() == digest(1)
 
 
-def test_the_first_deployment_has_nothing_to_go_back_to_and_says_so(
+def test_the_first_deployment_reports_that_there_is_no_earlier_image(
     rig: Rig, service: type[Deployed]
 ) -> None:
     service.health = "down"
@@ -183,7 +183,7 @@ def test_a_critical_vulnerability_with_a_fix_stops_before_the_plan(
     assert any(f"image={IMAGE}" in call for call in rig.calls()) is not stops
 
 
-def test_the_scan_can_be_switched_off_and_says_so(rig: Rig) -> None:
+def test_the_scan_can_be_switched_off_and_reports_it(rig: Rig) -> None:
     rig.change(vulnerabilities="CRITICAL,True,projects/goog-vulnz/notes/CVE-2026-1")
 
     done = rig.run("deploy", SCAN="off")
@@ -292,7 +292,7 @@ def test_your_own_values_win_over_the_example(rig: Rig) -> None:
         assert files == ["dev.tfvars", "dev.local.tfvars"]
 
 
-def test_a_plan_shows_the_changes_and_applies_none(rig: Rig) -> None:
+def test_a_plan_shows_the_changes_without_applying_them(rig: Rig) -> None:
     rig.run("deploy")
     rig.forget_calls()
     (rig.terraform_dir / "more.tf").write_text('resource "terraform_data" "more" {}\n')

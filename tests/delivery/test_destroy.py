@@ -11,7 +11,7 @@ def applied(rig: Rig) -> list[str]:
     return [call for call in rig.calls() if re.search(r"terraform \S+ apply", call)]
 
 
-def test_it_deletes_what_it_showed_after_the_project_was_typed(rig: Rig) -> None:
+def test_it_deletes_the_shown_resources_after_the_project_was_typed(rig: Rig) -> None:
     rig.run("deploy")
     rig.forget_calls()
 

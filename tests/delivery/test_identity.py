@@ -35,14 +35,14 @@ def test_it_is_formatted_and_valid(copied: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_what_its_plans_promise(copied: Path) -> None:
+def test_the_assertions_on_its_plans_pass(copied: Path) -> None:
     done = run([find_tool("terraform"), f"-chdir={copied}", "test", "-no-color"], os.environ)
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"[1-9]\d* passed, 0 failed", done.stdout)
 
 
-def test_the_deployer_may_grant_what_the_environment_grants_and_no_more() -> None:
+def test_the_deployer_may_grant_exactly_the_roles_of_the_environment() -> None:
     """Needs no provider, so that a new grant on the project is always checked."""
     text = "".join(path.read_text() for path in IDENTITY.parent.glob("*.tf"))
     grants = re.findall(r'resource "google_project_iam_member" "\w+" \{(.*?)\n\}', text, re.DOTALL)

@@ -29,7 +29,7 @@ def test_shellcheck_finds_nothing() -> None:
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
-def test_only_what_is_sourced_cannot_be_run(script: Path) -> None:
+def test_only_sourced_scripts_are_not_executable(script: Path) -> None:
     first = script.read_text().splitlines()[0]
 
     assert bool(script.stat().st_mode & 0o111) is first.startswith("#!") is (script.stem != "lib")

@@ -43,7 +43,7 @@ class Rig:
         self.watch = self.fresh()
 
     def fresh(self, **environ: str) -> Watch:
-        """Return the parts anew, as another process has them."""
+        """Return new parts, as another process has them."""
         self.services = Services(Settings.from_environment(self.environ | environ))
         return build_watch(self.services)
 

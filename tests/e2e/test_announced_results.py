@@ -158,7 +158,7 @@ def test_the_command_announces_each_end_signed(tmp_path: Path, clip: Path) -> No
         assert done["data"]["gcs_url"].startswith("file://")
 
 
-def test_the_receiver_of_the_document_prints_what_is_ready_and_refuses_forgeries(
+def test_the_documented_receiver_prints_events_and_refuses_forgeries(
     tmp_path: Path,
 ) -> None:
     text = (ROOT / "docs" / "results.md").read_text()

@@ -40,7 +40,7 @@ def backfill(
     )
 
 
-def test_it_publishes_what_is_missing_once(rig: Rig, tmp_path: Path) -> None:
+def test_it_publishes_missing_recordings_once(rig: Rig, tmp_path: Path) -> None:
     done = backfill(rig, tmp_path, "--since", "2025-01-01")
     assert done.returncode == 0, done.stderr
     assert "new.mp4" in done.stdout
@@ -85,7 +85,7 @@ def test_one_account_that_fails_does_not_stop_the_others(rig: Rig, tmp_path: Pat
     assert rig.names() == ["of Ana.mp4"]
 
 
-def test_without_a_queue_it_says_so(rig: Rig, tmp_path: Path) -> None:
+def test_without_a_queue_it_reports_it(rig: Rig, tmp_path: Path) -> None:
     done = backfill(rig, tmp_path, RECORDINGS_QUEUE_URL="local://")
     assert done.returncode == 2
     assert "RECORDINGS_QUEUE_URL" in done.stderr

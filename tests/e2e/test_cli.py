@@ -153,7 +153,7 @@ def test_json_is_the_documents_and_nothing_else(cli: Cli, meeting: Path) -> None
     assert cli.documents() == [document]
 
 
-def test_one_bad_file_stops_none_of_the_others(cli: Cli, meeting: Path) -> None:
+def test_one_bad_file_does_not_stop_the_others(cli: Cli, meeting: Path) -> None:
     (cli.folder / "text.mp4").write_text("#EXTM3U\nfile:///etc/passwd\n")
     (cli.folder / "empty.mp4").touch()
 
@@ -176,7 +176,7 @@ def test_a_recording_without_sound_is_skipped_and_no_failure(cli: Cli) -> None:
     assert cli.documents()[0]["error"]["code"] == "no_audio"
 
 
-def test_what_is_done_is_said_to_be_and_left_alone(cli: Cli, meeting: Path) -> None:
+def test_a_done_recording_is_reported_and_left_alone(cli: Cli, meeting: Path) -> None:
     cli("extract", meeting)
     before = cli.documents()
 
@@ -184,7 +184,7 @@ def test_what_is_done_is_said_to_be_and_left_alone(cli: Cli, meeting: Path) -> N
     assert cli.documents() == before
 
     cli("extract", "--force", meeting)
-    assert cli.documents()[0]["attempts"] == 1  # counted afresh
+    assert cli.documents()[0]["attempts"] == 1  # counted from zero
     assert cli.documents()[0]["finished_at"] > before[0]["finished_at"]
 
 
@@ -205,7 +205,7 @@ def test_audio_that_was_removed_or_spoiled_is_made_again(cli: Cli, meeting: Path
     assert another.read_bytes() == whole
 
 
-def test_what_failed_is_tried_again(cli: Cli, spoken: Path) -> None:
+def test_failed_recordings_are_tried_again(cli: Cli, spoken: Path) -> None:
     target = cli.folder / "cut.mp4"
     content = spoken.read_bytes()
     target.write_bytes(content[:-1] + b"x")
@@ -219,7 +219,7 @@ def test_what_failed_is_tried_again(cli: Cli, spoken: Path) -> None:
     assert document["finished_at"] > before
 
 
-def test_a_folder_is_searched_without_what_it_made_itself(cli: Cli, spoken: Path) -> None:
+def test_a_folder_is_searched_without_its_own_output(cli: Cli, spoken: Path) -> None:
     copied(spoken, cli.folder / "one.mp4")
     copied(spoken, cli.folder / "below/two.mp4")
     copied(spoken, cli.folder / ".hidden/three.mp4")
@@ -592,7 +592,7 @@ def test_two_processes_make_one_object(cli: Cli, lasting: Path) -> None:
     assert sorted(b"already done" in out for out, _ in outputs) == [False, True]
 
 
-def test_a_reader_that_leaves_is_no_error(cli: Cli, meeting: Path) -> None:
+def test_a_reader_that_leaves_is_not_an_error(cli: Cli, meeting: Path) -> None:
     cli("extract", meeting)
     process = cli.start("status", "--json")
     assert process.stdout is not None
@@ -637,7 +637,7 @@ def test_a_restart_does_nothing_again_and_a_change_does(cli: Cli, spoken: Path) 
     assert second[0]["gcs_path"] != first[0]["gcs_path"]
 
 
-def test_the_audio_may_lie_in_the_watched_folder(cli: Cli, meeting: Path) -> None:
+def test_the_audio_may_be_in_the_watched_folder(cli: Cli, meeting: Path) -> None:
     watch = ("watch", "--once", "--settle", "0.2", "--interval", "0.1", cli.folder)
     cli(*watch)
     cli(*watch)
@@ -681,14 +681,14 @@ def test_a_watch_ends_when_asked_and_another_goes_on(cli: Cli, spoken: Path) -> 
 # status, retry, audit, doctor
 
 
-def test_nothing_yet(cli: Cli) -> None:
+def test_an_empty_tracker(cli: Cli) -> None:
     assert "nothing yet" in cli("status").out
     assert "nothing has failed" in cli("status", "--failed").out
     assert cli("status", "--json").documents == []
     assert "adds up" in cli("audit").out
 
 
-def test_what_failed_is_shown_and_can_be_retried(cli: Cli, meeting: Path) -> None:
+def test_failed_recordings_are_shown_and_can_be_retried(cli: Cli, meeting: Path) -> None:
     cli.environ["MAX_DURATION_HOURS"] = "0.0001"
     cli("extract", meeting, status=1)
     output = cli("status", "--failed")
@@ -703,20 +703,20 @@ def test_what_failed_is_shown_and_can_be_retried(cli: Cli, meeting: Path) -> Non
     assert "nothing has failed" in cli("retry", "--failed").out
 
 
-def test_a_key_that_is_none(cli: Cli) -> None:
+def test_an_unknown_key_is_an_error(cli: Cli) -> None:
     assert "no recording with this key" in cli("retry", "local-nothing", status=1).err
     cli("retry", status=2)
     cli("retry", "local-nothing", "--failed", status=2)
 
 
-def test_audit_finds_what_was_lost(cli: Cli, meeting: Path, spoken: Path) -> None:
+def test_audit_finds_lost_audio(cli: Cli, meeting: Path, spoken: Path) -> None:
     cli("extract", meeting)
     assert "1 seen = 1 done" in cli("audit").out
     assert "1 seen = 1 done" in cli("audit", ".").out
 
     copied(spoken, cli.folder / "unseen.mp4")
     assert "unseen.mp4" in cli("audit", ".", status=1).err
-    cli("audit")  # nobody asked for that folder
+    cli("audit")  # that folder was not named
 
     (cli.folder / "audio" / cli.documents()[0]["gcs_path"]).unlink()
     assert "gone" in cli("audit", status=1).err
@@ -810,14 +810,14 @@ def test_doctor_prints_json(cli: Cli) -> None:
     assert {"name", "severity", "found", "todo"} == findings[0].keys()
 
 
-def test_doctor_says_what_is_ready(cli: Cli) -> None:
+def test_doctor_reports_a_good_setup(cli: Cli) -> None:
     output = cli("doctor").out
 
     for name in ("python", "ffmpeg", "libmp3lame", "storage", "tracker", "free", "ready"):
         assert name in output
 
 
-def test_doctor_says_what_to_fix(cli: Cli) -> None:
+def test_doctor_names_each_fix(cli: Cli) -> None:
     (cli.folder / "file").touch()
     cli.environ |= {"STORAGE_URL": "file", "STORAGE_EMULATOR_HOST": "127.0.0.1:1"}
     output = cli("doctor", status=1).out

@@ -355,7 +355,7 @@ COMMANDS = documented_commands()
 
 
 def way_of(command: str) -> Way | None:
-    """Return how a command is run; ``None`` if that is nowhere said."""
+    """Return how a command is run; ``None`` if no row names it."""
     if found := WAYS.get(command):
         return found
     if command.startswith("jq "):

@@ -156,13 +156,13 @@ class TestListing:
         assert sorted(found) == sorted(wanted)
 
     def test_a_query_longer_than_an_address_may_be(self, client: DriveClient, world: World) -> None:
-        # Past 2,048 characters the client sends a POST that says it is a GET.
+        # Past 2,048 characters the client sends a POST with a header that makes it a GET.
         folders = [world.create_folder(f"{n}") for n in range(100)]
         wanted = world.create_file("a.mp4", parent=folders[70])
         query = " or ".join(f"'{folder}' in parents" for folder in folders)
         assert [item.id for item in client.list(query).items] == [wanted]
 
-    def test_a_shortcut_says_where_it_leads(self, client: DriveClient, world: World) -> None:
+    def test_a_shortcut_names_its_target(self, client: DriveClient, world: World) -> None:
         target = world.create_file("a.mp4", content=b"x")
         item = client.get(world.create_shortcut("s", target))
         assert (item.shortcut_target, item.shortcut_mime_type) == (target, "video/mp4")

@@ -138,7 +138,7 @@ def watched_keys(world: World, folders: list[str], late: Set[str] = frozenset())
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_nothing_that_is_watched_is_left_out(rig: Rig, seed: int) -> None:
+def test_no_watched_recording_is_left_out(rig: Rig, seed: int) -> None:
     fate = Fate(rig.world, seed)
     folders = [*fate.watched, fate.shared]
     rig.configure(DRIVE_FOLDER_IDS=",".join(folders))

@@ -64,7 +64,7 @@ def test_the_first_maintain_compares_everything(rig: Rig) -> None:
     assert rig.maintain().compare == {"default": "not due"}
 
 
-def test_what_changes_between_the_start_token_and_the_listing(
+def test_changes_between_the_start_token_and_the_listing(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Watching begins first, then everything is listed, so that nothing is missed between."""
@@ -82,7 +82,7 @@ def test_what_changes_between_the_start_token_and_the_listing(
     assert rig.drain() == 1
 
 
-def test_what_the_change_list_does_not_show(rig: Rig) -> None:
+def test_recordings_missing_from_the_change_list(rig: Rig) -> None:
     folder = rig.world.create_folder("Google Meet", owner=OWNER)
     rig.world.share(folder, READER)
     rig.configure(DRIVE_FOLDER_IDS=folder)
@@ -97,7 +97,7 @@ def test_what_the_change_list_does_not_show(rig: Rig) -> None:
     assert rig.names() == ["a.mp4"]
 
 
-def test_a_shortcut_that_no_change_told_of(rig: Rig) -> None:
+def test_a_shortcut_that_no_change_reported(rig: Rig) -> None:
     folder = rig.world.create_folder("Google Meet")
     rig.configure(DRIVE_FOLDER_IDS=folder)
     rig.maintain()
@@ -137,7 +137,7 @@ class TestFullCompare:
         assert rig.maintain().found == 1
         assert rig.names() == ["new.mp4"]
 
-    def test_what_is_known_is_left_alone(self, rig: Rig) -> None:
+    def test_known_recordings_are_left_alone(self, rig: Rig) -> None:
         for number in range(50):
             rig.video(f"{number}.mp4")
         assert rig.maintain().published == 50
@@ -374,7 +374,7 @@ class TestRequeue:
             then = datetime.now(UTC) - timedelta(minutes=11)
             documents.replace(COLLECTION, read, {**read.document, "updated_at": then})
 
-    def test_what_is_stale_is_published_again(self, rig: Rig) -> None:
+    def test_stale_recordings_are_published_again(self, rig: Rig) -> None:
         rig.video("a.mp4")
         rig.maintain()
         assert rig.minute().requeued == 0
@@ -426,7 +426,7 @@ class TestAudit:
         rig.video("old.mp4", owner=BOB, created="2024-12-31T10:00:00Z")
         assert [item.name for item in rig.services.drive_sources.list()] == ["a.mp4"]
 
-    def test_an_account_that_fails_is_no_empty_list(self, rig: Rig) -> None:
+    def test_an_account_that_fails_is_not_an_empty_list(self, rig: Rig) -> None:
         as_subjects(rig, OWNER)
         rig.world.identity.suspended = {OWNER}
         with pytest.raises(PipelineError, match="suspended"):

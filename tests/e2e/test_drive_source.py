@@ -92,12 +92,12 @@ def refusal(sources: DriveSources, wanted: SourceFile) -> PermanentError:
 
 
 class TestWatchedFolders:
-    """The folder rule holds when a recording is opened, not only when it is found."""
+    """The folder rule applies when a recording is opened, not only when it is found."""
 
     def watching(self, drive: StandIn, *folders: str, drives: tuple[str, ...] = ()) -> DriveSources:
         return DriveSources(Clients(drive), folder_ids=folders, drive_ids=drives)
 
-    def test_only_what_is_below_a_watched_folder(self, drive: StandIn, world: World) -> None:
+    def test_only_files_below_a_watched_folder(self, drive: StandIn, world: World) -> None:
         watched, other = world.create_folder("Meetings"), world.create_folder("Private")
         deep = world.create_folder("Weekly", parent=world.create_folder("2026", parent=watched))
         sources = self.watching(drive, watched)
@@ -173,7 +173,7 @@ class TestReading:
         # Without a cut these would be eight requests for bytes, and one for the metadata.
         assert world.requests["files.get"] > 12
 
-    def test_a_cut_costs_what_is_left_and_not_what_was_read(
+    def test_after_a_cut_only_the_rest_is_read_again(
         self, sources: DriveSources, world: World
     ) -> None:
         source = sources.open(recording(world))
@@ -181,7 +181,7 @@ class TestReading:
         assert source.read(0, 3_000_000) == CONTENT
         assert world.requests["files.get"] == 1 + 3
 
-    def test_what_came_before_a_reset_is_kept(self, sources: DriveSources, world: World) -> None:
+    def test_bytes_before_a_reset_are_kept(self, sources: DriveSources, world: World) -> None:
         source = sources.open(recording(world))
         world.set_faults(cut_rate=1.0, cut_after=20_000, reset=True)
         assert source.read(0, 200_000) == CONTENT[:200_000]
@@ -378,7 +378,9 @@ class TestListing:
         world.create_file("other's", content=b"x", owner=OWNER)
         assert {found.name for found in sources.list()} == {"video/mp4", "audio/mpeg"}
 
-    def test_what_it_lists_can_be_opened(self, sources: DriveSources, world: World) -> None:
+    def test_every_listed_recording_can_be_opened(
+        self, sources: DriveSources, world: World
+    ) -> None:
         created = datetime(2025, 4, 7, 8, 52, tzinfo=UTC)
         file = world.create_file("Sync", content=CONTENT, created=created)
         (found,) = sources.list()

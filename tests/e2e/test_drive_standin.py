@@ -90,7 +90,7 @@ class TestFilesGet:
         assert drive.ask(f"files/{file}").status == 404
         assert drive.ask(f"files/{file}", supportsAllDrives=True).status == 200
 
-    def test_what_an_account_cannot_see_is_not_found(self, drive: StandIn, world: World) -> None:
+    def test_files_hidden_from_an_account_are_not_found(self, drive: StandIn, world: World) -> None:
         file = world.create_file("a.mp4", owner=OWNER)
         answer = drive.ask(f"files/{file}")
         assert answer.status == 404
@@ -162,7 +162,7 @@ class TestMedia:
         assert (answer.status, answer.body) == (status, body)
         assert answer.headers.get("Content-Range") == content_range
 
-    def test_an_abusive_file_wants_a_word(self, drive: StandIn, world: World) -> None:
+    def test_an_abusive_file_needs_an_acknowledgement(self, drive: StandIn, world: World) -> None:
         file = world.create_file("a.mp4", content=b"abc", abusive=True)
         answer = drive.ask(f"files/{file}", alt="media")
         assert (answer.status, answer.reason) == (403, "cannotDownloadAbusiveFile")
@@ -223,7 +223,7 @@ class TestFilesList:
         assert answer.status == 400
         assert answer.json["error"]["errors"][0]["location"] == "q"
 
-    def test_pages_hold_every_file_once(self, drive: StandIn, world: World) -> None:
+    def test_pages_contain_every_file_once(self, drive: StandIn, world: World) -> None:
         wanted = {world.create_file(f"{n}.mp4", content=b"x") for n in range(25)}
         found: list[str] = []
         more: dict[str, Any] = {}
@@ -292,7 +292,7 @@ class TestChanges:
         assert answer["nextPageToken"]
         assert mine in {change["fileId"] for change in self.drain(drive, token, pageSize=2)}
 
-    def test_what_is_lost_from_view_is_removed(self, drive: StandIn, world: World) -> None:
+    def test_files_lost_from_view_are_removed(self, drive: StandIn, world: World) -> None:
         file = world.create_file("a.mp4", owner=OWNER)
         world.share(file, READER)
         gone = world.create_file("b.mp4", owner=READER)
@@ -414,7 +414,7 @@ class TestChannels:
             self.watch(drive, hook.address)
             assert self.states(hook) == ["sync"]
 
-    def test_expiration_is_an_hour_or_what_is_asked_up_to_a_week(self, drive: StandIn) -> None:
+    def test_expiration_is_an_hour_or_as_requested_up_to_a_week(self, drive: StandIn) -> None:
         with Webhook() as hook:
             lives = []
             for number, asked in enumerate((None, 86_400, 30 * 86_400)):
@@ -462,7 +462,7 @@ class TestChannels:
             world.notifier.settle()
         assert self.states(hook) == ["sync"]
 
-    def test_what_is_refused(self, drive: StandIn) -> None:
+    def test_refused_channels(self, drive: StandIn) -> None:
         assert self.watch(drive, "http://example.com/").reason == "push.webhookUrlNotHttps"
         assert self.watch(drive, "https://127.0.0.1:9/", type="mail").status == 400
         assert self.watch(drive, "https://127.0.0.1:9/", expiration="1").status == 400
@@ -480,7 +480,7 @@ class TestDrivesAndAbout:
         assert drive.ask(f"drives/{ids[0]}", fields="*").json["name"] == "Team 0"
         assert drive.ask(f"drives/{other}").status == 404
 
-    def test_about_wants_fields(self, drive: StandIn) -> None:
+    def test_about_requires_fields(self, drive: StandIn) -> None:
         assert drive.ask("about").status == 400
         assert drive.ask("about", fields="user").json["user"]["emailAddress"] == READER
 

@@ -251,7 +251,7 @@ class TestReadableAgain:
         assert len(rig.messages(2)) == 2
 
     @pytest.mark.parametrize("code", [Code.NO_AUDIO, Code.CORRUPT, Code.GAVE_UP])
-    def test_what_was_read_is_left_alone(self, rig: Rig, code: Code) -> None:
+    def test_recordings_that_were_read_are_left_alone(self, rig: Rig, code: Code) -> None:
         file_id = rig.video("a.mp4")
         rig.drain()
         end(rig, code, Status.FAILED)
@@ -307,7 +307,7 @@ class TestPageToken:
             pass
         assert rig.drain() == 1
 
-    def test_what_was_notified_while_the_lease_was_held_is_drained(
+    def test_changes_notified_during_the_lease_are_drained(
         self, rig: Rig, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The holder saw no change; another call is refused; then the lease is released."""

@@ -67,7 +67,7 @@ class TestNotify:
             rig.world.notifier.settle()
 
     @pytest.mark.parametrize("rig", ["google", "local"], indirect=True)
-    def test_recordings_are_published_when_drive_tells(self, rig: Rig, url: str) -> None:
+    def test_recordings_are_published_after_a_notification(self, rig: Rig, url: str) -> None:
         for number in range(5):
             rig.video(f"{number}.mp4")
         assert rig.world.notifier.settle()

@@ -54,7 +54,7 @@ def test_a_delivery_makes_one_object_and_one_document(cloud: Cloud, clip: Path) 
 
 
 @pytest.mark.usefixtures("emulators")
-def test_objects_carry_what_the_console_plays_and_shows(cloud: Cloud, clip: Path) -> None:
+def test_objects_have_the_metadata_of_the_console(cloud: Cloud, clip: Path) -> None:
     item = cloud.record(clip)
     with cloud.service() as service:
         service.push(item)
@@ -165,7 +165,7 @@ def test_a_forced_message_does_it_again_once(cloud: Cloud, clip: Path) -> None:
     ("content", "status", "code"),
     [(b"", "FAILED", "corrupt"), (b"#EXTM3U\nhttp://127.0.0.1:1/\n", "FAILED", "not_a_recording")],
 )
-def test_what_can_never_become_audio_is_acknowledged(
+def test_a_recording_that_can_never_become_audio_is_acknowledged(
     cloud: Cloud, tmp_path: Path, content: bytes, status: str, code: str
 ) -> None:
     bad = tmp_path / "bad.mp4"
@@ -199,7 +199,7 @@ class TestEndpoints:
             assert part.keys() == {"ok", "message", "ms"}
             assert (part["ok"], type(part["message"]), type(part["ms"])) == (True, str, int)
 
-    def test_ready_asks_what_a_delivery_needs(self, service: Service) -> None:
+    def test_ready_checks_the_needs_of_a_delivery(self, service: Service) -> None:
         answer = service.get("/ready")
         assert answer.status == 200
         assert answer.json["components"].keys() == {"ffmpeg", "storage", "tracker"}
@@ -248,7 +248,7 @@ class TestEndpoints:
         assert cloud.tracker.get(item.key) is None
 
 
-def test_a_wrong_environment_is_told_at_the_start(cloud: Cloud) -> None:
+def test_a_wrong_environment_is_reported_at_the_start(cloud: Cloud) -> None:
     with (
         pytest.raises(AssertionError, match="did not start") as failure,
         cloud.service(AUDIO_PRESET="loud", LEASE_SECONDS="-1"),

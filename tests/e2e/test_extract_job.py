@@ -123,7 +123,7 @@ def api(cloud: Cloud) -> Iterator[RunApi]:
         yield api
 
 
-def test_what_outlasts_a_push_is_finished_by_the_job_once(
+def test_work_that_outlasts_a_push_is_finished_by_the_job_once(
     cloud: Cloud, long_clip: Path, api: RunApi
 ) -> None:
     item = cloud.record(long_clip)
@@ -196,7 +196,7 @@ def test_a_job_gives_its_recording_back_on_sigterm_and_ignores_a_pause(
 
 
 @pytest.mark.parametrize("key", ["", "drive-nobody-knows", "a/b"])
-def test_a_job_without_its_recording_says_so(cloud: Cloud, key: str) -> None:
+def test_a_job_without_its_recording_reports_it(cloud: Cloud, key: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "functions.extract_audio.job"],
         cwd=ROOT,

@@ -105,7 +105,7 @@ def test_a_killed_service_gets_the_message_again(cloud: Cloud, long_clip: Path) 
 
 
 @pytest.mark.parametrize("cloud", EVERYWHERE, indirect=True)
-def test_dead_letters_fail_what_was_tried_and_nothing_else(cloud: Cloud, clip: Path) -> None:
+def test_dead_letters_fail_only_recordings_that_were_tried(cloud: Cloud, clip: Path) -> None:
     gone_wrong, never_tried, done = (cloud.record(clip) for _ in range(3))
     with cloud.service() as service:
         assert service.push(done).status == 204

@@ -1,4 +1,4 @@
-"""The systemd unit and the compose file are held to the settings and to the command."""
+"""The systemd unit and the compose file match the settings and the command."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_systemd_rates_the_unit_as_hardened() -> None:
     assert ended.returncode == 0, ended.stdout.decode()
 
 
-def test_the_unit_allows_what_starts_the_sandbox() -> None:
+def test_the_unit_allows_the_calls_of_the_sandbox() -> None:
     """Its group lacks these calls, as ``systemd-analyze syscall-filter`` 252 prints."""
     (allowed,) = unit_values("SystemCallFilter")
     calls = {"seccomp"} | {f"landlock_{n}" for n in ("create_ruleset", "add_rule", "restrict_self")}
@@ -111,7 +111,7 @@ def test_the_commands_have_the_options_that_are_used(arguments: list[str] | str)
         assert option in help_text
 
 
-def test_the_recipes_set_only_what_is_read() -> None:
+def test_the_recipes_set_only_known_variables() -> None:
     known = {*Settings.variables(), *OTHERS}
     example = (LOCAL / "env.example").read_text()
     named = set(re.findall(r"^([A-Z_]+)=", example, re.MULTILINE))
@@ -136,7 +136,7 @@ def test_the_container_is_confined() -> None:
     assert all(port.startswith("127.0.0.1:") for port in SERVICE["ports"])
 
 
-def test_what_the_container_writes_is_on_a_volume() -> None:
+def test_the_container_writes_to_a_volume_only() -> None:
     settings = Settings.from_environment(
         {name: str(value) for name, value in SERVICE["environment"].items()}
     )

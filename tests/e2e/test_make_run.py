@@ -49,7 +49,7 @@ def test_a_file_becomes_audio(tmp_path: Path, checkout: Path, clip: Path, name: 
     assert len(list((checkout / "audio").rglob("*_audio.mp3"))) == 1
 
 
-def test_without_emulators_by_another_word(checkout: Path) -> None:
+def test_no_other_word_starts_the_emulators(checkout: Path) -> None:
     ended = make(checkout, "--dry-run", "run", "EMULATORS=0")
     assert "audio-pipeline serve --demo; fi" in ended.stdout, ended.stderr
 

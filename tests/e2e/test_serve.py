@@ -119,7 +119,7 @@ class TestThePort:
         assert ended.returncode == 1
         assert f"{number}" in ended.stderr
 
-    def test_without_a_source_it_says_what_to_set(self, machine: Site) -> None:
+    def test_without_a_source_it_names_the_variables(self, machine: Site) -> None:
         machine.env = {name: machine.env[name] for name in ("PATH", "HOME")}
         ended = run_serve(machine)
         assert ended.returncode == 2
@@ -258,7 +258,7 @@ def usage(serve: Serve) -> dict[int, tuple[int, int, str]]:
 
 
 class TestDemo:
-    def test_without_emulators_it_says_what_to_install(self, tmp_path: Path) -> None:
+    def test_without_emulators_it_names_the_missing_programs(self, tmp_path: Path) -> None:
         ended = subprocess.run(
             [str(BIN / "audio-pipeline"), "serve", "--demo", "--emulators"],
             cwd=tmp_path,

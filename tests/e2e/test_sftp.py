@@ -145,7 +145,7 @@ def test_a_directory_that_grows_is_listed_by_pages(shared_sshd: Sshd, folder: Pa
     assert peak < 500_000  # all of them at once take three times as much
 
 
-def test_the_mirror_is_left_out_where_it_lies_below(shared_sshd: Sshd, folder: Path) -> None:
+def test_a_mirror_below_the_source_is_skipped(shared_sshd: Sshd, folder: Path) -> None:
     for name in ("sub/mirror", "sub/mirrored", "other"):
         (folder / name).mkdir(parents=True)
         (folder / name / "x.wav").write_bytes(b"1")
@@ -200,7 +200,7 @@ def test_a_source_directory_that_cannot_be_used_is_an_error(
 # What is read.
 
 
-def test_every_range_is_what_the_file_has(shared_sshd: Sshd, folder: Path) -> None:
+def test_every_range_has_the_bytes_of_the_file(shared_sshd: Sshd, folder: Path) -> None:
     content = os.urandom(3_000_001)
     (folder / "x.wav").write_bytes(content)
     with shared_sshd.sources(root=str(folder)) as sources:
@@ -252,7 +252,7 @@ def change(path: Path) -> None:
     ],
     ids=["content", "time", "deleted", "a link", "a directory"],
 )
-def test_another_revision_is_told(
+def test_another_revision_is_reported(
     shared_sshd: Sshd, folder: Path, damage: object, code: Code
 ) -> None:
     path = folder / "x.wav"
@@ -322,7 +322,7 @@ def restart(server: Sshd) -> None:
     server.start()
 
 
-def test_a_revision_that_changed_while_the_line_was_broken_is_told(sshd: Sshd) -> None:  # noqa: F811
+def test_a_revision_that_changed_while_disconnected_is_reported(sshd: Sshd) -> None:  # noqa: F811
     path = sshd.root / "x.wav"
     path.write_bytes(bytes(100))
     with sshd.sources() as sources, closing(sources.open(next(iter(sources.list())))) as source:
@@ -408,7 +408,7 @@ def login(port: int, credentials: SftpCredentials) -> None:
         ("open key, passphrase", ("-t", "ed25519", "-N", ""), "not needed"),
     ],
 )
-def test_every_kind_of_key_is_let_in(
+def test_every_kind_of_key_is_accepted(
     shared_sshd: Sshd, folder: Path, kind: str, options: tuple[str, ...], passphrase: str
 ) -> None:
     text = shared_sshd.make_key("extra", *options)
@@ -420,7 +420,7 @@ def test_every_kind_of_key_is_let_in(
 
 @pytest.mark.parametrize("kind", ["ed25519", "rsa"])
 @pytest.mark.parametrize("passphrase", ["", "wrong"])
-def test_a_locked_key_says_what_it_needs(shared_sshd: Sshd, kind: str, passphrase: str) -> None:
+def test_a_locked_key_asks_for_a_passphrase(shared_sshd: Sshd, kind: str, passphrase: str) -> None:
     form = ("-m", "PEM") if kind == "rsa" else ()
     text = shared_sshd.make_key("locked", "-t", kind, *form, "-N", "right one")
     with pytest.raises(ServerError, match="passphrase") as raised:
@@ -429,7 +429,7 @@ def test_a_locked_key_says_what_it_needs(shared_sshd: Sshd, kind: str, passphras
     assert "wrong" not in str(raised.value).split("passphrase")[-1]
 
 
-def test_a_stranger_is_not_let_in(shared_sshd: Sshd) -> None:
+def test_an_unknown_key_is_rejected(shared_sshd: Sshd) -> None:
     with pytest.raises(ServerError, match="rejected the login") as raised:
         login(shared_sshd.port, shared_sshd.with_key(shared_sshd.make_key("stranger")))
     assert raised.value.code is ServerCode.AUTHENTICATION
@@ -517,7 +517,7 @@ def test_a_silent_server_is_transient_in_time(
     assert time.monotonic() - start < 10
 
 
-def test_a_slow_reader_holds_little(shared_sshd: Sshd, folder: Path) -> None:
+def test_a_slow_reader_buffers_little(shared_sshd: Sshd, folder: Path) -> None:
     path = folder / "x.wav"
     with path.open("wb") as file:
         file.truncate(200 << 20)

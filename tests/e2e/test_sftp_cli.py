@@ -229,7 +229,7 @@ def test_audit_compares_the_server_the_manifest_and_the_objects(
     assert "the manifest has no row" in wrong.stderr
 
 
-def test_what_a_killed_run_left_is_gone_on_with(sshd: Sshd, tmp_path: Path) -> None:  # noqa: F811
+def test_a_run_continues_after_a_killed_one(sshd: Sshd, tmp_path: Path) -> None:  # noqa: F811
     for number in range(3):
         put(sshd, f"{number}.wav", 600 if number == 0 else 1)
     env = environ(tmp_path, LEASE_SECONDS="2", ENCODE_WORKERS="1")

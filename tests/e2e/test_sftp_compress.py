@@ -256,7 +256,7 @@ def test_another_format_leaves_no_object_behind(nights: Nights, wav: bytes) -> N
     later.services._sftp_server.close()
 
 
-def test_two_sources_that_want_one_name_get_two(nights: Nights, wav: bytes) -> None:
+def test_two_sources_of_one_name_get_two_objects(nights: Nights, wav: bytes) -> None:
     mp3 = nights.directory / "x.mp3"
     run(*speech(2, 48000, 2), mp3)
     nights.put("a.wav", wav)
@@ -273,7 +273,7 @@ def test_two_sources_that_want_one_name_get_two(nights: Nights, wav: bytes) -> N
     nights.check_manifest()
 
 
-def test_what_may_still_be_uploading_is_left_for_later(nights: Nights, wav: bytes) -> None:
+def test_recently_changed_files_are_left_for_later(nights: Nights, wav: bytes) -> None:
     nights.put("a.wav", wav, int(time.time()) - 60)
     summary, results = nights.night()
     assert (summary["found"], summary["unsettled"], results) == (1, 1, [])
@@ -475,7 +475,7 @@ def test_a_manifest_that_cannot_be_read_is_not_written_over() -> None:
 # The mirror.
 
 
-def test_the_mirror_gets_a_copy_and_is_no_source(
+def test_the_mirror_gets_a_copy_and_is_not_a_source(
     sshd: Sshd,  # noqa: F811
     tmp_path: Path,
     wav: bytes,

@@ -223,7 +223,7 @@ def test_a_login_that_cannot_succeed_fails_at_once(
     [{"keys": ("ssh-rsa",)}, {"kex": ("diffie-hellman-group1-sha1",)}],
     ids=str,
 )
-def test_no_algorithm_in_common_is_said_at_once(
+def test_no_algorithm_in_common_is_reported_at_once(
     tmp_path: Path, algorithms: dict[str, tuple[str, ...]]
 ) -> None:
     start = time.monotonic()
@@ -236,7 +236,7 @@ def test_no_algorithm_in_common_is_said_at_once(
     assert time.monotonic() - start < 10
 
 
-def test_an_unknown_host_is_said_at_once() -> None:
+def test_an_unknown_host_is_reported_at_once() -> None:
     start = time.monotonic()
     credentials = SftpCredentials(username="a", known_hosts="# none", password=Secret("x"))
     server = SftpServer("no-such-host.invalid", 22, credentials)

@@ -435,7 +435,7 @@ class NestedForEver(Sftp):
 
 
 class Repeats(Sftp):
-    """Never says that a directory ends."""
+    """Never ends a directory."""
 
     def names(self, path: bytes) -> Iterator[bytes]:
         while True:
@@ -488,7 +488,7 @@ class HugePacket(Sftp):
 
 
 @pytest.mark.parametrize("sftp", [MoreThanAsked, NewVersion, Greeting, HugePacket])
-def test_a_broken_protocol_is_said_at_once(root: Path, sftp: type[Sftp]) -> None:
+def test_a_broken_protocol_is_reported_at_once(root: Path, sftp: type[Sftp]) -> None:
     with quirky(root, sftp) as at, at.sources() as sources:
         start = time.monotonic()
         with pytest.raises(ProtocolError):

@@ -126,7 +126,7 @@ def errors(site: Site, **env: str) -> Answer:
         return nightly.post(b"{}", timeout_s=60)
 
 
-def test_what_stops_a_night_has_a_code(site: Site) -> None:
+def test_each_error_of_a_night_has_a_code(site: Site) -> None:
     other = site.sshd.make_key("other") and (site.sshd.base / "other.pub").read_text()
     secret = json.loads(site.env["SFTP_CREDENTIALS"])
     wrong_host = {**secret, "known_hosts": f"[127.0.0.1]:{site.sshd.port} {other}"}
@@ -142,7 +142,7 @@ def test_what_stops_a_night_has_a_code(site: Site) -> None:
         assert "PRIVATE KEY" not in answer.json["error"]["message"]
 
 
-def test_a_server_that_is_away_is_told_within_a_minute(site: Site) -> None:
+def test_an_unreachable_server_is_reported_within_a_minute(site: Site) -> None:
     answer = errors(site, SFTP_PORT=str(free_port()))
     assert (answer.status, answer.json["error"]["code"]) == (500, "unreachable")
     assert answer.seconds < 60
@@ -161,7 +161,7 @@ def test_a_wrong_environment_ends_it_at_once(site: Site, target: str) -> None:
 UNSET = {"SFTP_HOST": "", "SFTP_CREDENTIALS": "{}"}
 
 
-def test_a_night_without_a_server_says_what_to_set(site: Site) -> None:
+def test_a_night_without_a_server_names_the_variables(site: Site) -> None:
     answer = errors(site, **UNSET)
     assert (answer.status, answer.json["error"]["code"]) == (500, "configuration")
     for name in UNSET:

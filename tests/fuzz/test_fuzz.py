@@ -71,7 +71,7 @@ def _raises(data: bytes) -> None:
         (_hangs, "took more than"), (_takes_memory, "took more than"),
     ],
 )  # fmt: skip
-def test_the_fuzzer_sees_what_it_looks_for(run, why: str) -> None:  # type: ignore[no-untyped-def]
+def test_the_fuzzer_detects_each_kind_of_failure(run, why: str) -> None:  # type: ignore[no-untyped-def]
     target = Target(name="t", seeds=[b"abc"], run=run)
 
     with pytest.raises(BrokenPromiseError, match=why) as caught:

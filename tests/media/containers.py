@@ -63,7 +63,7 @@ def ffmpeg(*args: str | Path) -> bytes:
 
 
 def make_clip(path: Path, *options: str, seconds: float = 6) -> Path:
-    """Write a clip with picture and noise; the options say how, the extension where to."""
+    """Write a clip with picture and noise; the extension chooses the container."""
     picture = f"testsrc2=s=640x360:r=10:d={seconds},noise=alls=40:allf=t"
     # Noise from a fixed seed, so that no two stretches of the audio are alike.
     sound = f"anoisesrc=d={seconds}:a=0.3:r=44100:seed=7"

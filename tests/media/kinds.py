@@ -1,7 +1,7 @@
 """Recordings as bug reports describe them, made from synthetic sound.
 
 Each kind is one way in which a container and its audio disagree, or in which a reader that
-believes containers goes wrong. What is right is what plain FFmpeg decodes.
+believes containers goes wrong. Plain FFmpeg's decoding is the right one.
 """
 
 from __future__ import annotations

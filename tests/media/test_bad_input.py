@@ -135,7 +135,7 @@ def test_cut_short_at_a_distance(
 
 
 @pytest.mark.parametrize("name", ["first.mp4", "a.mkv", "a.wav"])
-def test_a_loss_within_the_tolerance_is_none(
+def test_a_loss_within_the_tolerance_is_accepted(
     name: str, long: Callable[[str], bytes], worker: Rig, tmp_path: Path
 ) -> None:
     data = long(name)
@@ -158,7 +158,7 @@ def test_cut_before_its_index(
 @pytest.mark.parametrize("share", [0.3, 0.7, 0.95])
 @pytest.mark.parametrize("name", ["fragmented.mp4", "live.mkv", "a.ts", "a.opus"])
 @pytest.mark.parametrize("preset", ["mp3", "copy"])
-def test_what_declares_no_length_is_what_decodes(
+def test_a_format_without_a_length_has_the_decoded_one(
     preset: str, name: str, share: float, long: Callable[[str], bytes], worker: Rig, tmp_path: Path
 ) -> None:
     data = long(name)
@@ -272,7 +272,7 @@ def test_too_long_by_its_header(shelf: Shelf, worker: Rig) -> None:
 
 
 @pytest.mark.parametrize("preset", ["mp3", "copy", "opus", "whisper"])
-def test_too_long_by_what_is_decoded(
+def test_too_long_by_its_decoded_length(
     preset: str, long: Callable[[str], bytes], worker: Rig, tmp_path: Path
 ) -> None:
     clip = written(tmp_path / "live.mkv", long("live.mkv"))

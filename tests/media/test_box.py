@@ -237,7 +237,7 @@ def test_a_parent_is_hidden_where_there_is_no_landlock(user: str, attacker: Path
 
 
 @needs_seccomp
-def test_what_a_real_one_needs_is_allowed(attack: Attack) -> None:
+def test_the_calls_of_a_real_ffmpeg_are_allowed(attack: Attack) -> None:
     assert attack("thread") == "done"
 
 
@@ -259,7 +259,7 @@ def test_it_cannot_fill_the_disk(attack: Attack, directory: Path) -> None:
 
 
 @pytest.mark.usefixtures("attack")
-def test_what_is_in_force(directory: Path) -> None:
+def test_the_description_names_the_active_parts(directory: Path) -> None:
     with Job(Limits(), directory=directory) as job:
         process = job.start(["attack", "wait"], stdout=True)
         lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
@@ -304,7 +304,7 @@ def test_a_recording_is_extracted_whatever_the_kernel_lacks(
     assert worker.extract(shelf("last.mp4"), preset).audio.duration_s > 1
 
 
-def test_what_is_missing_is_logged_once(
+def test_missing_parts_are_logged_once(
     attack: Attack, without: Callable[..., None], caplog: pytest.LogCaptureFixture
 ) -> None:
     box._report.cache_clear()
@@ -382,7 +382,7 @@ def test_a_script_may_run_the_bundled_ffmpeg(script: Callable[[str, str], str]) 
     ],
 )
 @pytest.mark.parametrize("interpreter", ["{python}", "/usr/bin/env -S {python} -S"])
-def test_a_script_is_refused_what_a_program_is(
+def test_a_script_is_refused_the_same_as_a_program(
     attempt: str, interpreter: str, script: Callable[[str, str], str], tmp_path: Path
 ) -> None:
     home = tmp_path / "home"
@@ -393,7 +393,7 @@ def test_a_script_is_refused_what_a_program_is(
     assert script(interpreter.format(python=sys.executable), text) == "refused"
 
 
-def test_a_loader_that_lists_nothing_is_no_obstacle(
+def test_a_loader_that_lists_nothing_does_not_matter(
     attack: Attack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     box._needed_by.cache_clear()

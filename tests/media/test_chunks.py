@@ -101,7 +101,7 @@ def test_they_are_cut_in_the_pauses(preset: str, pausing: Path, worker: Rig) -> 
     assert all(1.0 <= cut % 1.5 <= 1.4 for cut in cuts), cuts
 
 
-def test_their_index_tells_what_and_where(pausing: Path, worker: Rig) -> None:
+def test_their_index_lists_each_chunk(pausing: Path, worker: Rig) -> None:
     made = worker.extract(pausing, chunk_max_mb=0.2)
 
     index = json.loads(

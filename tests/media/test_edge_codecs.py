@@ -40,7 +40,7 @@ def test_other_layouts_are_mixed_as_plain_ffmpeg_does(
 
 @pytest.mark.parametrize("name", ["sync — Besprechung 会議 🎙.mp4", "it's \"a\" b.mp4", "-i.mp4",
                                   "a\nb.mp4", "%03d.mp4", "file:x|y.mp4"])  # fmt: skip
-def test_no_name_matters(name: str, worker: Rig, tmp_path: Path) -> None:
+def test_any_name_works(name: str, worker: Rig, tmp_path: Path) -> None:
     clip = tmp_path / name
     plain = tmp_path / "plain.mp4"
     clips.run(*clips.speech(1, 44100, 1), "-c:a", "aac", plain)

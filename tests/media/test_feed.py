@@ -110,7 +110,7 @@ def test_a_source_that_breaks_is_not_the_end_of_the_file(minutes: Path, worker: 
     assert not list(made.storage.list())
 
 
-def test_a_source_that_is_gone_says_so(minutes: Path, worker: Rig) -> None:
+def test_a_source_that_is_gone_is_reported(minutes: Path, worker: Rig) -> None:
     def gone() -> None:
         raise PermanentError(Code.GONE, "it was deleted while it was read")
 

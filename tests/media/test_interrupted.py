@@ -153,7 +153,7 @@ def test_interrupted_from_the_keyboard(
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_a_process_that_is_killed_is_no_fault_of_the_recording(
+def test_a_killed_process_does_not_fail_the_recording(
     seed: int, minutes: Path, worker: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(parallel_mp3, "SEGMENT_BLOCKS", 8)
@@ -257,7 +257,7 @@ class SlowSources(RangeSources):
         return CountingSource(Path(item.source_id), before_read=carry)
 
 
-def test_a_slow_source_is_no_stalled_one(worker: Rig, tmp_path: Path) -> None:
+def test_a_slow_source_is_not_a_stalled_one(worker: Rig, tmp_path: Path) -> None:
     clip = tmp_path / "heavy.mkv"
     picture = ["-f", "lavfi", "-i", "color=s=640x240:r=25:d=24", "-pix_fmt", "yuv420p"]
     clips.run(*clips.speech(24, 48000, 1), *picture, "-c:v", "rawvideo", "-c:a", "aac", clip)

@@ -54,7 +54,9 @@ def compressed(clip: Path, output_format: str, directory: Path) -> float:
 
 
 @pytest.mark.parametrize("name", kinds.PLAYS)
-def test_what_plays_is_done(name: str, worker: Rig, directory: Path, tmp_path: Path) -> None:
+def test_recordings_that_play_are_done(
+    name: str, worker: Rig, directory: Path, tmp_path: Path
+) -> None:
     clip = directory / name
     kinds.PLAYS[name](clip)
     deeper = ("-probesize", "64M", "-analyzeduration", "60M") if name.startswith("late.") else ()
@@ -77,7 +79,7 @@ def test_what_plays_is_done(name: str, worker: Rig, directory: Path, tmp_path: P
 
 @pytest.mark.parametrize("sources", [LocalSources, RangeSources])
 @pytest.mark.parametrize("name", kinds.FAILS)
-def test_what_does_not_play_fails_with_its_reason(
+def test_broken_recordings_fail_with_their_reason(
     name: str, sources: type[LocalSources], worker: Rig, directory: Path
 ) -> None:
     clip = directory / f"{sources.__name__}-{name}"
@@ -89,7 +91,7 @@ def test_what_does_not_play_fails_with_its_reason(
         worker.extract(clip, preset).ended_as(Status.FAILED, code)
 
 
-def test_too_long_is_decided_by_what_decodes(worker: Rig, directory: Path) -> None:
+def test_too_long_is_decided_by_the_decoded_length(worker: Rig, directory: Path) -> None:
     """Half a minute of silence first: FFmpeg estimates the length from its low bit rate."""
     clip = directory / "starts_silent.aac"
     silence = ["-f", "lavfi", "-i", "anullsrc=r=44100:cl=mono:d=30"]

@@ -76,7 +76,7 @@ def stored_as(made: Extracted, codec: str, extension: str, content_type: str) ->
 
 
 @pytest.mark.parametrize("name", clips.CLIPS)
-def test_mp3_is_what_one_pass_of_plain_ffmpeg_gives(
+def test_mp3_equals_one_pass_of_plain_ffmpeg(
     name: str, shelf: Shelf, worker: Rig, tmp_path: Path
 ) -> None:
     clip = shelf(name)
@@ -144,7 +144,7 @@ def test_opus(name: str, shelf: Shelf, worker: Rig) -> None:
 
 @pytest.mark.parametrize("preset", ["mp3", "opus"])
 @pytest.mark.parametrize("bitrate", [8_000, 512_000])
-def test_a_bit_rate_beyond_what_the_format_has_is_brought_into_it(
+def test_a_bit_rate_beyond_the_formats_limits_is_clamped(
     preset: str, bitrate: int, shelf: Shelf, worker: Rig
 ) -> None:
     for name in ("8k.wav", "mono48.m4a", "a.wav"):

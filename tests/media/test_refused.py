@@ -105,7 +105,7 @@ def test_playlists(
 
 
 @pytest.mark.parametrize("what", ["url ", "alis"])
-def test_an_mp4_whose_sound_lies_elsewhere(
+def test_an_mp4_with_its_sound_in_another_file(
     what: str, trap: Trap, either: Rig, tmp_path: Path
 ) -> None:
     plain, clip = tmp_path / "plain.mov", tmp_path / "refers.mov"

@@ -90,7 +90,7 @@ def test_decoded_audio_is_that_of_the_file(clips: Path, name: str) -> None:
     source.close()
 
 
-def test_probing_and_then_decoding_fetches_what_fits_the_cache_once(clips: Path) -> None:
+def test_probing_and_then_decoding_fetches_a_small_file_once(clips: Path) -> None:
     source = CountingSource(clip(clips, "last.mp4"))
     with serve(source, block_bytes=16 * KIB, memory_bytes=2 * source.size) as server:
         for _ in range(2):
@@ -151,7 +151,7 @@ def test_a_long_silence_of_the_source_is_waited_out(clips: Path) -> None:
     [TransientError("the network is down"), PermanentError(Code.GONE, "It was deleted.")],
     ids=["transient", "permanent"],
 )
-def test_a_source_that_fails_midway_is_told_and_ends_ffmpeg(
+def test_a_source_that_fails_midway_is_reported_and_ends_ffmpeg(
     clips: Path, name: str, error: Exception
 ) -> None:
     path = clip(clips, name)
@@ -197,7 +197,7 @@ def test_closing_ends_quickly_with_a_stalled_ffmpeg(clips: Path) -> None:
     path = make_clip(clips / "long.wav", "-vn", "-ac", "2", seconds=60)
     source = CountingSource(path)
     with serve(source, name="a.wav", block_bytes=256 * KIB) as server:
-        # Nobody reads its output, so FFmpeg stops reading its input.
+        # Its output is not read, so FFmpeg stops reading its input.
         command = [FFMPEG, "-nostdin", *served(server), "-f", "s16le", "-"]
         process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env={}

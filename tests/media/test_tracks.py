@@ -101,7 +101,7 @@ def test_a_late_start_is_recorded_and_not_filled(
 
 
 def patched(path: Path, box: bytes, seconds: float) -> None:
-    """Add seconds to what a box of an MP4 says of the duration."""
+    """Add seconds to the duration in a box of an MP4."""
     data = bytearray(path.read_bytes())
     at = -1
     while (at := data.find(box, at + 1)) >= 0:
@@ -116,7 +116,7 @@ def patched(path: Path, box: bytes, seconds: float) -> None:
 @pytest.mark.parametrize("preset", ["mp3", "copy"])
 @pytest.mark.parametrize("seconds", [-3, 5])
 @pytest.mark.parametrize("boxes", [[b"mvhd"], [b"tkhd"], [b"mdhd"], [b"mvhd", b"tkhd", b"mdhd"]])
-def test_a_wrong_length_in_an_mp4_is_no_fault_of_its_audio(
+def test_a_wrong_length_in_an_mp4_does_not_fail_it(
     boxes: list[bytes], seconds: int, preset: str, worker: Rig, tmp_path: Path
 ) -> None:
     clip = tmp_path / "clip.mp4"
@@ -133,7 +133,7 @@ def test_a_wrong_length_in_an_mp4_is_no_fault_of_its_audio(
 
 @pytest.mark.parametrize("preset", ["mp3", "copy"])
 @pytest.mark.parametrize("seconds", [-3.0, 5.0])
-def test_a_wrong_length_in_a_matroska_file_is_no_fault_of_its_audio(
+def test_a_wrong_length_in_a_matroska_file_does_not_fail_it(
     seconds: float, preset: str, worker: Rig, tmp_path: Path
 ) -> None:
     clip = tmp_path / "clip.mkv"

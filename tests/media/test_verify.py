@@ -46,7 +46,7 @@ def refused(made: Encoded) -> str:
 
 
 @pytest.mark.parametrize("preset", ["mp3", "opus", "whisper", "copy"])
-def test_what_is_whole_passes(preset: str, shelf: Shelf, tmp_path: Path) -> None:
+def test_whole_files_pass(preset: str, shelf: Shelf, tmp_path: Path) -> None:
     made = make(shelf("long.wav"), preset, tmp_path)
 
     found = check(made)
@@ -88,7 +88,7 @@ def test_a_wave_of_mp3_that_lost_its_end(shelf: Shelf, tmp_path: Path) -> None:
     with made.path.open("r+b") as file:
         file.truncate(made.path.stat().st_size - 144)  # one frame
 
-    assert "as long as its head says" in refused(made)
+    assert "as long as its header declares" in refused(made)
 
 
 def test_a_wave_of_mp3_with_a_frame_too_few(shelf: Shelf, tmp_path: Path) -> None:

@@ -118,7 +118,7 @@ def test_sound_is_read_to_its_end(opened: object, tmp_path: Path, sound: bytes, 
 
 @pytest.mark.parametrize("kind", ["right", "an earlier length", "Wave64"])
 @pytest.mark.parametrize("valid", [24, 20, 32])
-def test_integers_that_do_not_fill_their_words_are_no_floats(
+def test_integers_that_do_not_fill_their_words_are_not_floats(
     opened: object, tmp_path: Path, sound: bytes, valid: int, kind: str
 ) -> None:
     words = b"".join(b"\0\0" + sound[at : at + 2] for at in range(0, len(sound), 2))

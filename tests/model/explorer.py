@@ -119,7 +119,7 @@ class Actor:
 
 
 class World(Protocol):
-    """What the actors share; made anew for each execution."""
+    """What the actors share; a new one for each execution."""
 
     actors: Sequence[Actor]
 

@@ -169,7 +169,7 @@ MUTANTS = [
         Case(TWO, Budget(ticks=1)),
     ),
     Mutant(
-        "a live lease is no reason to refuse",
+        "a live lease is not refused",
         Tracker,
         "_refusal",
         "if current.status is Status.PROCESSING and not self.has_expired(current):",

@@ -127,7 +127,7 @@ class TestFailureRate:
     def test_one_in_twenty_is_not(self, rules: Rules) -> None:
         assert not rules.fires("failure-rate", 30, failing(5, 95))
 
-    def test_a_single_one_is_no_rate(self, rules: Rules) -> None:
+    def test_a_single_one_is_not_a_rate(self, rules: Rules) -> None:
         assert not rules.fires("failure-rate", 30, failing(1, 0))
 
     def test_the_job_counts_too(self, rules: Rules) -> None:
@@ -157,7 +157,7 @@ class TestNoNewFiles:
             for at in (18 * HOUR + 1, 18 * HOUR + 59):
                 assert not rules.fires("no-new-files", at, self.published(minute))
 
-    def test_one_of_the_night_before_is_none_of_the_day(self, rules: Rules) -> None:
+    def test_one_of_the_night_before_does_not_count_for_the_day(self, rules: Rules) -> None:
         assert rules.fires("no-new-files", self.AFTER_WORK, self.published(3 * HOUR))
 
     def test_only_when_the_day_is_over(self, rules: Rules) -> None:
@@ -196,7 +196,7 @@ class TestMaintainFailing:
     def failed(self, task: str, values: str) -> dict[str, str]:
         return {f'{FAILED_RUNS}{{{RUN},task="{task}"}}': values}
 
-    def test_once_is_not_worth_a_word(self, rules: Rules) -> None:
+    def test_once_is_not_reported(self, rules: Rules) -> None:
         assert not rules.fires("maintain-failing", 60, self.failed("all", "0x19 1x100"))
         assert not rules.fires("maintain-failing", 60, self.failed("requeue", "0x19 5x100"))
 
@@ -219,7 +219,7 @@ class TestNightly:
     FAILED = LOG + f'nightly_failures_total{{{RUN},code="empty_directory"}}'
     GOOD = LOG + f"nightly_runs_total{{{RUN}}}"
 
-    def test_an_empty_night_is_told_at_once(self, rules: Rules) -> None:
+    def test_an_empty_night_is_reported_at_once(self, rules: Rules) -> None:
         assert rules.fires("nightly-failed", 30, {self.FAILED: "0x19 1x100"})
         assert not rules.fires("nightly-failed", 30, {self.GOOD: "0x19 1x100"})
 
@@ -243,7 +243,7 @@ class TestQueues:
         assert not rules.fires("oldest-unacked", 65, {age: "0+60x100"})
         assert not rules.fires("oldest-unacked", 80, {age: "1800x100"})
 
-    def test_other_subscriptions_are_none_of_ours(self, rules: Rules) -> None:
+    def test_other_subscriptions_are_ignored(self, rules: Rules) -> None:
         other = QUEUE.replace("recordings-push", "theirs")
         assert not rules.fires("oldest-unacked", 80, {f"{UNACKED}{{{other}}}": "9999x100"})
 
@@ -265,7 +265,7 @@ def test_every_alert_is_tried(rules: Rules) -> None:
     assert [name for name in rules.rules if f'"{name}"' not in tried] == []
 
 
-def test_what_the_dashboard_asks_is_promql_over_metrics_that_are_made(rules: Rules) -> None:
+def test_the_dashboard_s_queries_are_promql_over_existing_metrics(rules: Rules) -> None:
     rows = rendered(rules.directory, "local.dashboard_rows")
     asked = [q for row in rows for panel in row["panels"] for q in panel.get("lines", {}).values()]
     recorded = [{"record": f"query{number}", "expr": one} for number, one in enumerate(asked)]

@@ -200,7 +200,7 @@ def test_the_next_plan_is_empty(story: Story, step: str) -> None:
 
 
 @_every
-def test_what_runs_code_comes_with_the_second_apply(story: Story) -> None:
+def test_services_and_functions_come_with_the_second_apply(story: Story) -> None:
     kinds = ("google_cloud_run_v2_service.", "google_cloud_run_v2_job.", "google_cloudfunctions2_")
     first, second = (story.runs[f"{step} apply"].changes for step in ("first", "second"))
 
@@ -266,7 +266,7 @@ def test_destroying_leaves_nothing_of_ours(story: Story) -> None:
 
 
 @pytest.mark.parametrize("story", ["options"], indirect=True)
-def test_what_uses_the_fixed_address_is_gone_long_before_its_network(story: Story) -> None:
+def test_users_of_the_fixed_address_are_removed_long_before_its_network(story: Story) -> None:
     errors = story.runs["early destroy"].errors
 
     assert len(errors) == 1
@@ -275,7 +275,7 @@ def test_what_uses_the_fixed_address_is_gone_long_before_its_network(story: Stor
 
 
 @_dev_only
-def test_after_destroying_it_can_be_applied_anew(story: Story) -> None:
+def test_after_destroying_it_can_be_applied_again(story: Story) -> None:
     run = story.runs["apply anew"].succeeded()
 
     assert set(run.changes.values()) == {"create"}

@@ -61,7 +61,7 @@ def test_it_is_valid(initialised: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_its_plans_contain_what_matters(initialised: Path) -> None:
+def test_the_assertions_on_its_plans_pass(initialised: Path) -> None:
     done = terraform("test", "-no-color", cwd=initialised)
 
     assert done.returncode == 0, done.stdout + done.stderr
@@ -75,7 +75,7 @@ def test_each_environment_names_itself(environment: str) -> None:
     assert re.search(rf'^environment\s*= "{environment}"$', text, re.MULTILINE)
 
 
-def test_what_is_deployed_is_what_settings_read() -> None:
+def test_every_deployed_variable_is_a_setting() -> None:
     text = "".join(path.read_text() for path in INFRA.glob("*.tf"))
     maps = "".join(re.findall(r"^  env_\w+\s*= \{\n(.*?)^  \}", text, re.MULTILINE | re.DOTALL))
     deployed = set(re.findall(r"^    ([A-Z][A-Z_]+)\s*=", maps, re.MULTILINE))

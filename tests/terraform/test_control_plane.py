@@ -369,7 +369,7 @@ def test_the_grants_of_a_deleted_account_stay_as_traces(client: Client) -> None:
     assert read["bindings"][0]["members"][0].startswith(f"deleted:serviceAccount:{WORKER}")
 
 
-def test_what_it_does_not_know_is_told(client: Client) -> None:
+def test_unknown_calls_are_reported(client: Client) -> None:
     client.ask("GET", f"pubsub/v1/{PROJECT}/snapshots/x")
 
     assert client.world.gaps == [f"GET pubsub.googleapis.com v1/{PROJECT}/snapshots/x"]

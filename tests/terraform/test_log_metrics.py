@@ -159,7 +159,7 @@ def test_an_end_is_counted_and_timed(
     }
 
 
-def test_what_is_handed_back_is_not_counted(lines: Lines) -> None:
+def test_a_released_recording_is_not_counted(lines: Lines) -> None:
     Pipeline().push(TransientError("x"))
     (line,) = lines.all()
     assert counted(Entry(line, "extract-audio")) == {}
@@ -192,7 +192,7 @@ def test_crashes_too_many_are_counted_and_not_timed(lines: Lines) -> None:
     assert [one for one in taken if one] == [{PROCESSED: labels}]
 
 
-# ── what maintain and notify say ──
+# ── the lines of maintain and notify ──
 
 RUNS = "audio_watch_runs_total"
 FAILED_RUNS = "audio_watch_failed_runs_total"
@@ -252,7 +252,7 @@ def test_without_a_webhook_no_channel_is_missed(rig: Rig, lines: Lines) -> None:
     assert counted(Entry(beat, "maintain")) == {RUNS: {"task": "all"}}
 
 
-# ── what the nightly run says ──
+# ── the lines of the nightly run ──
 
 
 @contextmanager
@@ -315,7 +315,7 @@ def test_nights_are_counted_by_how_they_went(tmp_path: Path) -> None:
     ]
 
 
-def test_every_metric_is_held_against_a_line() -> None:
+def test_every_metric_is_compared_with_a_line() -> None:
     """A metric that is added needs a line of its own above."""
     tested = Path(__file__).read_text()
     assert [name for name in METRICS if f'"{name}"' not in tested] == []

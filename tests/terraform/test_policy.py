@@ -34,7 +34,7 @@ def test_no_policy_is_broken() -> None:
     assert report["summary"]["passed"] > 50
 
 
-def test_every_exception_says_why() -> None:
+def test_every_exception_has_a_reason() -> None:
     for path in TERRAFORM.rglob("*.tf"):
         for reason in re.findall(r"checkov:skip=\w+(.*)", path.read_text()):
             assert len(reason.removeprefix(":").split()) >= 4, path.name

@@ -20,7 +20,7 @@ def no_tools(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("find", FINDS)
-def test_a_missing_tool_skips_and_says_how_to_get_it(
+def test_a_missing_tool_skips_and_names_the_fix(
     find: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("CI", raising=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -12,14 +13,35 @@ from tests.paths import ROOT
 #: Phrase → what to write in its place.
 PHRASES = {
     r"mend(s|ed|ing)?": "fix",
-    r"nobody vouches": "untrusted",
+    r"nobody (vouches|knows|thought|needs|sees)": "untrusted, unknown, unexpected, unneeded",
     r"without a word": "silently, or crashed",
     r"to be had": "available",
-    r"(is|are|be|was) let at": "given",
+    r"(is|are|be|was) let (at|in)": "given, accepted",
     r"said so": "reported",
+    r"(nowhere|as \w+) (says|said)": "see, or the source's name",
+    r"sa(ys|id|ying) (that|so|how|what|which|why|who|whether)": "names, reports, lists",
+    r"(is|are|was|were|be) told": "is notified, is reported",
+    r"(tells?|telling) (whether|what|which|how|of|apart|that|who|when|by)": "reports, shows",
+    r"lies? (in|on|under|at|beside|below|there|about|elsewhere|before)": "is in, is below",
+    r"holds? (of|for all|as well|too|against)": "is true, applies",
+    r"held (against|to)": "compared with",
     r"whoever": "the caller, the owner, a process that …",
     r"that which": "what, or the noun",
-    r"so many \w+,? and no more": "at most N",
+    r"what is (stale|missing|not|left|done|right|wrong) (is|are|has|may|must)": "the noun",
+    r"so many \w+(, and no more| are| is| have)": "at most N",
+    r"(are|is) none of (ours|the)": "is not",
+    r"(that|which|it|this) is no (bug|error|reason|fault|recording|failure)": "is not a …",
+    r"(made|begin|began|begun|starts?|started) (anew|afresh)": "again, restarted",
+    r"is the wrong one": "is not supported",
+}
+#: Names of tests, without ``test_`` → what to write in their place.
+TEST_NAMES = {
+    r"what_.*": "a noun as the subject",
+    r".*_(is|are|was)_(told|said)(_.*)?": "is_reported",
+    r".*_(tells?|says?)(_.*)?": "reports, names, returns",
+    r".*_lies?_.*": "is_in",
+    r".*(?<!there)_(is|are)_no_.*": "is_not_a",
+    r".*_(anew|afresh)(_.*)?": "again",
 }
 #: Folders of the repository that have texts of ours.
 FOLDERS = (".ci", "benchmarks", "cli", "docs", "functions", "infra", "shared", "tests")
@@ -27,6 +49,7 @@ FOLDERS = (".ci", "benchmarks", "cli", "docs", "functions", "infra", "shared", "
 IGNORED = {".pyc", ".zip", ".png", ".svg", ".ico", ".tfstate", ".hcl"}
 
 
+@cache
 def texts() -> dict[str, str]:
     """Return the repository's own texts by their names."""
     paths = [path for path in ROOT.iterdir() if path.is_file()]
@@ -52,3 +75,14 @@ def test_no_text_has_the_phrase(phrase: str) -> None:
         for match in pattern.finditer(text)
     ]
     assert found == [], f"write: {PHRASES[phrase]}"
+
+
+@pytest.mark.parametrize("pattern", TEST_NAMES)
+def test_no_test_has_such_a_name(pattern: str) -> None:
+    found = [
+        f"{path}: {name}"
+        for path, text in texts().items()
+        for name in re.findall(r"^ *def test_(\w+)", text, re.MULTILINE)
+        if re.fullmatch(pattern, name)
+    ]
+    assert found == [], f"write: {TEST_NAMES[pattern]}"

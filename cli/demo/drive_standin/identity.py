@@ -41,7 +41,7 @@ class Identity:
 
     ``metadata_account`` is the account of this "machine"; its tokens carry
     ``metadata_scopes`` unless others are asked for, as on Cloud Run, whose default cannot
-    read Drive. ``impersonators`` says who may act as a service account, ``delegations``
+    read Drive. ``impersonators`` lists who may act as a service account, ``delegations``
     which scopes domain-wide delegation grants it, ``suspended`` which users have no access.
     """
 

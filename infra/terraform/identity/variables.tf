@@ -13,7 +13,7 @@ variable "attribute_condition" {
       for compared in try(regexall("assertion\\.(?:repository|project_path) *== *'([^']*)'", var.attribute_condition), []) :
       compared[0] == var.repository
     ])
-    error_message = "attribute_condition names another repository, so nobody could deploy."
+    error_message = "attribute_condition names another repository, so no token could deploy."
   }
 }
 

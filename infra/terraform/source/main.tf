@@ -1,5 +1,5 @@
 # Which files make up each function's archive. It asks no provider, so that
-# `terraform apply` and `terraform output` tell it on a machine that has none.
+# `terraform apply` and `terraform output` print them on a machine that has none.
 
 terraform {
   required_version = ">= 1.11"
@@ -12,12 +12,12 @@ variable "root" {
 
 locals {
   # What the programs read: code, and the text files that are package data. Only these, so that
-  # bytecode, an editor's leavings and secrets that lie about never get in; and only text, since
+  # bytecode, an editor's backups and stray secrets never get in; and only text, since
   # file() fails on anything that is not UTF-8.
   wanted = "**/{*.py,py.typed,*.html,*.css,*.js,*.svg,*.json,*.sql}"
 
-  # No code of these functions imports what is left out here, and a test holds them to it. A
-  # change there does not deploy them anew.
+  # No code of these functions imports what is left out here, and a test checks that. A
+  # change there does not deploy them again.
   left_out = {
     drive_watch   = "^shared/media/"
     sftp_compress = "^$"

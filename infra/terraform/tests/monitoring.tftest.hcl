@@ -1,4 +1,4 @@
-# What is watched, who is told, and what would make a difference in every plan.
+# Alerts, their recipients, and values that would make a difference in every plan.
 
 mock_provider "google" {
   mock_data "google_project" {
@@ -96,7 +96,7 @@ run "dev" {
       for name, alert in google_monitoring_alert_policy.alert :
       alert.documentation[0].mime_type == "text/markdown" && strcontains(alert.documentation[0].content, "(docs/operations.md#alert-${name})") && contains(["CRITICAL", "ERROR", "WARNING"], alert.severity) && alert.alert_strategy[0].auto_close != "" && length(alert.documentation[0].content) < 8192
     ])
-    error_message = "Every alert says what it means, how bad it is, and where the runbook is."
+    error_message = "Every alert has a meaning, a severity, and a link to the runbook."
   }
 
   assert {
@@ -163,7 +163,7 @@ run "dev" {
 
   assert {
     condition     = length(google_monitoring_alert_policy.alert["failure-rate"].notification_channels) == 0 && length(google_billing_budget.month) == 0
-    error_message = "Nobody is told who was not named, and no budget is made without a billing account."
+    error_message = "Only configured addresses are notified, and no budget is made without a billing account."
   }
 }
 
@@ -239,7 +239,7 @@ run "prod" {
       for name, alert in google_monitoring_alert_policy.alert :
       length(alert.notification_channels) == 3 && strcontains(alert.documentation[0].content, "(https://example.com/docs/operations.md#alert-${name})")
     ])
-    error_message = "Every alert tells everybody who was named, with a link that opens."
+    error_message = "Every alert notifies every configured address, with a link that opens."
   }
 
   assert {

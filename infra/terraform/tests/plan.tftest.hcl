@@ -296,7 +296,7 @@ run "first_apply" {
 
   assert {
     condition     = strcontains(output.next_steps, "make deploy")
-    error_message = "The output says what to do next."
+    error_message = "The output names the next step."
   }
 }
 

@@ -87,7 +87,7 @@ class GCSStorage:
         if_generation: int | None = None,
         cache_control: str = "private, max-age=3600",
     ) -> StoredObject:
-        """Write an object whole or not at all, as the port says.
+        """Write an object whole or not at all; see ``ports.Storage.put``.
 
         The checksum is computed first and sent along: the bucket rejects an object with
         another one ("Data validation and change detection").

@@ -28,11 +28,11 @@ from shared.runtime.per_process import PerProcess
 _FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*", re.ASCII)
 _RANGES = frozenset({Op.LT, Op.LE, Op.GT, Op.GE})
 
-#: A word that so many entries have is found faster among the latest documents than by
+#: A word with more entries than this is found faster by scanning the latest documents than by
 #: sorting all that have it.
 _COMMON = 2000
 
-#: So many documents are read at once; more are read one after another.
+#: Up to this many documents are read at once; more are streamed.
 _MANY = 500
 
 _Condition: TypeAlias = tuple[str, list[Any]]
@@ -154,7 +154,7 @@ class SQLiteDocuments:
         if after is not None:
             conditions.append(_behind("updated_at", after, descending=True))
         matching, values = _all_of(collection, conditions)
-        # The words have the time beside them: only what is on the page is read whole.
+        # The table of words has the times too, so only the documents of the page are read whole.
         rows = self._read(
             "SELECT id, version, body FROM documents JOIN ("  # noqa: S608
             f"SELECT DISTINCT updated_at, id FROM document_words WHERE {matching}"

@@ -1,4 +1,4 @@
-"""Who may read what is written on this machine: its owner, or a group that was invited.
+"""Who may read what is written on this machine: its owner, or the group of a shared directory.
 
 Recordings are private. A directory with the setgid bit (``chmod g+s``) is the usual sign
 that a group shares it: what is created in it may be read by the group too. An access

@@ -44,7 +44,7 @@ class SocketQueue:
         try:
             reply = unix_http.request(self._path, method, "/", body, timeout_s=timeout_s)
         except (OSError, http.client.HTTPException) as error:
-            # FileNotFoundError too: serve makes the socket anew when it starts again.
+            # FileNotFoundError too: serve creates a new socket when it starts again.
             raise TransientError(f"the local queue does not answer: {error}") from error
         if reply.status != 200:
             raise TransientError(f"the local queue answered {reply.status}")

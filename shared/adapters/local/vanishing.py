@@ -12,7 +12,7 @@ class KnownDirectory:
     """A directory that may be created once, and must not be created again.
 
     Created again, it would be on the wrong disk: the system would go on with an empty
-    tracker and write audio where nobody looks for it. So a directory that this process has
+    tracker and write audio to the wrong place. So a directory that this process has
     used and that is missing now is an error until it is back.
     """
 

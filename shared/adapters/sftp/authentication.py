@@ -226,12 +226,12 @@ class Authenticator:
 
     def _rejected(self, server: str, offered: set[str]) -> ServerError:
         who = f"{self.login.username}@{server}"
-        methods = " or ".join(sorted(offered)) or "no method that is known here"
+        methods = " or ".join(sorted(offered)) or "no method that this program supports"
         if self._tried:
             tried = ", ".join(dict.fromkeys(self._tried))
             message = f"the server rejected the login of {who} (tried: {tried}; it takes {methods})"
             return ServerError(ServerCode.AUTHENTICATION, message)
-        message = f"cannot log in as {who}: the server takes {methods}, and there is nothing for it"
+        message = f"cannot log in as {who}: the server takes {methods}, and none of these is set up"
         if isinstance(self.login, PersonalLogin):
             message += (
                 ". Add a key to ssh-agent, name one by --identity, set SFTP_CREDENTIALS, or run"

@@ -107,7 +107,7 @@ class SoundFiles:
         except StatusError as error:
             if error.code in MISSING | REFUSED | DISCONNECTED:
                 raise
-            # FAILURE says nothing; LSTAT may.
+            # FAILURE has no reason; LSTAT may.
             with suppress(StatusError):
                 if session.attributes_of(self.root).type is FileType.REGULAR:
                     raise PermanentError(Code.GONE, str(error)) from error
@@ -220,7 +220,7 @@ def _name(name: bytes, folder: bytes) -> bytes:
 
 
 def _is_visible(name: bytes) -> bool:
-    # Only a server that means harm sends a name with a slash or a NUL.
+    # Only a hostile server sends a name with a slash or a NUL.
     return bool(name) and not name.startswith(b".") and b"/" not in name and b"\0" not in name
 
 

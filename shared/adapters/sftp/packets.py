@@ -27,7 +27,7 @@ _NOT_SFTP = (
 _HAS_SIZE, _HAS_OWNER, _HAS_MODE, _HAS_TIMES = 0x01, 0x02, 0x04, 0x08
 _HAS_MORE = 0x80000000
 
-# Values with which servers say that they do not know.
+# Values that servers send for an unknown size or time.
 _UNKNOWN_SIZE = (1 << 64) - 1
 _UNKNOWN_TIMES = (0, (1 << 32) - 1)
 

@@ -117,5 +117,5 @@ class SftpRequests:
 
 
 def _copy(error: UnreachableError | ProtocolError) -> UnreachableError | ProtocolError:
-    """Return the error anew: threads that raise one instance would share its traceback."""
+    """Return a copy of the error: threads that raise one instance would share its traceback."""
     return type(error)(str(error))

@@ -205,7 +205,7 @@ class SftpSession(SftpRequests):
     def size_of(self, handle: bytes, reported: int | None) -> int:
         """Return the size of an open file as its bytes show it.
 
-        ``reported`` is what the server says. Servers that encrypt or convert files report
+        ``reported`` is the server's answer. Servers that encrypt or convert files report
         another size than they send, so two bytes are read: the last one, and the one after
         it. Where they contradict the server, the end is searched by halving.
         """

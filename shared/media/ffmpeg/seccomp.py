@@ -1,7 +1,7 @@
 """A filter of system calls for a thread and what it starts (seccomp(2)), for x86-64.
 
 The thread that applies the filter must still start FFmpeg, which must itself start nothing. Both
-have the same filter, so these two calls are told apart by where they come from: ``vfork`` and
+have the same filter, so these two calls are recognised by where they come from: ``vfork`` and
 ``execve`` are allowed only at their place in this process's own C library. In FFmpeg the
 library is at another address, which is random (address space layout randomization).
 """
@@ -129,7 +129,7 @@ def program_of_script(*, client: bool) -> bytes:
     """Return the filter for a script in FFmpeg's place, which starts processes and programs.
 
     It is wider than ``program``: it refuses the calls that reach out of the sandbox, and allows
-    the others. Landlock still says which programs may be executed.
+    the others. Landlock still restricts which programs may be executed.
     """
     filter_ = _only_this_architecture()
     for number in sorted(_NEVER_IN_A_SCRIPT | (set() if client else {_SENDTO, *_CONNECTED})):

@@ -104,7 +104,7 @@ def _mp4(reader: BoundedReader) -> Completeness:
 
 
 def has_mp4_index(source: ByteSource) -> bool:
-    """Tell whether an MP4 has an index with a header, even if it lists no track."""
+    """Return whether an MP4 has an index with a header, even if it lists no track."""
     reader = BoundedReader(source)
     try:
         index = next(box for box in _boxes(reader, 0, None) if box.kind == b"moov")
@@ -206,7 +206,7 @@ def _samples(size: int, rate: int, block: int) -> float | None:
 
 
 def _is_no_size(size: int) -> bool:
-    """Tell whether a size is the placeholder of a writer that could not come back.
+    """Return whether a size is the placeholder of a writer that could not come back.
 
     Such writers put the greatest number they know, less the header or a page.
     """
@@ -267,7 +267,7 @@ def _flac(reader: BoundedReader) -> Completeness:
 
 
 def _ends_with_whole_frame(tail: bytes, sync: bytes) -> bool:
-    """Tell whether the last FLAC frame ends where the file does.
+    """Return whether the last FLAC frame ends where the file does.
 
     A frame ends with a CRC-16 (polynomial 0x8005) of itself, so that the CRC-16 of a whole
     frame, this included, is 0.

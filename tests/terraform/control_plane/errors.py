@@ -14,7 +14,7 @@ _STATUS = {
     501: "UNIMPLEMENTED",
 }
 
-#: What an operation says in place of an HTTP status (google.rpc.Code).
+#: What an operation has in place of an HTTP status (google.rpc.Code).
 _RPC = {400: 3, 403: 7, 404: 5, 409: 6, 412: 9}
 
 
@@ -50,22 +50,22 @@ class ApiError(Exception):
 
 
 def invalid(message: str) -> ApiError:
-    """Return what an API says of an argument that it cannot use."""
+    """Return an API's error for an argument that it cannot use."""
     return ApiError(400, message)
 
 
 def not_found(what: str) -> ApiError:
-    """Return what an API says of a resource that is not there."""
+    """Return an API's error for a missing resource."""
     return ApiError(404, f"Resource not found: {what}")
 
 
 def exists(what: str) -> ApiError:
-    """Return what an API says of a name that is taken."""
+    """Return an API's error for a name that is taken."""
     return ApiError(409, f"Resource '{what}' already exists.")
 
 
 def disabled(service: str, project: str) -> ApiError:
-    """Return what every API says until it is enabled in the project."""
+    """Return every API's error until it is enabled in the project."""
     info = {
         "@type": "type.googleapis.com/google.rpc.ErrorInfo",
         "reason": "SERVICE_DISABLED",

@@ -132,7 +132,7 @@ class World:
         self.images.add(image)
 
     def pass_hours(self) -> None:
-        """Pass the time for which what is deleted is still held.
+        """Pass the time for which names and addresses of deleted resources are kept.
 
         A database's name rests for five minutes; Cloud Run holds its addresses in a
         subnetwork for one to two hours ("Delete a subnet", Direct VPC egress).
@@ -165,7 +165,7 @@ class World:
         return f"BwX{self.serial():08d}"
 
     def project(self, ref: str) -> Project:
-        """Return a project by its id or number; 403 where there is none, as the real ones say."""
+        """Return a project by its id or number; the real API's 403 where there is none."""
         for project in self.projects.values():
             if ref in {project.id, str(project.number)}:
                 return project

@@ -25,7 +25,7 @@ def test_the_first_signal_asks_and_the_second_insists() -> None:
             os.kill(os.getpid(), signal.SIGINT)
 
 
-def test_it_says_at_once_that_it_stops(capfd: pytest.CaptureFixture[str]) -> None:
+def test_it_reports_at_once_that_it_stops(capfd: pytest.CaptureFixture[str]) -> None:
     with Stop().on_signals():
         os.kill(os.getpid(), signal.SIGINT)
         assert capfd.readouterr().err == "stopping; press Ctrl-C again to quit at once\n"

@@ -53,7 +53,7 @@ def test_the_total_is_the_sum_of_the_lines(
 
 
 @given(HOURS, PLANS, TIERS, MONTHS)
-def test_what_is_free_makes_no_line_negative(
+def test_free_amounts_make_no_line_negative(
     hours: float, plan: dict[str, Any], tier: str, month: int
 ) -> None:
     for item in month_of(Plan(hours=hours, **plan), month, tier).items:
@@ -130,7 +130,7 @@ def lines(text: str) -> list[str]:
     return [line.rstrip() for line in text.strip("\n").splitlines()]
 
 
-def test_the_page_shows_what_the_command_prints_once() -> None:
+def test_the_page_shows_the_output_of_the_command_once() -> None:
     page = (ROOT / "docs/cost.md").read_text()
     shown = re.findall(
         r"^\$ audio-pipeline cost ([^\n]+)\n(.+?)^```$", page, re.MULTILINE | re.DOTALL
@@ -172,7 +172,7 @@ def test_the_page_names_every_price_where_it_was_read() -> None:
         (["--hours", "1", "--prices", "nowhere.json"], "nowhere.json"),
     ],
 )
-def test_wrong_usage_says_what_to_do(arguments: list[str], message: str) -> None:
+def test_wrong_usage_names_the_fix(arguments: list[str], message: str) -> None:
     result = CliRunner().invoke(group, ["cost", *arguments])
 
     assert result.exit_code == 2
@@ -230,7 +230,7 @@ def test_printed_prices_are_a_file_that_it_takes(tmp_path: Path) -> None:
     assert asked("--hours", "9", "--prices", str(file)) == asked("--hours", "9")
 
 
-def test_json_holds_every_month() -> None:
+def test_json_contains_every_month() -> None:
     document = asked("--hours", "0.5", "--months", "3", "--tier", "2", "--no-free-tier")
 
     assert [month["month"] for month in document["months"]] == [1, 2, 3]

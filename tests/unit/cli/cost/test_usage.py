@@ -184,7 +184,7 @@ def test_a_small_recording_waits_for_the_encoder() -> None:
     assert small.work_s == plan.START_S + plan.READING_FACTOR * plan.ENCODE_S["mp3"]
 
 
-def test_what_outlasts_a_push_is_done_again_by_the_job() -> None:
+def test_work_that_outlasts_a_push_is_repeated_by_the_job() -> None:
     long = Plan(hours=20, meeting_minutes=20 * 60)
 
     assert long.work_s > plan.PUSH_LIMIT_S

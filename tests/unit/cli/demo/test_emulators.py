@@ -10,7 +10,7 @@ from shared.core.errors import ConfigurationError
 from tests.paths import ROOT
 
 
-def test_what_is_missing_is_named_all_at_once(
+def test_all_missing_programs_are_named_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gcloud = tmp_path / "sdk" / "bin" / "gcloud"

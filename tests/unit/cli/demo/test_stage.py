@@ -40,7 +40,7 @@ def test_a_file_that_is_being_written_waits(demo: Demo) -> None:
     assert name == "A talk.mp4"
 
 
-def test_notes_and_hidden_files_are_no_recordings(demo: Demo) -> None:
+def test_notes_and_hidden_files_are_skipped(demo: Demo) -> None:
     for name in ("notes.txt", ".DS_Store"):
         (demo.drive_folder / name).write_bytes(b"text")
     demo.drop()

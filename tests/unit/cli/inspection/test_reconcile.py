@@ -65,7 +65,7 @@ def done(storage: MemoryStorage) -> Recording:
     return one.evolve(audio=audio)
 
 
-def test_what_was_seen_is_done_skipped_failed_or_in_flight() -> None:
+def test_every_seen_recording_is_done_skipped_failed_or_in_flight() -> None:
     known = snapshot(recording(status, number) for number, status in enumerate(Status))
 
     result = tally([item(number) for number in range(len(Status))], known)
@@ -93,20 +93,18 @@ def test_a_renamed_file_is_found_by_its_revision() -> None:
     assert [unseen.source_id for unseen in known.unseen("local")] == ["/3.mp4"]
 
 
-def test_a_lease_that_nobody_took_up_is_a_problem() -> None:
+def test_an_expired_lease_is_a_problem() -> None:
     fresh = recording(Status.PROCESSING, 1).evolve(lease_expires_at=NOW - timedelta(minutes=1))
     old = recording(Status.PROCESSING, 2).evolve(lease_expires_at=NOW - timedelta(minutes=3))
 
     assert [problem.recording for problem in stale(snapshot([fresh, old]), NOW)] == [old]
 
 
-def test_audio_that_is_as_it_was_made_is_no_problem(
-    storage: MemoryStorage, done: Recording
-) -> None:
+def test_unchanged_audio_is_not_a_problem(storage: MemoryStorage, done: Recording) -> None:
     assert list(missing_audio(snapshot([done, recording(Status.FAILED, 2)]), storage)) == []
 
 
-def test_audio_that_is_gone(storage: MemoryStorage, done: Recording) -> None:
+def test_missing_audio_is_a_problem(storage: MemoryStorage, done: Recording) -> None:
     storage.delete(NAME)
 
     assert "gone" in next(missing_audio(snapshot([done]), storage)).what
@@ -155,7 +153,9 @@ class TestOrphans:
         by_key = {one.key: one for one in known}
         return [one.name for one in orphans(snapshot(known), storage.list("dev/"), by_key.get)]
 
-    def test_what_a_document_names_is_none(self, storage: MemoryStorage, done: Recording) -> None:
+    def test_an_object_named_by_a_document_is_not_an_orphan(
+        self, storage: MemoryStorage, done: Recording
+    ) -> None:
         own = {"key": done.key}
         picture = "dev/metadata/waveforms/2025/04/a_audio.png"
         for name in (picture, f"dev/metadata/processing-logs/2025/04/07/{done.key}.json"):
@@ -168,7 +168,7 @@ class TestOrphans:
     ) -> None:
         assert self.found(storage, done.evolve(status=Status.SKIPPED, audio=None)) == [NAME]
 
-    def test_an_object_of_a_recording_in_flight_is_none(
+    def test_an_object_of_a_recording_in_flight_is_not_an_orphan(
         self, storage: MemoryStorage, done: Recording
     ) -> None:
         for status in (Status.QUEUED, Status.PROCESSING):
@@ -184,7 +184,7 @@ class TestOrphans:
         storage.put(left, b"x", content_type="audio/mpeg", metadata={"key": done.key})
         assert self.found(storage, done) == [left]
 
-    def test_a_recording_that_was_finished_meanwhile_is_none(
+    def test_a_recording_finished_meanwhile_is_not_an_orphan(
         self, storage: MemoryStorage, done: Recording
     ) -> None:
         """``known`` was read before the objects were listed."""

@@ -60,7 +60,7 @@ def test_the_function_s_status_is_passed_on(tmp_path: Path) -> None:
             assert len(seen) == 2
 
 
-def test_a_worker_that_is_away_is_no_acknowledgement(tmp_path: Path) -> None:
+def test_an_unreachable_worker_does_not_acknowledge(tmp_path: Path) -> None:
     with push_address([Endpoint(tmp_path / "nobody")]) as url:
         assert post(url) == 502
         assert post(url) == 502
@@ -73,6 +73,6 @@ def test_only_the_secret_path_reaches_a_function(tmp_path: Path) -> None:
     assert seen == []
 
 
-def test_without_an_idle_worker_the_message_comes_again() -> None:
+def test_without_an_idle_worker_the_message_is_redelivered() -> None:
     with push_address([], ack_deadline_s=0.05) as url:
         assert post(url) == 503

@@ -142,7 +142,7 @@ def test_several_workers_share_the_messages(folder: Path, worker: Worker) -> Non
 
 
 @pytest.mark.parametrize("status", [400, 429, 500, 503])
-def test_a_refused_message_comes_again_after_a_growing_wait(worker: Worker, status: int) -> None:
+def test_a_refused_message_is_redelivered_after_a_growing_wait(worker: Worker, status: int) -> None:
     answers = iter([status, status, 204])
     worker.answer = lambda _key, _body: next(answers)
     with pushing(PushQueue([worker.endpoint], policy=FAST)) as queue:
@@ -153,7 +153,7 @@ def test_a_refused_message_comes_again_after_a_growing_wait(worker: Worker, stat
     assert third - second >= 2 * FAST.first_backoff_s
 
 
-def test_a_refused_message_does_not_hold_up_the_next(worker: Worker) -> None:
+def test_a_refused_message_does_not_delay_the_next(worker: Worker) -> None:
     worker.answer = lambda key, _body: 503 if key == "a" else 204
     with pushing(PushQueue([worker.endpoint])) as queue:
         publish(queue, "a", "b")
@@ -161,7 +161,7 @@ def test_a_refused_message_does_not_hold_up_the_next(worker: Worker) -> None:
         assert queue.known() == {"a"}
 
 
-def test_what_is_not_answered_in_time_comes_again(worker: Worker) -> None:
+def test_a_push_without_an_answer_in_time_is_repeated(worker: Worker) -> None:
     release = threading.Event()
     first = [True]
 
@@ -218,6 +218,6 @@ def test_a_closed_queue_pushes_nothing(worker: Worker) -> None:
     "body",
     [b"", b"[]", b"{}", b'{"messages": [{}]}', b'{"messages": [{"data": "%", "attributes": {}}]}'],
 )
-def test_what_is_no_publish_request_is_refused(body: bytes) -> None:
+def test_other_bodies_than_publish_requests_are_refused(body: bytes) -> None:
     with pytest.raises(ValueError, match=r"\w"):
         published(body)

@@ -29,7 +29,7 @@ def test_an_error_has_a_text_and_a_status(error: BaseException, text: str, statu
     assert exit_status(error) == status
 
 
-def test_a_cloud_address_without_its_libraries_says_what_to_install() -> None:
+def test_a_cloud_address_without_its_libraries_names_the_command() -> None:
     error = ModuleNotFoundError("No module named 'google.cloud'", name="google.cloud")
 
     assert "pip install" in error_text(error)

@@ -55,7 +55,7 @@ def test_each_change_starts_the_wait_again() -> None:
     assert settling.settled([item(revision="2-2")]) == [item(revision="2-2")]
 
 
-def test_a_file_that_went_away_starts_anew() -> None:
+def test_a_file_that_reappears_waits_again() -> None:
     clock = Clock()
     settling = Settling(5, clock)
     settling.settled([item()])
@@ -66,7 +66,7 @@ def test_a_file_that_went_away_starts_anew() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows who has a file open")
-def test_a_file_that_somebody_writes_to_is_known(tmp_path: Path) -> None:
+def test_a_file_open_for_writing_is_detected(tmp_path: Path) -> None:
     paths = {name: tmp_path / name for name in ("written", "appended", "read", "closed")}
     for path in paths.values():
         path.write_bytes(b"x")

@@ -60,7 +60,7 @@ def rig(tmp_path: Path) -> Rig:
     return Rig(tmp_path)
 
 
-def test_what_appears_is_extracted_once(rig: Rig) -> None:
+def test_a_new_file_is_extracted_once(rig: Rig) -> None:
     watcher = rig.watcher()
     rig.write("a.mp4")
     rig.write("below/b.webm")
@@ -142,7 +142,7 @@ def test_a_file_that_settles_is_queued_not_before(rig: Rig) -> None:
     assert rig.statuses() == [Status.DONE]
 
 
-def test_a_file_held_open_to_write_is_not_taken(rig: Rig) -> None:
+def test_a_file_open_for_writing_is_not_taken(rig: Rig) -> None:
     watcher = rig.watcher()
     with rig.write("a.mp4").open("ab"):
         watcher.scan()
@@ -154,7 +154,7 @@ def test_a_file_held_open_to_write_is_not_taken(rig: Rig) -> None:
     assert rig.extracted == ["a.mp4"]
 
 
-def test_what_failed_for_now_is_tried_again_later_each_time(rig: Rig) -> None:
+def test_transient_failures_are_retried_after_growing_waits(rig: Rig) -> None:
     watcher = rig.watcher()
     rig.outcomes = [Outcome.RETRY, Outcome.RETRY]
     rig.write("a.mp4")
@@ -174,7 +174,7 @@ def test_what_failed_for_now_is_tried_again_later_each_time(rig: Rig) -> None:
     assert watcher.is_idle
 
 
-def test_what_a_killed_process_left_is_done_though_its_file_is_gone(rig: Rig) -> None:
+def test_a_killed_process_s_recording_ends_though_its_file_is_gone(rig: Rig) -> None:
     path = rig.write("a.mp4")
     _crash(rig, path)
     path.unlink()
@@ -185,7 +185,7 @@ def test_what_a_killed_process_left_is_done_though_its_file_is_gone(rig: Rig) ->
     assert rig.statuses() == [Status.DONE]
 
 
-def test_what_was_left_of_another_folder_is_not_ours_to_do(rig: Rig, tmp_path: Path) -> None:
+def test_crashed_recordings_of_another_folder_are_left_alone(rig: Rig, tmp_path: Path) -> None:
     other = tmp_path / "recordings of others"
     other.mkdir()
     (other / "a.mp4").write_bytes(b"x")

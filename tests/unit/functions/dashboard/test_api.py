@@ -218,7 +218,7 @@ def test_a_link_cannot_be_changed(bench: Bench) -> None:
     assert bench.get(f"/audio/{key}?signature=%ff&expires=1").status_code == 403
 
 
-def test_a_link_to_what_has_no_audio(bench: Bench) -> None:
+def test_a_link_to_a_recording_without_audio(bench: Bench) -> None:
     key = bench.add("a", Status.QUEUED)
     assert bench.post("/api/refresh-url", {"key": key}).status_code == 404
     assert bench.post("/api/refresh-url", {"key": "none"}).status_code == 404
@@ -247,7 +247,7 @@ def test_retry_by_code_leaves_other_codes(bench: Bench) -> None:
     assert bench.status(other) == "FAILED"
 
 
-def test_retry_refuses_what_a_worker_has(bench: Bench) -> None:
+def test_retry_refuses_a_recording_in_progress(bench: Bench) -> None:
     busy = bench.add("a", Status.PROCESSING, lease_expires_at=bench.now + timedelta(hours=1))
     failed = bench.add("b", Status.FAILED)
     assert bench.post("/api/retry", {"keys": [busy]}).status_code == 409

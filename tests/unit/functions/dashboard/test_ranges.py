@@ -45,7 +45,7 @@ WHEN = datetime(2026, 11, 25, 12, 0, 0, 999, tzinfo=UTC)
         ("bytes=-" + "9" * 5000, None),
     ],
 )
-def test_what_a_header_asks_for(header: str | None, span: Span | None) -> None:
+def test_the_range_of_a_header(header: str | None, span: Span | None) -> None:
     assert requested(header, 100) == span
 
 

@@ -84,7 +84,7 @@ def test_new_keys_are_fetched_but_not_for_every_forgery(
     assert keys.asked == 2
 
 
-def test_keys_that_cannot_be_read_are_no_reason_to_let_anyone_in(keys: Keys) -> None:
+def test_without_the_keys_nobody_is_let_in(keys: Keys) -> None:
     with pytest.raises(ProblemError) as refused:
         IapVerifier(AUDIENCE, "http://127.0.0.1:9/public_key").check(token(keys.add("one")))
     assert refused.value.status == 503

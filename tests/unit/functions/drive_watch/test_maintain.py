@@ -36,7 +36,7 @@ def beats(log: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
     return [vars(record) for record in log.records if record.getMessage() == MAINTAINED]
 
 
-def test_it_tells_what_was_done(rig: Rig, log: pytest.LogCaptureFixture) -> None:
+def test_it_reports_its_counts(rig: Rig, log: pytest.LogCaptureFixture) -> None:
     rig.video("a.mp4")
     rig.video("b.mp4")
     rig.maintain()
@@ -130,7 +130,7 @@ class TestChannel:
             rig.maintain()
         assert self.hours_left(log) == pytest.approx(3, abs=0.1)
 
-    def test_where_there_is_no_webhook_there_are_no_hours(
+    def test_without_a_webhook_there_are_no_hours(
         self, rig: Rig, log: pytest.LogCaptureFixture
     ) -> None:
         rig.maintain()

@@ -47,7 +47,7 @@ def body(storage: MemoryStorage) -> dict[str, Any]:
 
 
 @given(st.lists(st.dictionaries(sources, st.integers(1, 9), max_size=5), max_size=5))
-def test_it_is_what_one_dictionary_of_all_rows_would_be(nights: list[dict[str, int]]) -> None:
+def test_it_equals_one_dictionary_of_all_rows(nights: list[dict[str, int]]) -> None:
     storage, expected = MemoryStorage(), {}
     manifest = manifest_of(storage)
     for night in nights:

@@ -38,7 +38,7 @@ def test_a_time_without_a_zone_is_refused() -> None:
 
 
 @pytest.mark.parametrize("value", [{1, 2}, b"bytes", object(), {1: "x"}])
-def test_what_json_cannot_say_is_refused(value: object) -> None:
+def test_values_that_json_lacks_are_refused(value: object) -> None:
     with pytest.raises(TypeError):
         MemoryDocuments().create("c", "a", {"x": value})
 
@@ -64,7 +64,7 @@ def test_values_of_different_kinds_have_an_order() -> None:
     assert [item.id for item in documents.find("c", order_by="x")] == list("cebdaf")
 
 
-def test_a_queue_delivers_in_the_publishers_thread_what_a_consumer_would_decode() -> None:
+def test_a_queue_delivers_decoded_messages_in_the_publishers_thread() -> None:
     delivered: list[SourceFile] = []
     queue = MemoryQueue(delivered.append)
     queue.publish([ITEM, ITEM])
@@ -79,7 +79,7 @@ def test_without_a_consumer_messages_gather() -> None:
     assert queue.items == [ITEM]
 
 
-def test_what_the_consumer_raises_reaches_the_publisher() -> None:
+def test_errors_of_the_consumer_reach_the_publisher() -> None:
     def refuse(_: SourceFile) -> None:
         raise TransientError("later")
 

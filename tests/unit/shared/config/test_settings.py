@@ -333,7 +333,7 @@ def test_the_example_of_every_variable_is_allowed(field: dataclasses.Field[objec
     assert getattr(settings, field.name)
 
 
-def test_every_problem_is_told_at_once() -> None:
+def test_every_problem_is_reported_at_once() -> None:
     found = problems(**{name: "\x01 no such thing" for name, texts in BAD if texts})
 
     assert {problem.split()[0] for problem in found} >= {
@@ -367,7 +367,9 @@ def test_every_problem_is_told_at_once() -> None:
         ({"RESULTS_QUEUE_URL": "http://localhost/"}, []),
     ],
 )
-def test_values_that_do_not_go_together_are_told(environ: dict[str, str], names: list[str]) -> None:
+def test_values_that_do_not_go_together_are_reported(
+    environ: dict[str, str], names: list[str]
+) -> None:
     if not names:
         assert read(**environ)
     else:
@@ -375,7 +377,7 @@ def test_values_that_do_not_go_together_are_told(environ: dict[str, str], names:
 
 
 @pytest.mark.parametrize("variable", ["K_SERVICE", "CLOUD_RUN_JOB"])
-def test_on_cloud_run_logs_are_json_unless_told_otherwise(variable: str) -> None:
+def test_on_cloud_run_logs_are_json_by_default(variable: str) -> None:
     assert read(**{variable: "x"}).log_format == "json"
     assert read(**{variable: ""}).log_format == "console"
     assert read(**{variable: "x", "LOG_FORMAT": "console"}).log_format == "console"
@@ -397,7 +399,7 @@ def test_the_project_is_the_one_that_an_address_names() -> None:
     assert read(SFTP_QUEUE_URL="pubsub://two/topic").project == "two"
 
 
-def test_what_an_entry_point_cannot_do_without_is_asked_for() -> None:
+def test_missing_required_variables_are_named() -> None:
     settings = read(SFTP_HOST="h")
 
     settings.require("SFTP_HOST", "SFTP_PORT")
@@ -432,7 +434,7 @@ def test_credentials_are_read() -> None:
     ]  # fmt: skip
 
 
-def test_a_secret_that_nobody_filled_in_yet_is_unset() -> None:
+def test_a_secret_with_its_first_empty_content_is_unset() -> None:
     assert read(SFTP_CREDENTIALS="{}").sftp_credentials is None
 
 

@@ -76,7 +76,7 @@ def test_the_revision_is_the_md5_else_the_head_revision(
         ({"md5Checksum": None, "headRevisionId": None}, False),
     ],
 )
-def test_what_is_a_recording(change: dict[str, Any], expected: bool) -> None:
+def test_which_files_are_recordings(change: dict[str, Any], expected: bool) -> None:
     body = {name: value for name, value in (FILE | change).items() if value is not None}
     assert DriveItem.from_api(body).is_recording is expected
 

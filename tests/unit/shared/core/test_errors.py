@@ -219,7 +219,7 @@ def label(error: BaseException) -> str:
 
 
 @pytest.mark.parametrize("error", TRANSIENT, ids=label)
-def test_what_may_pass_by_itself_is_transient(error: BaseException) -> None:
+def test_temporary_errors_of_each_library_are_transient(error: BaseException) -> None:
     assert is_transient(error)
 
 
@@ -235,7 +235,7 @@ def test_a_status_counts_only_on_the_errors_of_the_client_libraries() -> None:
     assert not is_transient(HomemadeError())
 
 
-def test_a_status_that_is_no_number_is_no_error_of_its_own() -> None:
+def test_a_status_that_is_not_a_number_raises_nothing() -> None:
     error = api.ServiceUnavailable("x")
     error.code = "unheard of"  # type: ignore[assignment]
     error.grpc_status_code = None
@@ -269,7 +269,7 @@ def test_the_codes_are_the_documented_ones() -> None:
     }  # fmt: skip
 
 
-def test_errors_carry_what_their_reader_needs() -> None:
+def test_errors_carry_their_fields() -> None:
     assert ConfigurationError(["A is wrong", "B too"]).problems == ("A is wrong", "B too")
     assert str(ConfigurationError(["A is wrong", "B too"])) == "A is wrong\nB too"
     assert MessageError("why", b"\xff").raw == b"\xff"

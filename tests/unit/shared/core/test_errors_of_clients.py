@@ -50,7 +50,7 @@ def test_bytes_damaged_on_the_way_may_arrive_next_time() -> None:
         requests.ReadTimeout("silent"),
     ],
 )
-def test_what_passes_by_itself(error: Exception) -> None:
+def test_temporary_errors_are_transient(error: Exception) -> None:
     assert is_transient(error)
 
 
@@ -66,5 +66,5 @@ def test_what_passes_by_itself(error: Exception) -> None:
         exceptions.Unauthenticated("no token"),
     ],
 )
-def test_what_does_not(error: Exception) -> None:
+def test_other_errors_are_permanent(error: Exception) -> None:
     assert not is_transient(error)

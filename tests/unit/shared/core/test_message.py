@@ -206,7 +206,7 @@ def test_a_key_is_safe_as_a_document_and_a_file(source: str, source_id: str, rev
 
 
 @given(id_text, revisions)
-def test_a_key_says_its_source(source_id: str, revision: str) -> None:
+def test_a_key_starts_with_its_source(source_id: str, revision: str) -> None:
     assert make_key("sftp", source_id, revision).startswith("sftp-")
 
 
@@ -239,7 +239,7 @@ def test_a_time_is_read_as_utc(text: str, expected: datetime) -> None:
 
 
 @given(st.text())
-def test_what_is_no_time_is_a_value_error(text: str) -> None:
+def test_other_text_than_a_time_is_a_value_error(text: str) -> None:
     with pytest.raises(ValueError, match="RFC 3339"):
         parse_time(text)
 
@@ -251,7 +251,7 @@ def test_a_time_without_a_zone_is_not_sent() -> None:
         item.encode()
 
 
-def test_a_message_that_no_document_could_hold_is_refused() -> None:
+def test_a_message_too_large_for_a_document_is_refused() -> None:
     item = read(GOLDEN[0].name)
     long = dataclasses.replace(item, name="n" * (512 * 1024))
     with pytest.raises(MessageError, match="more than"):

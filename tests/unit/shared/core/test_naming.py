@@ -139,7 +139,7 @@ def test_created_at_counts_in_utc() -> None:
     )
 
 
-def test_a_key_tells_two_recordings_of_one_name_apart() -> None:
+def test_a_key_distinguishes_two_recordings_of_one_name() -> None:
     name = "Sync (2025-01-29 at 10:00 GMT-5)"
 
     first = naming.audio_object("dev", name, CREATED, "mp3", "drive-a-1")
@@ -150,7 +150,7 @@ def test_a_key_tells_two_recordings_of_one_name_apart() -> None:
     assert first == naming.audio_object("dev", name, CREATED, "mp3", "drive-a-1")
 
 
-def test_what_belongs_to_an_audio_object_lies_beside_it() -> None:
+def test_other_objects_are_beside_the_audio() -> None:
     audio = "dev/2025/01/weekly-sync_2025-01-29_10-00_audio.mp3"
     stem = "dev/2025/01/weekly-sync_2025-01-29_10-00_audio"
 
@@ -214,7 +214,7 @@ def test_no_compressed_name_leaves_its_prefix_or_exceeds_a_limit(
     check_name(name)
 
 
-def test_two_sources_that_want_one_name_are_told_apart() -> None:
+def test_two_sources_of_one_name_are_distinguished() -> None:
     names = [
         naming.compressed_object("dev", "compressed", path, "wav", path)
         for path in ("a.wav", "a.mp3")
@@ -241,7 +241,7 @@ def test_directories_too_deep_for_a_name_become_one() -> None:
     assert first != second
 
 
-def test_the_manifest_lies_in_the_output_directory() -> None:
+def test_the_manifest_is_in_the_output_directory() -> None:
     assert naming.manifest_object("dev", "compressed") == "dev/compressed/manifest.json"
     assert naming.manifest_object("dev", "/../a//b/") == "dev/a/b/manifest.json"
 

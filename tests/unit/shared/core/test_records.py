@@ -100,7 +100,7 @@ def test_a_recording_comes_back_from_a_store_of_json(recording: Recording) -> No
 
 
 @given(recordings)
-def test_a_document_holds_plain_values_and_times_only(recording: Recording) -> None:
+def test_a_document_contains_only_plain_values_and_times(recording: Recording) -> None:
     document = recording.to_document()
 
     assert type(document["status"]) is str
@@ -130,7 +130,7 @@ def test_firestore_s_own_time_becomes_a_plain_one() -> None:
     assert created == datetime(2025, 4, 7, 0, 0, 0, 123456, tzinfo=UTC)
 
 
-def test_what_a_later_version_added_is_left_alone_at_every_depth() -> None:
+def test_fields_of_a_later_version_are_ignored_at_every_depth() -> None:
     later = json.loads(json.dumps(DONE))
     later["colour"] = "blue"
     later["audio"]["loudness_lufs"] = -23
@@ -139,7 +139,7 @@ def test_what_a_later_version_added_is_left_alone_at_every_depth() -> None:
     assert Recording.from_document(later) == Recording.from_document(DONE)
 
 
-def test_what_an_earlier_version_had_not_yet_is_as_new() -> None:
+def test_fields_that_an_earlier_version_lacked_have_defaults() -> None:
     document = {k: v for k, v in DONE.items() if k not in ("requeues", "chunks", "runner")}
 
     recording = Recording.from_document(document)
@@ -147,7 +147,7 @@ def test_what_an_earlier_version_had_not_yet_is_as_new() -> None:
     assert (recording.requeues, recording.chunks, recording.runner) == (0, (), "push")
 
 
-def test_a_status_that_nobody_knows_is_an_error() -> None:
+def test_an_unknown_status_is_an_error() -> None:
     with pytest.raises(ValueError, match="PAUSED"):
         Recording.from_document({**DONE, "status": "PAUSED"})
 
@@ -160,7 +160,7 @@ def test_reading_a_document_changes_nothing_in_it() -> None:
     assert document == DONE
 
 
-def test_a_new_document_is_queued_with_what_the_message_says() -> None:
+def test_a_new_document_is_queued_with_the_fields_of_the_message() -> None:
     recording = Recording.from_source_file(item(force=True), now=NOW)
 
     assert recording.status is Status.QUEUED
@@ -194,7 +194,7 @@ def test_only_three_statuses_are_final(status: Status) -> None:
     assert status.value == status.name
 
 
-def test_a_log_line_says_which_recording_and_hides_nobody_s_field() -> None:
+def test_a_log_line_names_its_recording_and_keeps_other_fields() -> None:
     context = Recording.from_source_file(item(), now=NOW).log_context()
 
     assert context["key"] == item().key

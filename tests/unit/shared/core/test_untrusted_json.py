@@ -18,7 +18,7 @@ NESTS += [b'{"a":' * depth + b"1" + b"}" * depth for depth in (MAX_DEPTH + 1, 50
 
 
 @pytest.mark.parametrize("text", NESTS, ids=len)
-def test_what_is_nested_too_deeply_is_refused_everywhere(text: bytes) -> None:
+def test_deep_nesting_is_refused_everywhere(text: bytes) -> None:
     for parser in (parse, _wanted, lambda data: SftpCredentials.parse(data.decode())):
         with pytest.raises(ValueError):
             parser(text)
@@ -30,7 +30,7 @@ def test_what_is_nested_too_deeply_is_refused_everywhere(text: bytes) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "nul", '"\ud800', b"\xff", "9" * 5000])
-def test_what_is_no_json_is_refused(text: str | bytes) -> None:
+def test_other_text_than_json_is_refused(text: str | bytes) -> None:
     with pytest.raises(ValueError):
         parse(text)
 

@@ -33,7 +33,7 @@ def test_words_of_a_text(text: str, words: list[str]) -> None:
     assert list(split_words(text)) == words
 
 
-def test_a_run_without_spaces_is_found_by_what_is_inside() -> None:
+def test_a_run_without_spaces_is_found_by_its_inner_characters() -> None:
     assert "会議" in index_words("週次会議")
     assert "会議" in index_words("2025/04/07 に開始した会議")
 
@@ -48,7 +48,7 @@ def test_prefixes_are_all_starts() -> None:
 
 
 @given(names)
-def test_what_a_name_is_cut_into_finds_it(name: str) -> None:
+def test_a_name_is_found_by_each_of_its_words(name: str) -> None:
     starts = set(prefixes(index_words(name)))
     assert set(split_words(name)[:20]) <= starts or len(index_words(name)) == MAX_WORDS
 

@@ -49,7 +49,7 @@ def test_a_gap_does_not_count(stretched: bool) -> None:
     assert found.duration_s == pytest.approx(100 * 1024 / 48000)
 
 
-def test_what_lies_before_zero_is_the_encoder_s_delay() -> None:
+def test_packets_before_zero_are_the_encoder_s_delay() -> None:
     found = read("1/48000", [(n * 1024 - 1024, 1024) for n in range(11)])
 
     assert found.duration_s == pytest.approx(10 * 1024 / 48000)

@@ -70,7 +70,7 @@ GATHERED = ["-flush_packets", "0", "-thread_queue_size", "256"]
         ),
     ],
 )
-def test_what_ffmpeg_is_told(preset: str, arguments: list[str]) -> None:
+def test_the_arguments_of_ffmpeg(preset: str, arguments: list[str]) -> None:
     recipe = presets.for_preset(preset, track(), 64_000)
 
     told = presets.output_arguments(recipe, track(), Path("/dir/audio"))
@@ -78,7 +78,7 @@ def test_what_ffmpeg_is_told(preset: str, arguments: list[str]) -> None:
     assert told == ["-map", "0:1", *arguments, "file:/dir/audio"]
 
 
-def test_what_an_mp3_encoder_is_told() -> None:
+def test_the_arguments_of_an_mp3_encoder() -> None:
     recipe = presets.for_preset("mp3", track(channels=6, sample_rate=96000), 128_000)
 
     assert (recipe.sample_rate, recipe.channels) == (48000, 2)

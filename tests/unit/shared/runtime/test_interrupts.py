@@ -18,12 +18,12 @@ def never() -> None:
     raise AssertionError("nothing has interrupted it")
 
 
-def test_what_the_work_returns_is_returned() -> None:
+def test_the_result_of_the_work_is_returned() -> None:
     assert run_interruptible(lambda: 3, never, 0) == 3
 
 
 @pytest.mark.parametrize("error", [ValueError("no"), SystemExit(2)])
-def test_what_the_work_raises_is_raised(error: BaseException) -> None:
+def test_an_error_of_the_work_is_raised(error: BaseException) -> None:
     def work() -> None:
         raise error
 

@@ -70,7 +70,7 @@ def console() -> Lines:
     return stream
 
 
-def test_a_line_has_what_cloud_logging_reads(lines: Lines) -> None:
+def test_a_line_has_the_fields_of_cloud_logging(lines: Lines) -> None:
     log.info("published %d of %d", 3, 4, extra={"account": "ann@example.com", "pages": 2})
 
     line = lines.one()

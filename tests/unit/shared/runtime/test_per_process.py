@@ -32,7 +32,7 @@ def test_threads_that_come_at_once_get_the_same_one() -> None:
         assert len(set(pool.map(use, range(8)))) == 1
 
 
-def test_what_could_not_be_made_is_tried_again() -> None:
+def test_a_failed_call_is_tried_again() -> None:
     answers = iter([ValueError("no credentials yet"), "client"])
 
     def make() -> object:

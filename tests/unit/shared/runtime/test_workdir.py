@@ -58,7 +58,7 @@ def test_a_folder_just_made_is_left_to_its_owner(temporary: Path) -> None:
     assert fresh.is_dir()
 
 
-def test_what_is_only_called_alike_is_not_ours(temporary: Path) -> None:
+def test_only_our_own_folders_are_removed(temporary: Path) -> None:
     other = temporary / "audio-pipeline-benchmarks"
     other.mkdir()
     age(other)

@@ -61,7 +61,7 @@ def working(clock: SettableClock, error: BaseException | None = None) -> lease.W
     return work
 
 
-def test_a_line_says_how_a_recording_ended(
+def test_a_line_reports_how_a_recording_ended(
     tracker: Tracker, clock: SettableClock, lines: Lines
 ) -> None:
     lease.run(tracker, ITEM, working(clock))
@@ -108,14 +108,14 @@ def test_its_code_and_its_words(
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_what_is_handed_back_has_not_ended(
+def test_a_released_recording_has_not_ended(
     tracker: Tracker, clock: SettableClock, lines: Lines, error: Exception
 ) -> None:
     lease.run(tracker, ITEM, working(clock, error))
     assert lines.ends() == []
 
 
-def test_what_is_handed_to_the_job_has_not_ended(tracker: Tracker, lines: Lines) -> None:
+def test_a_recording_handed_to_the_job_has_not_ended(tracker: Tracker, lines: Lines) -> None:
     def work(claim: Claim, control: WorkControl) -> dict[str, Any]:
         raise CancelledError("the push is over")
 
@@ -133,7 +133,7 @@ def test_giving_up_is_a_failure(tracker: Tracker, clock: SettableClock, lines: L
     assert (line["status"], line["code"], line["processing_s"]) == ("FAILED", "gave_up", 2.5)
 
 
-def test_an_end_that_is_written_twice_is_told_once(clock: SettableClock, lines: Lines) -> None:
+def test_an_end_written_twice_is_reported_once(clock: SettableClock, lines: Lines) -> None:
     documents = AnswerLost(MemoryDocuments())
     documents.lose_next = False
     claim = claimed(Tracker(documents, clock=clock).claim(ITEM))
@@ -142,7 +142,7 @@ def test_an_end_that_is_written_twice_is_told_once(clock: SettableClock, lines: 
     assert len(lines.ends()) == 1
 
 
-def test_an_end_that_another_took_over_is_told_by_that_one(
+def test_an_end_taken_over_by_another_is_reported_by_it(
     tracker: Tracker, clock: SettableClock, lines: Lines
 ) -> None:
     first = claimed(tracker.claim(ITEM))
@@ -208,7 +208,7 @@ def test_a_dead_letter_is_a_failure(
     assert len(lines.ends()) == 1
 
 
-def test_a_delivery_is_told_once(receiver: Receiver, lines: Lines) -> None:
+def test_a_delivery_is_reported_once(receiver: Receiver, lines: Lines) -> None:
     body = envelope(ITEM.encode())
     assert receiver.receive(body) == 204
     assert len(lines.ends()) == 1

@@ -250,7 +250,7 @@ def refusal(call: Callable[[], Any]) -> str:
     return problem
 
 
-def test_a_file_that_is_no_database_is_refused_and_kept(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_database_is_refused_and_kept(tmp_path: Path) -> None:
     path = tmp_path / "tracker.db"
     path.write_bytes(b"ID3" + bytes(5000))
     assert refusal(SQLiteDocuments(path).check) == f"{path} is not a database"
@@ -334,13 +334,13 @@ def test_a_time_without_a_zone_is_refused(documents: SQLiteDocuments) -> None:
 
 
 @pytest.mark.parametrize("value", [{1, 2}, b"bytes", object()])
-def test_what_json_cannot_say_is_refused(documents: SQLiteDocuments, value: object) -> None:
+def test_values_that_json_lacks_are_refused(documents: SQLiteDocuments, value: object) -> None:
     with pytest.raises(TypeError, match="cannot contain"):
         documents.create("recordings", "a", {"x": value})
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), "\ud800"])
-def test_what_json_should_not_say_is_refused(documents: SQLiteDocuments, value: object) -> None:
+def test_nan_and_infinity_are_refused(documents: SQLiteDocuments, value: object) -> None:
     with pytest.raises(ValueError):
         documents.create("recordings", "a", {"x": value})
     assert documents.get("recordings", "a") is None

@@ -36,7 +36,7 @@ def write(root: Path) -> None:
     assert (root / "audio/state/tracker.db-wal").exists()
 
 
-def test_what_is_written_is_private(tmp_path: Path) -> None:
+def test_written_files_are_private(tmp_path: Path) -> None:
     write(tmp_path)
     found = modes(tmp_path)
     assert len(found) >= 6

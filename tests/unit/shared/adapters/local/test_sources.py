@@ -176,7 +176,7 @@ def test_missing_permission_is_forbidden(recording: Path, monkeypatch: pytest.Mo
     assert "Permission denied" in error.value.message
 
 
-def test_a_folder_or_a_pipe_is_no_recording(tmp_path: Path) -> None:
+def test_a_folder_or_a_pipe_is_not_a_recording(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe.mp4"
     os.mkfifo(pipe)
     for path in (tmp_path, pipe):
@@ -286,7 +286,7 @@ def test_listing_finds_recordings_at_any_depth(tmp_path: Path) -> None:
     assert names(LocalSources(tmp_path)) == {"a.mp4", "d.WEBM", "e.m4a"}
 
 
-def test_listing_leaves_out_what_is_hidden_empty_linked_or_excluded(tmp_path: Path) -> None:
+def test_listing_skips_hidden_empty_linked_and_excluded_files(tmp_path: Path) -> None:
     write(tmp_path, ".hidden.mp4", ".trash/a.mp4", "audio/b.mp3", "sub/audio/c.mp3", "sub/d.mp4")
     (tmp_path / "empty.mp4").touch()
     (tmp_path / "link.mp4").symlink_to(tmp_path / "sub/d.mp4")
@@ -334,7 +334,7 @@ def test_a_link_that_is_named_is_followed(recording: Path, tmp_path: Path) -> No
     LocalSources().open(item).close()
 
 
-def test_a_missing_root_is_no_empty_one(tmp_path: Path) -> None:
+def test_a_missing_root_is_not_an_empty_one(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         list(LocalSources(tmp_path / "missing").list())
 
@@ -381,7 +381,7 @@ def _put_other(path: Path) -> None:
 
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize("replace", [_put_pipe, _put_link, _put_other])
-def test_what_replaces_a_recording_is_never_read(
+def test_a_file_that_replaces_a_recording_is_never_read(
     tmp_path: Path, replace: Callable[[Path], None]
 ) -> None:
     path = tmp_path / "a.mp4"

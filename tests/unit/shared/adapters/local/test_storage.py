@@ -183,7 +183,7 @@ def test_a_directory_in_the_place_of_an_object(storage: FilesystemStorage) -> No
 # ── files that others put there ──
 
 
-def test_a_foreign_file_is_an_object_of_nobody(storage: FilesystemStorage) -> None:
+def test_a_foreign_file_is_an_object_without_a_key(storage: FilesystemStorage) -> None:
     path = storage.root / NAME
     path.parent.mkdir(parents=True)
     path.write_bytes(b"audio")
@@ -201,7 +201,7 @@ def test_a_foreign_file_is_an_object_of_nobody(storage: FilesystemStorage) -> No
     assert storage.stat(NAME) == made
 
 
-def test_an_object_that_was_edited_is_nobodys(storage: FilesystemStorage) -> None:
+def test_an_object_that_was_edited_has_no_key(storage: FilesystemStorage) -> None:
     made = put(storage)
     (storage.root / NAME).write_bytes(b"AUDIO")
     found = storage.stat(NAME)
@@ -232,7 +232,7 @@ def test_an_object_that_a_person_removed_is_made_again_by_its_key(
     assert storage.stat(NAME) == made
 
 
-def test_a_directory_that_a_person_renamed_keeps_what_is_known(
+def test_a_renamed_directory_keeps_its_sidecars(
     storage: FilesystemStorage,
 ) -> None:
     made = put(storage)
@@ -243,7 +243,7 @@ def test_a_directory_that_a_person_renamed_keeps_what_is_known(
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"versions": [{}]}', '{"versions": 3}', "\xff"])
-def test_a_damaged_sidecar_costs_only_what_it_kept(storage: FilesystemStorage, text: str) -> None:
+def test_a_damaged_sidecar_loses_only_its_own_fields(storage: FilesystemStorage, text: str) -> None:
     put(storage)
     sidecar_path(storage.root / NAME).write_bytes(text.encode("latin-1"))
     found = storage.stat(NAME)
@@ -256,7 +256,7 @@ def test_a_damaged_sidecar_costs_only_what_it_kept(storage: FilesystemStorage, t
     assert storage.stat(NAME) == made
 
 
-def test_names_that_are_not_utf8_are_passed_over(storage: FilesystemStorage) -> None:
+def test_names_that_are_not_utf8_are_skipped(storage: FilesystemStorage) -> None:
     put(storage, name="a")
     (Path(os.fsdecode(os.fsencode(storage.root) + b"/\xff.mp3"))).write_bytes(b"x")
     assert [item.name for item in storage.list()] == ["a"]
@@ -508,7 +508,7 @@ def test_a_claim_that_appears_meanwhile_is_respected(
     assert unfinished(storage) == []
 
 
-def test_a_stopped_holder_of_the_lock_does_not_hold_up_others_for_ever(
+def test_a_stopped_owner_of_the_lock_does_not_block_others_for_ever(
     storage: FilesystemStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(storage)
@@ -526,7 +526,7 @@ def test_a_stopped_holder_of_the_lock_does_not_hold_up_others_for_ever(
 # ── disks and directories that fail ──
 
 
-def test_a_full_disk_leaves_no_partial_file_and_says_what_to_do(small_disk: Path) -> None:
+def test_a_full_disk_leaves_no_partial_file_and_names_the_fix(small_disk: Path) -> None:
     storage = FilesystemStorage(small_disk / "audio")
     old = put(storage, b"old")
     for name, condition in ((NAME, old.generation), ("dev/other", 0)):
@@ -537,7 +537,7 @@ def test_a_full_disk_leaves_no_partial_file_and_says_what_to_do(small_disk: Path
     assert put(storage, b"x" * 1000, name="dev/other", if_generation=0)
 
 
-def test_a_disk_that_fills_up_at_the_claim_leaves_none(small_disk: Path) -> None:
+def test_a_disk_that_fills_up_at_the_claim_leaves_no_claim(small_disk: Path) -> None:
     storage = FilesystemStorage(small_disk)
     (storage.root / "dev").mkdir()
     page = os.sysconf("SC_PAGE_SIZE")
@@ -575,7 +575,7 @@ def test_ctrl_c_leaves_no_partial_file(
 
 
 @pytest.mark.parametrize("below", ["", "/deeper"])
-def test_a_file_in_the_place_of_the_root_is_said(tmp_path: Path, below: str) -> None:
+def test_a_file_in_place_of_the_root_is_reported(tmp_path: Path, below: str) -> None:
     (tmp_path / "audio").write_text("a file")
     storage = FilesystemStorage(tmp_path / f"audio{below}")
     with pytest.raises(ConfigurationError, match="cannot be used as a directory"):

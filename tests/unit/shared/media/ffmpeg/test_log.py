@@ -35,7 +35,7 @@ def test_a_line_without_an_end_is_cut() -> None:
     assert log.says("a" * 4000)
 
 
-def test_what_follows_a_long_line_is_read() -> None:
+def test_lines_after_a_long_one_are_read() -> None:
     log = Log()
 
     long = b"[info] " + b"x" * 100_000 + b"[error] not this\n"

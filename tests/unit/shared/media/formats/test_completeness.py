@@ -125,7 +125,7 @@ def test_a_cut_is_seen(name: str, share: float, directory: Path) -> None:
 
 
 @pytest.mark.parametrize("name", SILENT)
-def test_no_cut_is_seen_of_what_declares_nothing(name: str, directory: Path) -> None:
+def test_a_format_without_a_length_is_never_cut(name: str, directory: Path) -> None:
     content = content_of(directory, name)
 
     assert examine(content[: int(len(content) * 0.6)]) == WHOLE

@@ -58,7 +58,7 @@ streams = st.builds(
 
 
 @given(kinds, st.booleans())
-def test_a_header_says_what_the_standard_says(
+def test_a_header_is_parsed_as_the_standard_defines(
     kind: tuple[int, int, int, int], padding: bool
 ) -> None:
     one = mp3_frames.Header.parse(header(kind, padding))

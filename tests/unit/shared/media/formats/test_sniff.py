@@ -100,7 +100,7 @@ def refusal(head: bytes) -> PermanentError | None:
 
 
 @pytest.mark.parametrize(("content", "what"), REFUSED_BYTES.values(), ids=REFUSED_BYTES)
-def test_binary_that_is_no_recording(content: bytes, what: str) -> None:
+def test_binaries_that_are_not_recordings(content: bytes, what: str) -> None:
     error = refusal(content)
     assert error is not None
     assert error.code == Code.NOT_A_RECORDING

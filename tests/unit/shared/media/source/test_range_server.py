@@ -109,7 +109,7 @@ def test_the_whole_file(server: RangeServer) -> None:
     assert response.getheader("Content-Range") is None
 
 
-def test_head_tells_the_size_and_ignores_the_range(server: RangeServer) -> None:
+def test_head_returns_the_size_and_ignores_the_range(server: RangeServer) -> None:
     response, body = ask(server, "HEAD", Range="bytes=5-9")
     assert response.status == 200
     assert body == b""
@@ -154,7 +154,7 @@ def test_a_range_outside_the_file(server: RangeServer, header: str) -> None:
         *("bytes=0x1-2", "bytes=--5", "bytes=+1-2", "bytes=1 -2", "bytes=١-٢", ""),
     ],
 )
-def test_what_is_no_single_range_is_ignored(server: RangeServer, header: str) -> None:
+def test_other_headers_than_a_single_range_are_ignored(server: RangeServer, header: str) -> None:
     answer = raw(
         server,
         b"GET %b HTTP/1.1\r\nRange: %b\r\nConnection: close\r\n\r\n"
@@ -174,7 +174,7 @@ def test_if_range_never_matches(server: RangeServer) -> None:
 @example("bytes=0-\n")
 @example(f"bytes={'9' * 5000}-{'9' * 5000}")
 @example(f"bytes={'0' * 5000}-5")
-def test_any_header_gives_bytes_of_the_file_or_none(header: str) -> None:
+def test_any_header_gives_bytes_of_the_file_or_nothing(header: str) -> None:
     for size in (0, 1, 1000):
         wanted = parse_range(header, size)
         assert wanted is None or 0 <= wanted.start <= wanted.stop <= size
@@ -235,7 +235,7 @@ def test_other_methods_are_refused(server: RangeServer, method: str) -> None:
     ],
     ids=["empty", "tls", "short", "version", "long", "many headers"],
 )
-def test_garbage_is_answered_in_silence(
+def test_garbage_gets_no_answer(
     server: RangeServer, request_: bytes, capfd: pytest.CaptureFixture[str]
 ) -> None:
     port = urlsplit(server.url).port

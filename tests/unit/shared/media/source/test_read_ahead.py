@@ -63,7 +63,7 @@ def test_reading_in_order_fetches_each_block_once_and_several_at_a_time() -> Non
     assert 2 <= source.most_at_once <= 4
 
 
-def test_a_jump_fetches_one_block_and_what_was_read_stays() -> None:
+def test_a_jump_fetches_one_block_and_keeps_earlier_ones() -> None:
     source = Source()
     ahead = read_ahead(source)
     for offset in (0, 9900, 10, 9910, 5000):
@@ -100,7 +100,7 @@ def test_any_reads_from_several_threads_give_the_right_bytes(
     assert got == [source.content[offset : offset + length] for offset, length in reads]
 
 
-def test_what_it_holds_and_fetches_never_exceeds_the_limit() -> None:
+def test_its_memory_never_exceeds_the_limit() -> None:
     source = Source()
     ahead = read_ahead(source, blocks=6, workers=8)
     most = 0
@@ -121,7 +121,7 @@ def test_blocks_shrink_to_fit_the_limit() -> None:
     assert len(source.reads) == 40
 
 
-def test_an_error_of_a_block_ahead_is_kept_until_it_is_told() -> None:
+def test_an_error_of_a_block_ahead_is_kept_until_it_is_read() -> None:
     class Failing(Source):
         def read(self, offset: int, length: int) -> bytes:
             if offset >= 500:
