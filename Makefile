@@ -35,6 +35,8 @@ $(STAMP) $(RUN_STAMP): pyproject.toml infra/requirements/setup.txt infra/require
 	@echo "Installing into $(VENV): about a minute at first"
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes --requirement $(LOCK)
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --editable .
+# pip compiles packages, but not what is editable; without bytecode each start takes 0.2 s more.
+	@$(BIN)/python -m compileall -q cli functions shared
 	@touch $@
 
 # The name as it was given: make would take a $ in it for one of its variables.

@@ -11,7 +11,6 @@ from typing import TextIO, cast
 
 import click
 
-from cli import config_file
 from cli.options import OPTION_OF, Invocation
 from shared.bootstrap import Services
 from shared.config.settings import Settings
@@ -71,6 +70,8 @@ def environment(invocation: Invocation) -> dict[str, str]:
     path = invocation.config or Path(click.get_app_dir("audio-pipeline")) / "config.toml"
     if invocation.config is None and not path.is_file():
         return dict(os.environ)
+    from cli import config_file  # noqa: PLC0415  # most people have no such file
+
     configured = config_file.read(path, Settings.variables())
     return configured | {name: value for name, value in os.environ.items() if value.strip()}
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import shlex
 import sys
-from importlib import metadata
 from pathlib import Path
 
 import click
@@ -36,6 +34,9 @@ def install_command(extra: str) -> str:
     It installs from where this installation came from (``direct_url.json``, PEP 610), with
     the tool that made the environment: pipx, uv (both leave a file in it), or pip.
     """
+    import shlex  # noqa: PLC0415  # both for a rare message, and 5 ms of each start
+    from importlib import metadata  # noqa: PLC0415
+
     what = f"audio-pipeline[{extra}]"
     try:
         origin = metadata.distribution("audio-pipeline").read_text("direct_url.json")

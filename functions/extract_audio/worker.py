@@ -40,12 +40,11 @@ class ExtractionWorker(Worker[ObjectWriter]):
     ) -> tuple[StoredObject, dict[str, Any]]:
         encoded, directory = audio.encoded, audio.context.directory
         picture = directory / "waveform.png"
-        with audio.context.job(encoded.duration_s) as job:
-            with audio.stages.timed("verify"):
-                waveform.draw(audio.verified.levels, picture, job)
-            with audio.stages.timed("chunks"):
-                limit = int(self.chunk_max_mb * 1_000_000)
-                pieces = chunks.cut(encoded, limit, directory, job) if limit else []
+        with audio.stages.timed("verify"):
+            waveform.draw(audio.verified.levels, picture)
+        with audio.stages.timed("chunks"), audio.context.job(encoded.duration_s) as job:
+            limit = int(self.chunk_max_mb * 1_000_000)
+            pieces = chunks.cut(encoded, limit, directory, job) if limit else []
         with audio.stages.timed("publish"):
             stored, published = writer.publish(
                 encoded.path, encoded.recipe, picture, pieces, encoded.duration_s

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from statistics import median
 
 from shared.core.errors import Code, PermanentError
 from shared.media import packets, presets
@@ -208,7 +207,7 @@ def _length(copied: _Copied) -> float | None:
     if copied.frames.whole:
         return sum(seconds)
     inner = seconds[2:-1]
-    frame_s = median(inner)
+    frame_s = sorted(inner)[len(inner) // 2]
     if max(inner) - min(inner) > 0.1 * frame_s or not table.count:
         return None
     delay_s = max(0.0, -table.begin_s)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 #: Seconds: a recording of a minute to one of twelve hours.
@@ -14,6 +12,14 @@ class Metrics:
     """The metrics of one process since it started."""
 
     def __init__(self) -> None:
+        # Only here: the command line has the workers of a service, but no metrics.
+        from prometheus_client import (  # noqa: PLC0415
+            CollectorRegistry,
+            Counter,
+            Gauge,
+            Histogram,
+        )
+
         self._registry = CollectorRegistry()
         self.processed = Counter(
             "audio_extract_files_processed",
@@ -48,4 +54,6 @@ class Metrics:
 
     def text(self) -> bytes:
         """Return all metrics as text."""
+        from prometheus_client import generate_latest  # noqa: PLC0415
+
         return generate_latest(self._registry)

@@ -25,8 +25,6 @@ from shared.core.message import SourceFile
 from shared.core.records import COLLECTION, Audio, ErrorInfo, Recording, Status
 from shared.core.times import utc_now
 from shared.media import waveform
-from shared.media.ffmpeg.limits import Limits
-from shared.media.ffmpeg.process import Job
 from shared.tracking.tracker import Tracker
 from tests.media.clips import run, speech
 
@@ -311,8 +309,7 @@ def make_clip(folder: Path, seconds: int = 40) -> tuple[Path, Path]:
     """Make audio of voices that take turns, and the picture of it."""
     audio, picture = folder / "clip.mp3", folder / "clip.png"
     run(*speech(seconds, 44100, 1), "-c:a", "libmp3lame", "-b:a", "64k", audio)
-    with Job(Limits(stall_s=60, wall_s=60), directory=folder) as job:
-        waveform.draw(_levels(seconds), picture, job)
+    waveform.draw(_levels(seconds), picture)
     return audio, picture
 
 

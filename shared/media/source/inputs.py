@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from shared.core.errors import CancelledError, Code, PermanentError, TransientError
 from shared.core.ports import ByteSource
@@ -19,8 +20,11 @@ from shared.media.ffmpeg.process import Job, Process
 from shared.media.formats.wave_chunks import is_one_run
 from shared.media.formats.wave_repair import RepairedSource, find_patches
 from shared.media.presets import Recipe
-from shared.media.source import range_server, stdin
+from shared.media.source import stdin
 from shared.media.source.stdin import PIECE_BYTES, Feeders
+
+if TYPE_CHECKING:
+    from shared.media.source.range_server import RangeServer
 
 #: Containers of recordings and audio. No playlist, manifest, script, picture or device is
 #: among them, because those can make FFmpeg read other files or addresses.
@@ -68,7 +72,7 @@ class Input:
     """A source that FFmpeg processes can be started on, one after another or side by side."""
 
     source: ByteSource
-    server: range_server.RangeServer | None = None
+    server: RangeServer | None = None
     feeders: Feeders | None = None
     name: str = ""
 
@@ -113,7 +117,7 @@ class Input:
         if piped:
             yield _PIPE, ()
         elif self.server:
-            yield [*range_server.HTTP_INPUT_OPTIONS, "-i", self.server.url], ()
+            yield [*self.server.input_options, "-i", self.server.url], ()
         else:
             assert self.source.local_path is not None
             # One for each process, since the position belongs to it.
@@ -160,6 +164,9 @@ def reachable(source: ByteSource, name: str = "") -> Iterator[Input]:
     if source.local_path and not find_patches(source):
         yield Input(source, name=name)
         return
+    # Only here: http.server imports ssl and email, which a local file does not need.
+    from shared.media.source import range_server  # noqa: PLC0415
+
     with (
         stdin.feeders() as feeders,
         range_server.serve(RepairedSource(source), name=name) as server,

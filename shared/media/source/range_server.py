@@ -79,6 +79,9 @@ def serve(
 class RangeServer:
     """An HTTP/1.1 server of one resource, at an address that cannot be guessed."""
 
+    #: FFmpeg's options before ``-i`` and the address.
+    input_options = HTTP_INPUT_OPTIONS
+
     def __init__(self, source: ReadAhead, *, name: str = "") -> None:
         self._source = source
         suffix = _SUFFIX.search(name)

@@ -29,6 +29,27 @@ def test_help_loads_none_of_the_commands() -> None:
     assert "extract" in run.stdout
 
 
+LOADED_BY_EXTRACT = """
+import sys
+from cli.main import main
+try:
+    main(["extract", "missing.mp4"])
+except SystemExit:
+    pass
+heavy = {"http.server", "ssl", "prometheus_client", "imageio_ffmpeg", "importlib.metadata"}
+sys.exit(f"loaded {heavy & sys.modules.keys()}" if heavy & sys.modules.keys() else 0)
+"""
+
+
+def test_extracting_a_local_file_loads_no_server(tmp_path: Path) -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", LOADED_BY_EXTRACT], capture_output=True, text=True, cwd=tmp_path
+    )
+
+    assert "missing.mp4" in run.stderr
+    assert run.returncode == 0, run.stderr
+
+
 def test_every_command_explains_itself() -> None:
     for name in COMMANDS:
         result = CliRunner().invoke(group, [name, "--help"])

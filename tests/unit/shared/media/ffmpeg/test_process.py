@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import imageio_ffmpeg
 import psutil
 import pytest
 
@@ -83,9 +87,12 @@ def test_memory_is_limited(tmp_path: Path) -> None:
 def test_it_sees_nothing_of_our_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECRET", "x")
     with Job(Limits()) as job:
-        process = psutil.Process(job.start(PACED).pid)
-        assert process.environ() == {}
-        assert {"0", "1"} <= {Path(f"/proc/{process.pid}/fd/{n}").name for n in (0, 1)}
+        started = job.start(
+            ["-re", "-f", "lavfi", "-i", "anullsrc", "-f", "s16le", "-"], stdout=True
+        )
+        next(started.blocks())
+        process = psutil.Process(started.pid)
+        assert set(process.environ()) == {"GLIBC_TUNABLES"}  # how it allocates memory
         assert str(Path(f"/proc/{process.pid}/fd/0").readlink()) == "/dev/null"
 
 
@@ -173,3 +180,22 @@ def test_an_ffmpeg_that_cannot_be_run_is_one_problem(stand_in: Callable[..., Pat
 
     with pytest.raises(ConfigurationError, match=r"cannot run FFmpeg: .*ffmpeg"):
         ffmpeg.executable()
+
+
+_FOUND_WITHOUT_A_PROCESS = """
+import sys
+started = []
+sys.addaudithook(lambda name, _: name.startswith("subprocess") and started.append(name))
+from shared.media.ffmpeg.process import executable
+print(executable(), started, "imageio_ffmpeg" in sys.modules)
+"""
+
+
+def test_the_bundled_ffmpeg_is_found_without_starting_it() -> None:
+    environ = {name: value for name, value in os.environ.items() if name != "IMAGEIO_FFMPEG_EXE"}
+    printed = subprocess.run(
+        [sys.executable, "-c", _FOUND_WITHOUT_A_PROCESS],
+        env=environ, capture_output=True, text=True, check=True,
+    ).stdout.split(maxsplit=1)  # fmt: skip
+
+    assert printed == [imageio_ffmpeg.get_ffmpeg_exe(), "[] False\n"]
