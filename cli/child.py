@@ -33,15 +33,6 @@ def _follow_parent() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _adopt_socket() -> None:
-    number = int(os.environ.pop("SERVE_SOCKET_FD"))
-    os.dup2(number, _LISTEN_FD)
-    if number != _LISTEN_FD:
-        os.close(number)
-    os.environ |= {"LISTEN_FDS": "1", "LISTEN_PID": str(os.getpid())}
-    os.environ.pop("NOTIFY_SOCKET", None)  # only the parent reports to systemd
-
-
 def _run_program(arguments: list[str]) -> NoReturn:
     """Run a program that knows nothing of its parent, and kill it at SIGTERM."""
     # Blocked until there is a process to kill, so that none is left behind.
@@ -64,7 +55,12 @@ def main() -> None:
         from cli.main import main as run_command  # noqa: PLC0415
 
         run_command(arguments)
-    _adopt_socket()
+    number = int(os.environ.pop("SERVE_SOCKET_FD"))
+    os.dup2(number, _LISTEN_FD)
+    if number != _LISTEN_FD:
+        os.close(number)
+    os.environ |= {"LISTEN_FDS": "1", "LISTEN_PID": str(os.getpid())}
+    os.environ.pop("NOTIFY_SOCKET", None)  # only the parent reports to systemd
     if kind == "front":
         from cli.serve.front import run  # noqa: PLC0415
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import socket
 import sys
-from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -102,7 +101,8 @@ def serve(
             app.settings,
             plan,
             front,
-            _environ(environ),
+            # The terminal shows the processes' logs as part of the story.
+            {**environ, "LOG_FORMAT": "json"} if screen.out.is_terminal else dict(environ),
             on_line=_Log(story, verbose=invocation.verbose),
             on_event=story.on_event,
         )
@@ -130,11 +130,6 @@ def _listen(host: str, port: int | None) -> socket.socket:
 def _url(front: socket.socket) -> str:
     host, port = front.getsockname()[:2]
     return f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}/"  # noqa: S104
-
-
-def _environ(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of the processes: their logs are read where people watch."""
-    return {**environ, "LOG_FORMAT": "json"} if screen.out.is_terminal else dict(environ)
 
 
 def _story(settings: Settings, *, is_quiet: bool) -> Story:

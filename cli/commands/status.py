@@ -70,7 +70,10 @@ def status(invocation: Invocation, failed: bool, only: str | None, limit: int, j
     elif not recordings:
         screen.line(("nothing yet: audio-pipeline extract FILE", "dim"))
     elif screen.out.width < _NARROW:
-        _print_list(recordings, now)
+        for one in recordings:
+            state = (f"{one.status.value.lower()} ", _STYLES[one.status])
+            screen.line(state, (shown(one.name), "bold"), (f"  {ago(one.updated_at, now)}", "dim"))
+            screen.out.print(Text("  ") + _outcome(one, now), soft_wrap=True)
     else:
         _print_table(recordings, now)
     return exits.OK
@@ -107,33 +110,22 @@ def _print_table(recordings: Iterable[Recording], now: datetime) -> None:
     screen.out.print(table)
 
 
-def _print_list(recordings: Iterable[Recording], now: datetime) -> None:
-    for one in recordings:
-        state = (f"{one.status.value.lower()} ", _STYLES[one.status])
-        screen.line(state, (shown(one.name), "bold"), (f"  {ago(one.updated_at, now)}", "dim"))
-        screen.out.print(Text("  ") + _outcome(one, now), soft_wrap=True)
-
-
 def _outcome(one: Recording, now: datetime) -> Text:
     if one.status is Status.PROCESSING:
-        return _running(one, now)
+        alive = processes.is_alive(one.lease_owner)
+        if alive is False:
+            return styled(("its worker crashed; the next run starts again", "yellow"))
+        if one.lease_expires_at is None or one.lease_expires_at <= now:
+            hangs = " but its process still runs" if alive else ""
+            return styled((f"its worker stopped responding{hangs}", "yellow"))
+        here = ", by a process of this machine" if alive else ""
+        return styled((f"{one.progress:.0%} done{here}", "cyan"))
     if one.status is Status.DONE and one.gcs_url:
         silent = ("  silent", "yellow") if one.silent else ""
         return styled(shown(place(one.gcs_url)), silent)
     if one.error:
         return styled(shown(one.error.message), (f" ({shown(one.error.code)})", "dim"))
     return styled(("waiting for a worker", "dim") if one.status is Status.QUEUED else "")
-
-
-def _running(one: Recording, now: datetime) -> Text:
-    alive = processes.is_alive(one.lease_owner)
-    if alive is False:
-        return styled(("its worker crashed; the next run starts again", "yellow"))
-    if one.lease_expires_at is None or one.lease_expires_at <= now:
-        hangs = " but its process still runs" if alive else ""
-        return styled((f"its worker stopped responding{hangs}", "yellow"))
-    here = ", by a process of this machine" if alive else ""
-    return styled((f"{one.progress:.0%} done{here}", "cyan"))
 
 
 def _print_failed(app: App, recordings: list[Recording], total: int, now: datetime) -> None:

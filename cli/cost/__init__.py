@@ -1,1 +1,1 @@
-"""What a month costs on Google Cloud: usage, prices and the bill."""
+"""What a month costs on Google Cloud: usage, prices, the bill, and its report."""

@@ -117,7 +117,8 @@ class Processes:
             # The first time at once; a process that cannot start must not use up a CPU.
             wait_s = 0.0 if process.failures == 1 else 0.5 * 2.0 ** min(process.failures, 10)
             process.due = now + min(wait_s, _LONGEST_BACKOFF_S)
-            log.warning("%s ended (%s); starting it again", process.name, _how(status))
+            how = f"signal {-status}" if status < 0 else f"exit status {status}"
+            log.warning("%s ended (%s); restarting it", process.name, how)
         if now >= process.due:
             process.restarts += 1
             process.start(self._on_line)
@@ -164,10 +165,6 @@ def listen_outside(host: str, port: int, *, is_fixed: bool) -> socket.socket:
             if candidate == candidates[-1]:
                 raise
     raise AssertionError("no candidate")
-
-
-def _how(status: int) -> str:
-    return f"signal {-status}" if status < 0 else f"exit status {status}"
 
 
 def _close(process: subprocess.Popen[str]) -> None:

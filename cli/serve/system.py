@@ -138,8 +138,7 @@ class System:
 
     def __enter__(self) -> Self:
         """Start the queues and the processes; raises ``ConfigurationError``."""
-        plan, settings = self.plan, self.settings
-        schedule = cron(settings.schedule, settings.time_zone)
+        schedule = cron(self.settings.schedule, self.settings.time_zone)
         with ExitStack() as stack:
             # A socket's path has at most 104 bytes on macOS, 108 on Linux (unix(7)).
             place = tempfile.gettempdir() if len(tempfile.gettempdir()) < 60 else "/tmp"  # noqa: S108
@@ -150,50 +149,9 @@ class System:
             )
             parts = self._parts()
             self._sockets = {name: folder / name for name in parts}
-            queue_urls = {}
-            for topic, worker, variable in (
-                ("recordings", "extract", "RECORDINGS_QUEUE_URL"),
-                ("sftp-files", "compress", "SFTP_QUEUE_URL"),
-            ):
-                endpoints = [
-                    Endpoint(self._sockets[name]) for name in parts if name.startswith(worker)
-                ]
-                if getattr(settings, variable.lower()).kind == "pubsub":
-                    self.push_addresses[topic] = stack.enter_context(push_address(endpoints))
-                    continue
-                self._queues[topic] = PushQueue(
-                    endpoints,
-                    Endpoint(self._sockets["extract-1"], "/dead-letter"),
-                    on_event=partial(self._on_event, topic),
-                )
-                stack.enter_context(topics.listening(folder / topic, self._queues[topic]))
-                queue_urls[variable] = f"local://{folder / topic}"
-            environ = {
-                "ENCODE_WORKERS": str(max(1, settings.encode_workers // plan.workers)),
-                "THREADS": "64",  # the dashboard's live pages keep one each
-                **self._environ,
-                **queue_urls,
-                SOCKETS: json.dumps({name: str(path) for name, path in self._sockets.items()}),
-            }
-            # Pushes come over sockets that no one else reaches, without a token of Google's.
-            for name in ("PUSH_AUDIENCE", "PUSH_ACCOUNT"):
-                environ.pop(name, None)
+            queue_urls = self._open_queues(folder, stack)
             stack.callback(self._processes.stop)
-            for name, arguments in {**parts, "front": ("front",)}.items():
-                listener = self._front
-                if name in self._sockets:
-                    listener = stack.enter_context(listen_inside(self._sockets[name]))
-                # gunicorn makes a control socket here, or else below the home directory.
-                own = folder / f"{name}.run"
-                own.mkdir()
-                env = {**environ, "XDG_RUNTIME_DIR": str(own)}
-                self._processes.add(ServerProcess(name, arguments, env, listener))
-            for number, watched in enumerate(plan.folders, 1):
-                watcher = ServerProcess(
-                    f"watch-{number}", ["command", "watch", str(watched)], environ
-                )
-                self._processes.add(watcher)
-            self._processes.watch()
+            self._start_processes(parts, folder, queue_urls, stack)
             self.clock = Clock(self._jobs(schedule))
             for queue in self._queues.values():
                 stack.callback(queue.close, 0.0)
@@ -201,6 +159,62 @@ class System:
             stack.callback(self.clock.close, 0.0)
             self._stack = stack.pop_all()
         return self
+
+    def _open_queues(self, folder: Path, stack: ExitStack) -> dict[str, str]:
+        """Open each topic: a local queue, or an address for a Pub/Sub subscription's pushes.
+
+        Returns the addresses of the local queues, by the variables that name them.
+        """
+        urls: dict[str, str] = {}
+        for topic, worker, variable in (
+            ("recordings", "extract", "RECORDINGS_QUEUE_URL"),
+            ("sftp-files", "compress", "SFTP_QUEUE_URL"),
+        ):
+            endpoints = [
+                Endpoint(path) for name, path in self._sockets.items() if name.startswith(worker)
+            ]
+            if getattr(self.settings, variable.lower()).kind == "pubsub":
+                self.push_addresses[topic] = stack.enter_context(push_address(endpoints))
+                continue
+            self._queues[topic] = PushQueue(
+                endpoints,
+                Endpoint(self._sockets["extract-1"], "/dead-letter"),
+                on_event=partial(self._on_event, topic),
+            )
+            stack.enter_context(topics.listening(folder / topic, self._queues[topic]))
+            urls[variable] = f"local://{folder / topic}"
+        return urls
+
+    def _start_processes(
+        self,
+        parts: Mapping[str, Sequence[str]],
+        folder: Path,
+        queue_urls: Mapping[str, str],
+        stack: ExitStack,
+    ) -> None:
+        environ = {
+            "ENCODE_WORKERS": str(max(1, self.settings.encode_workers // self.plan.workers)),
+            "THREADS": "64",  # the dashboard's live pages keep one each
+            **self._environ,
+            **queue_urls,
+            SOCKETS: json.dumps({name: str(path) for name, path in self._sockets.items()}),
+        }
+        # Pushes come over sockets that no one else reaches, without a token of Google's.
+        for name in ("PUSH_AUDIENCE", "PUSH_ACCOUNT"):
+            environ.pop(name, None)
+        for name, arguments in {**parts, "front": ("front",)}.items():
+            listener = self._front
+            if name in self._sockets:
+                listener = stack.enter_context(listen_inside(self._sockets[name]))
+            # gunicorn makes a control socket here, or else below the home directory.
+            own = folder / f"{name}.run"
+            own.mkdir()
+            env = {**environ, "XDG_RUNTIME_DIR": str(own)}
+            self._processes.add(ServerProcess(name, arguments, env, listener))
+        for number, watched in enumerate(self.plan.folders, 1):
+            arguments = ["command", "watch", str(watched)]
+            self._processes.add(ServerProcess(f"watch-{number}", arguments, environ))
+        self._processes.watch()
 
     def __exit__(self, *_: object) -> None:
         """Stop everything: workers release their leases."""

@@ -88,7 +88,15 @@ class Watcher:
         self._ended = {path: rev for path, rev in self._ended.items() if path in paths}
         self._retries = {path: retry for path, retry in self._retries.items() if path in paths}
         for item in self._due(items):
-            self._enqueue(item)
+            renamed_file.follow(self._tracker, self._runner.app.storage, item)
+            recording = self._tracker.get(item.key)
+            if recording is None or not recording.status.is_final:
+                self._queue.publish([item])
+                self._tracker.enqueue(item)
+            elif self._runner.remake and made_otherwise(self._runner.app, recording):
+                self._queue.publish([replace(item, force=True)])
+            else:
+                self._end(item)
         self._requeue_expired()
         while self._queue.items and not self._stop.requested():
             self._process(self._queue.items.pop(0))
@@ -116,17 +124,6 @@ class Watcher:
             closed.append(item)
         self._open = len(due) - len(closed)
         return closed
-
-    def _enqueue(self, item: SourceFile) -> None:
-        renamed_file.follow(self._tracker, self._runner.app.storage, item)
-        recording = self._tracker.get(item.key)
-        if recording is None or not recording.status.is_final:
-            self._queue.publish([item])
-            self._tracker.enqueue(item)
-        elif self._runner.remake and made_otherwise(self._runner.app, recording):
-            self._queue.publish([replace(item, force=True)])
-        else:
-            self._end(item)
 
     def _requeue_expired(self) -> None:
         """Queue recordings of killed processes again, but none of other folders."""

@@ -18,7 +18,7 @@ from functions.dashboard.links import LIFETIMES
 from functions.dashboard.listing import MAX_LIMIT, Filters
 from functions.dashboard.media import audio_of
 from functions.dashboard.problems import ProblemError
-from functions.dashboard.retrying import RetryOutcome, retry, retry_failed
+from functions.dashboard.retrying import retry, retry_failed
 from shared.core import untrusted_json
 from shared.core.ports import Op
 from shared.core.records import COLLECTION, Recording, Status
@@ -186,22 +186,29 @@ def retry_recordings() -> BaseResponse:
         code = parameters.filters({"code": _text(body, "code")}).code
         outcome = retry_failed(context(), code)
     else:
-        outcome = retry(context(), _keys(body))
+        keys = body.get("keys")
+        keys = [keys] if isinstance(keys, str) else keys
+        if not isinstance(keys, list) or not keys or len(keys) > MAX_LIMIT:
+            raise ProblemError(400, f"keys must be a list of 1 to {MAX_LIMIT} keys, or give a code")
+        outcome = retry(context(), [_checked_key(key) for key in keys])
     if not request.is_json:
-        return _back(outcome)
+        # Back to the page whose form this was, with a notice of what was done.
+        came_from = urlsplit(request.referrer or "")
+        own = came_from.netloc == request.host and came_from.path.startswith("/")
+        path = came_from.path if own and not came_from.path.startswith("//") else "/"
+        kept = [part for part in came_from.query.split("&") if part and own]
+        kept = [part for part in kept if not part.startswith(("retried=", "refused=", "more="))]
+        kept.append(f"retried={len(outcome.queued)}")
+        if outcome.refused:
+            kept.append(f"refused={len(outcome.refused)}")
+        if outcome.more:
+            kept.append("more=1")
+        return redirect(f"{path}?{'&'.join(kept)}", 303)
     if not outcome.queued and len(outcome.refused) == 1:
         if outcome.refused[0]["reason"] == "unknown":
             raise ProblemError(404, "there is no recording with this key")
         raise ProblemError(409, "a worker is processing this recording now")
     return jsonify(outcome.as_json())
-
-
-def _keys(body: Mapping[str, Any]) -> list[str]:
-    keys = body.get("keys")
-    keys = [keys] if isinstance(keys, str) else keys
-    if not isinstance(keys, list) or not keys or len(keys) > MAX_LIMIT:
-        raise ProblemError(400, f"keys must be a list of 1 to {MAX_LIMIT} keys, or give a code")
-    return [_checked_key(key) for key in keys]
 
 
 def _text(body: Mapping[str, Any], name: str) -> str:
@@ -231,21 +238,6 @@ def _body() -> Mapping[str, Any]:
     if not isinstance(body, dict):
         raise ProblemError(400, "the body is not a JSON object")
     return body
-
-
-def _back(outcome: RetryOutcome) -> BaseResponse:
-    """Return to the page whose form this was, with a notice of what was done."""
-    came_from = urlsplit(request.referrer or "")
-    own = came_from.netloc == request.host and came_from.path.startswith("/")
-    path = came_from.path if own and not came_from.path.startswith("//") else "/"
-    kept = [part for part in came_from.query.split("&") if part and own]
-    kept = [part for part in kept if not part.startswith(("retried=", "refused=", "more="))]
-    kept.append(f"retried={len(outcome.queued)}")
-    if outcome.refused:
-        kept.append(f"refused={len(outcome.refused)}")
-    if outcome.more:
-        kept.append("more=1")
-    return redirect(f"{path}?{'&'.join(kept)}", 303)
 
 
 @blueprint.get("/api/openapi.json")

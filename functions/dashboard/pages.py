@@ -14,9 +14,9 @@ from functions.dashboard.context import context, is_unavailable
 from functions.dashboard.listing import Filters
 from functions.dashboard.stats import ACTIVE
 from shared.core.counts import counted
-from shared.core.naming import read_title
 from shared.core.ports import Op
 from shared.core.records import COLLECTION, Recording, Status
+from shared.core.titles import read_title
 
 log = logging.getLogger(__name__)
 
@@ -64,13 +64,14 @@ def overview() -> str:
     stats, monitor = context().stats, context().monitor
 
     def read() -> dict[str, Any]:
+        found = context().tracker.recent(_RECENT + ACTIVE)
         return {
             "counts": stats.counts(),
             "active": stats.active(),
             "failures": stats.failures(),
             "oldest": stats.oldest_waiting(),
             "days": stats.days(),
-            "recent": _latest(),
+            "recent": [one for one in found if one.status is not Status.PROCESSING][:_RECENT],
             "night": next(iter(monitor.nights()), None),
             "channels": monitor.channels(),
             "audit": monitor.last_audit(),
@@ -93,12 +94,6 @@ def _if_available(read: Callable[[], dict[str, Any]]) -> dict[str, Any] | None:
             raise
         log.warning("the tracker cannot be read: %s", error)
         return None
-
-
-def _latest() -> list[Recording]:
-    """Return the recordings that changed last, without those in progress, which stand above."""
-    found = context().tracker.recent(_RECENT + ACTIVE)
-    return [one for one in found if one.status is not Status.PROCESSING][:_RECENT]
 
 
 @blueprint.get("/recordings")

@@ -229,18 +229,15 @@ class MemoryStorage:
             updated=datetime.now(UTC),
         )
         with self._lock:
-            return self._commit(wanted, data, if_generation)
-
-    def _commit(self, wanted: StoredObject, data: bytes, if_generation: int | None) -> StoredObject:
-        there = self.stat(wanted.name)
-        if there and if_generation == 0:
-            if is_replay(there, wanted.metadata, wanted.crc32c):
-                return there
-            raise ObjectExistsError(wanted.name)
-        if if_generation:
-            check_generation(wanted.name, there, if_generation)
-        self._stored[wanted.name] = wanted, data
-        return wanted
+            there = self.stat(wanted.name)
+            if there and if_generation == 0:
+                if is_replay(there, wanted.metadata, wanted.crc32c):
+                    return there
+                raise ObjectExistsError(wanted.name)
+            if if_generation:
+                check_generation(wanted.name, there, if_generation)
+            self._stored[wanted.name] = wanted, data
+            return wanted
 
     def stat(self, name: str) -> StoredObject | None:
         """Return the object, or ``None``."""

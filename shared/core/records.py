@@ -11,8 +11,8 @@ from typing import Any, Self
 from urllib.parse import quote
 
 from shared.core.message import Source, SourceFile
-from shared.core.naming import local_time, read_title
 from shared.core.times import document_time
+from shared.core.titles import local_time, read_title
 from shared.core.words import index_words
 
 COLLECTION = "recordings"

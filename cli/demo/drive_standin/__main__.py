@@ -15,7 +15,12 @@ from cli.demo.drive_standin.world import DEFAULT_ACCOUNT, World
 
 def main() -> int:
     """Serve until SIGTERM or Ctrl-C; the first line printed is the API's address."""
-    options = _parser().parse_args()
+    parser = argparse.ArgumentParser(prog="drive_standin", description=__doc__)
+    parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
+    parser.add_argument("--root", type=Path, help="a directory to begin with, as My Drive")
+    parser.add_argument("--account", default=DEFAULT_ACCOUNT, help="whose My Drive that is")
+    parser.add_argument("--no-auth", action="store_true", help="ask for no token")
+    options = parser.parse_args()
     world = World(require_auth=not options.no_auth, default_account=options.account)
     if options.root:
         fill(world, options.root)
@@ -34,15 +39,6 @@ def main() -> int:
 
 def _stop(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="drive_standin", description=__doc__)
-    parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
-    parser.add_argument("--root", type=Path, help="a directory to begin with, as My Drive")
-    parser.add_argument("--account", default=DEFAULT_ACCOUNT, help="whose My Drive that is")
-    parser.add_argument("--no-auth", action="store_true", help="ask for no token")
-    return parser
 
 
 def fill(world: World, root: Path, parent: str = "") -> None:

@@ -44,7 +44,18 @@ class Api:
             file = self._visible(request)
             if request["alt"] != "media":
                 return resources.file_json(self.world.state, file, request.account)
-            return _downloadable(file, request)
+            if file.content is None or file.mime_type.startswith(APPS):
+                message = "Only files with binary content can be downloaded."
+                raise ApiError(403, "fileNotDownloadable", message, location="alt")
+            if not file.downloadable:
+                message = "This file cannot be downloaded by the user."
+                raise ApiError(403, "cannotDownloadFile", message)
+            if file.abusive and not request["acknowledgeAbuse"]:
+                message = (
+                    "This file has been identified as malware or spam and cannot be downloaded."
+                )
+                raise ApiError(403, "cannotDownloadAbusiveFile", message)
+            return file
 
     def _visible(self, request: Request) -> File:
         state, file_id = self.world.state, request["fileId"]
@@ -90,25 +101,28 @@ class Api:
     def _search(self, request: Request) -> list[File]:
         state = self.world.state
         within = self._corpus(request)
-        wanted = query.parse(self._own_root(request))
+        text: str | None = request["q"]
+        root = self.world.root(request.account)
+        wanted = query.parse(text and text.replace("'root' in parents", f"'{root}' in parents"))
         ids = (
             state.files
             if wanted.parents is None
             else [child for parent in wanted.parents for child in state.children.get(parent, ())]
         )
-        found = [
+        files = [
             file
             for file in map(state.files.__getitem__, ids)
             if within(file)
             and state.sees(request.account, file)
             and wanted.matches(resources.Seen(state, file, request.account))
         ]
-        return _sorted(found, request["orderBy"])
-
-    def _own_root(self, request: Request) -> str | None:
-        text: str | None = request["q"]
-        root = self.world.root(request.account)
-        return text.replace("'root' in parents", f"'{root}' in parents") if text else text
+        for key in reversed((request["orderBy"] or "").split(",")):
+            name, _, direction = key.strip().partition(" ")
+            if name:
+                if name not in _SORT or direction not in ("", "desc"):
+                    raise invalid("orderBy")
+                files = sorted(files, key=_SORT[name], reverse=direction == "desc")
+        return files
 
     def _corpus(self, request: Request) -> Callable[[File], bool]:
         drive_id, corpora = request["driveId"], request["corpora"] or "user"
@@ -270,19 +284,6 @@ class Api:
         return {"kind": "drive#about", "user": user}
 
 
-def _downloadable(file: File, request: Request) -> File:
-    if file.content is None or file.mime_type.startswith(APPS):
-        message = "Only files with binary content can be downloaded."
-        raise ApiError(403, "fileNotDownloadable", message, location="alt")
-    if not file.downloadable:
-        message = "This file cannot be downloaded by the user."
-        raise ApiError(403, "cannotDownloadFile", message)
-    if file.abusive and not request["acknowledgeAbuse"]:
-        message = "This file has been identified as malware or spam and cannot be downloaded."
-        raise ApiError(403, "cannotDownloadAbusiveFile", message)
-    return file
-
-
 _SORT: dict[str, Callable[[File], Any]] = {
     "createdTime": lambda file: file.created,
     "modifiedTime": lambda file: file.modified,
@@ -291,13 +292,3 @@ _SORT: dict[str, Callable[[File], Any]] = {
     "folder": lambda file: file.mime_type != "application/vnd.google-apps.folder",
     "starred": lambda file: not file.starred,
 }
-
-
-def _sorted(files: list[File], order: str | None) -> list[File]:
-    for key in reversed((order or "").split(",")):
-        name, _, direction = key.strip().partition(" ")
-        if name:
-            if name not in _SORT or direction not in ("", "desc"):
-                raise invalid("orderBy")
-            files = sorted(files, key=_SORT[name], reverse=direction == "desc")
-    return files

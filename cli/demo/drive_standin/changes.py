@@ -65,7 +65,10 @@ class ChangeLog:
         if corpus != self._corpora.get((account, drive_id)) or sequence > self.next:
             raise invalid("pageToken")
         if sequence < self._expired_below:
-            raise self._expired()
+            reasons = {404: "notFound", 410: "deleted"}
+            reason = reasons.get(self._expired_status, "invalid")
+            message = "The page token is no longer valid."
+            raise ApiError(self._expired_status, reason, message, location="pageToken")
         return sequence
 
     def page(self, sequence: int, size: int) -> list[ChangeEntry]:
@@ -78,9 +81,3 @@ class ChangeLog:
         self._first += 1  # so that the next start token is a new one
         self._expired_below = self.next
         self._expired_status = status
-
-    def _expired(self) -> ApiError:
-        reasons = {404: "notFound", 410: "deleted"}
-        reason = reasons.get(self._expired_status, "invalid")
-        message = "The page token is no longer valid."
-        return ApiError(self._expired_status, reason, message, location="pageToken")

@@ -20,7 +20,12 @@ def open_channel(request: Request, drive_id: str) -> PushChannel:
         raise _refused("Invalid channel type")
     if not body.get("id") or len(str(body["id"])) > 64 or len(str(body.get("token", ""))) > 256:
         raise _refused("Invalid channel id or token")
-    _check_address(body.get("address", ""))
+    address = body.get("address", "")
+    # Drive takes https alone; loopback is where tests listen.
+    parts = urlsplit(address)
+    if parts.scheme != "https" and parts.hostname not in ("127.0.0.1", "localhost", "::1"):
+        message = f"WebHook callback must be HTTPS: {address}"
+        raise ApiError(400, "push.webhookUrlNotHttps", message)
     return PushChannel(
         id=body["id"],
         token=body.get("token", ""),
@@ -35,14 +40,6 @@ def open_channel(request: Request, drive_id: str) -> PushChannel:
 
 def _refused(message: str) -> ApiError:
     return ApiError(400, "invalid", message, domain="push")
-
-
-def _check_address(address: str) -> None:
-    # Drive takes https alone; loopback is where tests listen.
-    parts = urlsplit(address)
-    if parts.scheme != "https" and parts.hostname not in ("127.0.0.1", "localhost", "::1"):
-        message = f"WebHook callback must be HTTPS: {address}"
-        raise ApiError(400, "push.webhookUrlNotHttps", message)
 
 
 def _expiration(text: str | None) -> int:

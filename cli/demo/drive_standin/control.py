@@ -113,7 +113,7 @@ class RemoteWorld:
 
     def _call(self, name: str, positional: tuple[Any, ...], arguments: dict[str, Any]) -> Any:
         if positional:
-            names = _names(name)
+            names = list(inspect.signature(getattr(World, name)).parameters)[1:]
             arguments |= dict(zip(names, positional, strict=False))
         content = arguments.get("content")
         if isinstance(content, bytes):
@@ -123,7 +123,3 @@ class RemoteWorld:
         request = urllib.request.Request(f"{self._url}/_world/{name}", data=data)  # noqa: S310
         with urllib.request.urlopen(request, timeout=120) as answer:  # noqa: S310
             return json.load(answer)
-
-
-def _names(scenario: str) -> list[str]:
-    return list(inspect.signature(getattr(World, scenario)).parameters)[1:]

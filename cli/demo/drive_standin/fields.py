@@ -74,13 +74,10 @@ def check(mask: Mask, schema: Mapping[str, Any]) -> None:
         if name not in properties:
             raise _error(name)
         if inner:
-            check(inner, _below(properties[name]))
-
-
-def _below(spec: Mapping[str, Any]) -> Mapping[str, Any]:
-    if spec.get("type") == "array":
-        spec = spec["items"]
-    return discovery.schema(spec["$ref"]) if "$ref" in spec else spec
+            spec = properties[name]
+            if spec.get("type") == "array":
+                spec = spec["items"]
+            check(inner, discovery.schema(spec["$ref"]) if "$ref" in spec else spec)
 
 
 def apply(mask: Mask, value: Any) -> Any:

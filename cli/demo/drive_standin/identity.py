@@ -96,9 +96,7 @@ class Identity:
             return "googleapis.com"
         if account not in ("default", self.metadata_account):
             return None
-        return self._metadata_account(path.rpartition("/")[2], scopes)
-
-    def _metadata_account(self, leaf: str, scopes: list[str]) -> dict[str, Any] | str | None:
+        leaf = path.rpartition("/")[2]
         if leaf == "":
             default = sorted(self.metadata_scopes)
             return {"email": self.metadata_account, "scopes": default, "aliases": ["default"]}

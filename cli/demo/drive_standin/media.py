@@ -71,20 +71,16 @@ def send(out: socket.socket, content: Content, part: Span, faults: Faults) -> No
     cut = faults.cut_point(part.length)
     length = part.length if cut is None else min(cut, part.length)
     with content.open() as file:
-        _copy(out, file, part.start, length, faults)
+        block = min(BLOCK, int(faults.bandwidth / 50)) if faults.bandwidth else BLOCK
+        sent = 0
+        while sent < length:
+            count = min(block, length - sent)
+            faults.pace(count)
+            sent += _send_block(out, file, part.start + sent, count)
     if cut is not None and cut < part.length:
         if faults.reset:
             out.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         raise CutConnectionError
-
-
-def _copy(out: socket.socket, file: BinaryIO, start: int, length: int, faults: Faults) -> None:
-    block = min(BLOCK, int(faults.bandwidth / 50)) if faults.bandwidth else BLOCK
-    sent = 0
-    while sent < length:
-        count = min(block, length - sent)
-        faults.pace(count)
-        sent += _send_block(out, file, start + sent, count)
 
 
 def _send_block(out: socket.socket, file: BinaryIO, start: int, count: int) -> int:

@@ -114,7 +114,7 @@ class _Parser:
         field = self._next("word")
         if field == "sharedWithMe" and self._peek() not in ("=", "!="):
             return Query(lambda file: file.flag(field), None)
-        return Query(_comparison(field, self._next(), self._value()), None)
+        return Query(_comparison(field, self._next(), self._next()), None)
 
     def _membership(self) -> Query:
         value = _unquote(self._next())
@@ -125,9 +125,6 @@ class _Parser:
             raise invalid("q")
         parents = frozenset({value}) if field == "parents" else None
         return Query(lambda file: value in file.collection(field), parents)
-
-    def _value(self) -> str:
-        return self._next()
 
 
 def _unquote(text: str) -> str:

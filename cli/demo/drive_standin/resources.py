@@ -14,6 +14,7 @@ def file_json(state: State, file: File, account: str) -> dict[str, Any]:
     """Return a file's fields that the stand-in supports; absent ones are left out."""
     role = state.access(file).get(account, "reader")
     writes = role in WRITERS
+    shared = file.shared_at.get(account)
     known: dict[str, Any] = {
         "kind": "drive#file",
         "id": file.id,
@@ -40,7 +41,7 @@ def file_json(state: State, file: File, account: str) -> dict[str, Any]:
         },
         "driveId": file.drive_id,
         "owners": [_user(file.owner, account)] if file.owner else [],
-        "sharedWithMeTime": _shared_time(file, account),
+        "sharedWithMeTime": format_time(shared) if shared and account in file.grants else "",
         "shortcutDetails": _shortcut(state, file),
         **_content(file),
     }
@@ -63,11 +64,6 @@ def _user(email: str, account: str) -> dict[str, Any]:
         "me": email == account,
         "permissionId": str(sum(email.encode()) * 10**14),
     }
-
-
-def _shared_time(file: File, account: str) -> str:
-    shared = file.shared_at.get(account)
-    return format_time(shared) if shared and account in file.grants else ""
 
 
 def _shortcut(state: State, file: File) -> dict[str, Any] | None:

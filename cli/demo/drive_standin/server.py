@@ -121,22 +121,19 @@ class _Handler(BaseHTTPRequestHandler):
         self._path = urlsplit(self.path)
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         try:
-            self._route(body)
+            path = self._path.path
+            if path.startswith(PREFIX):
+                self._drive(path.removeprefix(PREFIX), body)
+            elif path.startswith("/_world/"):
+                self._control(path.removeprefix("/_world/"), body)
+            else:
+                self._identity(path, body)
         except ApiError as error:
             self._json(error.status, error.body())
         except OAuthError as error:
             self._json(error.status, error.body)
         except (media.CutConnectionError, ConnectionError):
             self.close_connection = True
-
-    def _route(self, body: bytes) -> None:
-        path = self._path.path
-        if path.startswith(PREFIX):
-            self._drive(path.removeprefix(PREFIX), body)
-        elif path.startswith("/_world/"):
-            self._control(path.removeprefix("/_world/"), body)
-        else:
-            self._identity(path, body)
 
     # Drive
 
@@ -161,9 +158,6 @@ class _Handler(BaseHTTPRequestHandler):
         parameters = {**method.parse(query), **in_path}
         content = json.loads(body or b"{}") if verb == self.command else {}
         request = Request(account, parameters, content, self.server.endpoint)
-        self._reply(method, request)
-
-    def _reply(self, method: discovery.Method, request: Request) -> None:
         mask = fields.parse(request["fields"] or _DEFAULT_FIELDS.get(method.id, "*"))
         if method.response:
             fields.check(mask, discovery.schema(method.response))

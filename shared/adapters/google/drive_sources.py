@@ -88,20 +88,17 @@ class DriveSources:
         client = self._clients(item.account)
         now = client.get(item.source_id)
         _check_readable(now, item)
-        if not self._is_watched(item.account, now):
+        if item.account not in self._watched:
+            self._watched[item.account] = WatchedFolders(
+                self._clients(item.account),
+                self._folder_ids,
+                # Only the first account reads the shared drives.
+                drive_ids=self._drive_ids if item.account == self._accounts[0] else (),
+            )
+        if not self._watched[item.account].reach(now):
             message = f"{_called(item)} is not in a watched folder"
             raise PermanentError(Code.NOT_WATCHED, message)
         return DriveFile(client, item, now.size_bytes)
-
-    def _is_watched(self, account: str, now: DriveItem) -> bool:
-        if account not in self._watched:
-            self._watched[account] = WatchedFolders(
-                self._clients(account),
-                self._folder_ids,
-                # Only the first account reads the shared drives.
-                drive_ids=self._drive_ids if account == self._accounts[0] else (),
-            )
-        return self._watched[account].reach(now)
 
     def list(self) -> Iterator[SourceFile]:
         """Yield every watched recording once, however many accounts see it."""

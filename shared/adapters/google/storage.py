@@ -100,7 +100,15 @@ class GCSStorage:
         try:
             self._upload(blob, content, crc32c, if_generation)
         except PreconditionFailed as error:
-            return self._ours(blob, crc32c, if_generation, error)
+            if if_generation:
+                raise ConflictError(f"{blob.name} is not generation {if_generation}") from error
+            # An earlier response may have been lost: then the object is ours.
+            there = self.stat(blob.name)
+            if there is None:
+                raise TransientError(f"{blob.name} existed a moment ago and is gone") from error
+            if not is_replay(there, blob.metadata, crc32c):
+                raise ObjectExistsError(blob.name) from error
+            return there
         if blob.crc32c != crc32c:
             self.delete(name, if_generation=blob.generation)
             raise TransientError(f"{self.url(name)} has checksum {blob.crc32c}, not {crc32c}")
@@ -131,19 +139,6 @@ class GCSStorage:
             if error.code in (404, 410) and "upload_id=" in url:
                 raise _StartOverError(f"the upload session of {blob.name} has expired") from error
             raise
-
-    def _ours(
-        self, blob: Blob, crc32c: str, if_generation: int | None, error: PreconditionFailed
-    ) -> StoredObject:
-        """Return the existing object if it is ours: an earlier response was lost."""
-        if if_generation:
-            raise ConflictError(f"{blob.name} is not generation {if_generation}") from error
-        there = self.stat(blob.name)
-        if there is None:
-            raise TransientError(f"{blob.name} existed a moment ago and is gone") from error
-        if not is_replay(there, blob.metadata, crc32c):
-            raise ObjectExistsError(blob.name) from error
-        return there
 
     def stat(self, name: str) -> StoredObject | None:
         """Return the object, or ``None`` when there is none."""

@@ -82,7 +82,9 @@ class Authenticator:
                 try:
                     key = load_private_key(login.private_key.reveal(), passphrase)
                 except ValueError as error:
-                    raise _bad_key(error) from error
+                    raise ServerError(
+                        ServerCode.AUTHENTICATION, f"the private_key in SFTP_CREDENTIALS {error}"
+                    ) from error
                 yield "the private_key", key
             return
         seen = set()
@@ -262,7 +264,3 @@ def _agent_keys(wanted: bool) -> Iterator[tuple[Any, ...]]:
     finally:
         if agent:
             agent.close()
-
-
-def _bad_key(error: ValueError) -> ServerError:
-    return ServerError(ServerCode.AUTHENTICATION, f"the private_key in SFTP_CREDENTIALS {error}")

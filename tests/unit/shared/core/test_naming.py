@@ -108,23 +108,6 @@ def check_name(name: str) -> None:
         assert len(part.encode()) <= 255 - 20  # the prefix of a hidden file beside it
 
 
-@given(times, st.text("abé会", min_size=1, max_size=20))
-def test_both_styles_of_meet_are_read_as_written(when: datetime, title: str) -> None:
-    when = when.replace(year=2000 + when.year % 100, second=0, microsecond=0, tzinfo=None, day=1)
-    new = f"{title} - {when:%Y/%m/%d %H:%M} CEST - Recording"
-    old = f"{title} ({when:%Y-%m-%d} at {when:%H:%M} GMT-5)"
-
-    assert naming.read_title(new) == naming.Title(title, when)
-    assert naming.read_title(old) == naming.Title(title, when)
-
-
-@given(any_text)
-def test_any_name_has_a_title_and_never_an_error(name: str) -> None:
-    title = naming.read_title(name)
-
-    assert title.time is None or title.time.tzinfo is None
-
-
 @pytest.mark.timeout(10)
 @pytest.mark.parametrize("piece", ["2025-01-01 ", "2025-01-01", " ", "_", "- ", "a ", "2025_"])
 def test_a_long_name_takes_no_long_time(piece: str) -> None:
@@ -168,13 +151,6 @@ def test_a_log_is_filed_under_its_utc_day() -> None:
     assert naming.log_object("dev", "drive-a-1", when) == (
         "dev/metadata/processing-logs/2025/01/30/drive-a-1.json"
     )
-
-
-def test_only_a_media_file_s_ending_is_taken_off() -> None:
-    assert naming.strip_extension("a.MP4") == "a"
-    assert naming.strip_extension("a.mp4.MKV") == "a.mp4"
-    assert naming.strip_extension("Release v2.0") == "Release v2.0"
-    assert naming.strip_extension("Dr. Who") == "Dr. Who"
 
 
 @pytest.mark.parametrize(
