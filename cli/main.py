@@ -81,8 +81,8 @@ def _print_manual(context: click.Context, _: click.Parameter, wanted: bool) -> N
     "(~/.config/audio-pipeline/config.toml, or --config FILE): storage_url (where the audio "
     "goes), tracker_url, audio_preset and more; docs/settings.md lists them. The environment "
     "overrides the file.\n\n"
-    'Shell completion: eval "$(_AUDIO_PIPELINE_COMPLETE=bash_source audio-pipeline)"; for zsh '
-    "and fish, zsh_source and fish_source.\n\n"
+    "\b\nShell completion (zsh_source and fish_source for zsh and fish):\n"
+    '  eval "$(_AUDIO_PIPELINE_COMPLETE=bash_source audio-pipeline)"\n\n'
     "Exit status: 0 all done, 1 something failed, 2 wrong usage or settings, 130 interrupted.",
 )
 @click.version_option(package_name="audio-pipeline", message="%(prog)s %(version)s")

@@ -48,8 +48,9 @@ def backfill(invocation: Invocation, since: datetime | None, dry_run: bool, json
         return _plan(app, json=json, quiet=quiet)
     queue = app.settings.recordings_queue_url
     if queue.kind == "local" and not queue.path:
-        # What this process queued for itself would be lost at its end.
-        raise ConfigurationError(["backfill needs RECORDINGS_QUEUE_URL=pubsub://PROJECT/TOPIC"])
+        # A queue inside this process would be lost when it ends.
+        needed = "pubsub://PROJECT/TOPIC, or local:///SOCKET of a running serve"
+        raise ConfigurationError([f"backfill needs RECORDINGS_QUEUE_URL: {needed}"])
     app.documents.check()
     run = BackfillRun(app, Stop(), quiet=quiet)
     with run.stop.on_signals():

@@ -94,8 +94,7 @@ def parse_address(text: str) -> Address:
 @click.option(
     "--known-hosts",
     type=click.Path(dir_okay=False, path_type=Path),
-    show_default="~/.ssh/known_hosts",
-    help="File with the server's host key.",
+    help="File with the server's host key.  [default: ~/.ssh/known_hosts]",
 )
 @click.option(
     "--accept-new",
@@ -149,7 +148,7 @@ def compress(
     app = load(invocation, options, read_only=dry_run)
     if host is None:
         if not app.settings.sftp_host:
-            raise click.UsageError("name a server: sftp://USER@HOST/DIRECTORY, or set SFTP_HOST")
+            raise click.UsageError("a server is required: sftp://USER@HOST/DIRECTORY, or SFTP_HOST")
         host = ssh.resolve(app.settings.sftp_host, app.settings.sftp_port)
     credentials = app.settings.sftp_credentials
     if credentials and not identity:

@@ -44,7 +44,7 @@ def retry(
     to it; the others are extracted by this command.
     """
     if bool(keys) == failed:
-        raise click.UsageError("give the keys of recordings, or --failed")
+        raise click.UsageError("a KEY or --failed is required")
     app = load(invocation, read_only=True)
     wanted = keys or tuple(one.key for one in list(app.tracker.with_status(Status.FAILED)))
     run = RetryRun(app, Stop(), quiet=json or invocation.quiet, dry_run=dry_run)

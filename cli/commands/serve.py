@@ -43,7 +43,7 @@ _SHOWN = ("WARNING", "ERROR", "CRITICAL")
 )  # fmt: skip
 @click.option(
     "--port", type=click.IntRange(0, 65535), metavar="PORT",
-    help="Port of the dashboard and the webhook  [default: 8080, or the next free one]",
+    help="Port of the dashboard and the webhook.  [default: 8080, or the next free one]",
 )  # fmt: skip
 @click.option(
     "--workers", type=click.IntRange(1, 64), default=1, show_default=True, metavar="N",
