@@ -33,7 +33,8 @@ LOCAL_LOOK_S, CLOUD_LOOK_S = 0.25, 2.0
 #: How many recordings one look finds.
 _LOOK_AT = 100
 
-_SOURCES = {"drive": "Drive", "sftp": "SFTP", "local": "folder"}
+#: Where a recording appeared, by its source.
+SOURCES = {"drive": "Drive", "sftp": "SFTP", "local": "folder"}
 _STEPS = ("notified", "queued")
 
 #: Below this width, in columns, a status is one word or a short bar.
@@ -106,7 +107,7 @@ class Story:
         """A recording is in its source, and nothing here knows of it yet."""
         with self._lock:
             self._rows[source_id] = Row(name, source)
-            self._line(self._rows[source_id], "new", f"appeared in {_SOURCES[source]}")
+            self._line(self._rows[source_id], "new", f"appeared in {SOURCES[source]}")
 
     def notified(self) -> None:
         """The webhook is being called, about everything that has appeared."""

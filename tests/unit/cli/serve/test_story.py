@@ -6,9 +6,10 @@ import pytest
 from rich.console import Console
 
 from cli.serve import story as module
-from cli.serve.story import Story
+from cli.serve.story import SOURCES, Story
 from cli.ui.console import Screen
 from shared.adapters.memory import MemoryDocuments
+from shared.core.message import Source
 from shared.tracking.tracker import Tracker
 
 
@@ -44,3 +45,7 @@ def test_steps_of_many_threads_do_not_block_the_display(story: Story) -> None:
         for thread in threads:
             thread.join(60)
         assert not any(thread.is_alive() for thread in threads)
+
+
+def test_every_source_has_a_name() -> None:
+    assert SOURCES.keys() == set(Source)

@@ -1,6 +1,10 @@
+import json
+
 import pytest
 
-from functions.dashboard.texts import clock, duration
+from functions.dashboard.texts import SOURCE, clock, duration
+from shared.core.message import Source
+from tests.paths import ROOT
 
 
 @pytest.mark.parametrize(
@@ -14,3 +18,10 @@ from functions.dashboard.texts import clock, duration
 )
 def test_a_length_is_the_same_in_both_forms(seconds: float, shown: str, said: str) -> None:
     assert (clock(seconds), duration(seconds)) == (shown, said)
+
+
+def test_every_source_has_a_name_and_is_in_the_description() -> None:
+    description = json.loads((ROOT / "functions/dashboard/openapi.json").read_text())
+
+    assert SOURCE.keys() == set(Source)
+    assert set(description["components"]["schemas"]["Source"]["enum"]) == set(Source)
