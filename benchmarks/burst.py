@@ -49,7 +49,7 @@ _ACKNOWLEDGED = {102, 200, 201, 202, 204}
 
 
 @dataclass
-class Front:
+class FrontEnd:
     """Gives each instance one request at a time; answers 429 when none is free in time."""
 
     instances: Sequence[Service]
@@ -172,7 +172,7 @@ def main() -> None:
         instances = [stack.enter_context(cloud.service()) for _ in range(options.instances)]
         _work(instances, items[2 * count :])  # the services are warm now
         work_s = _work(instances, items[:count])
-        front = Front(instances, wait_s=10.0 * options.scale)
+        front = FrontEnd(instances, wait_s=10.0 * options.scale)
         subscription = Subscription(front.push, options.scale)
         start = time.monotonic()
         subscription.run(items[count : 2 * count])

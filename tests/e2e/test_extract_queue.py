@@ -130,7 +130,7 @@ def test_dead_letters_fail_only_recordings_that_were_tried(cloud: Cloud, clip: P
 
 
 @dataclass
-class Front:
+class FrontEnd:
     """The front end of Cloud Run: answers 429 while all instances are busy."""
 
     url: str
@@ -139,7 +139,7 @@ class Front:
 
 
 @contextmanager
-def front(services: list[Service]) -> Iterator[Front]:
+def front(services: list[Service]) -> Iterator[FrontEnd]:
     free = list(services)
     lock = threading.Lock()
 
@@ -165,12 +165,12 @@ def front(services: list[Service]) -> Iterator[Front]:
             self.end_headers()
 
     with _serving(Handler) as server:
-        made = Front(f"http://127.0.0.1:{server.server_address[1]}")
+        made = FrontEnd(f"http://127.0.0.1:{server.server_address[1]}")
         yield made
 
 
 @contextmanager
-def refusing() -> Iterator[Front]:
+def refusing() -> Iterator[FrontEnd]:
     """Answer 429 to everything."""
     with front([]) as made:
         yield made
