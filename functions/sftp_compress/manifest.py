@@ -12,6 +12,7 @@ import json
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from io import TextIOWrapper
@@ -35,6 +36,9 @@ PATIENCE_S = 300.0
 #: How many bytes of the manifest are rewritten in a second, on average, while a queue is long.
 #: Merging takes a few percent of the time at this rate, whatever the manifest's size.
 MERGED_BYTES_PER_S = 1_000_000
+
+#: How many parts are read at a time.
+_READERS = 8
 
 #: How much of a manifest is read at a time, in characters.
 _CHUNK = 1 << 16
@@ -83,11 +87,15 @@ class Entry:
 
 @dataclass(frozen=True)
 class Part:
-    """A row that is not merged yet, and the objects of its source that it replaces."""
+    """A row that is not merged yet, and the objects of its source that it replaces.
+
+    ``generation`` is that of the object when the row was made, if it is known.
+    """
 
     stored: StoredObject
     row: Row
     replaces: Sequence[str]
+    generation: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,16 +108,21 @@ class Manifest:
     clock: Clock
     patience_s: float = PATIENCE_S
 
-    def add(self, entry: Entry, replaces: Sequence[str] = ()) -> None:
-        """Write an entry as a part, in place of its source's earlier one.
+    def add(
+        self, entry: Entry, replaces: Sequence[str] = (), *, generation: int | None = None
+    ) -> None:
+        """Write an entry as a part.
 
         ``replaces`` are objects of the source under other names; the merge removes them, so
-        that no row names an object that is gone.
+        that no row names an object that is gone. ``generation`` is the object's: the merge
+        drops the row if the object was replaced since, as when this worker was frozen.
         """
-        part = {"row": asdict(entry), "replaces": list(replaces)}
+        part = {"row": asdict(entry), "replaces": list(replaces), "generation": generation}
+        # Of its own for each generation: a frozen worker overwrites no newer row.
+        name = hashlib.sha256(f"{entry.source}\0{generation}".encode()).hexdigest()[:40]
         self._patiently(
             self.storage.put,
-            f"{self.parts}{hashlib.sha256(entry.source.encode()).hexdigest()[:40]}.json",
+            f"{self.parts}{name}.json",
             json.dumps(part, ensure_ascii=False).encode(),
             content_type="application/json",
             cache_control="no-cache",
@@ -146,9 +159,10 @@ class Manifest:
     def _merge(self, copy: Callable[[str, Path | bytes], object] | None) -> None:
         # Before the parts: one that is merged and removed meanwhile makes the write fail.
         there = self.storage.stat(self.name)
-        parts = {part.row["source"]: part for part in self._parts()}
-        if not parts:
+        found = list(self._parts())
+        if not found:
             return
+        parts = self._newest(found)
         with tempfile.TemporaryDirectory() as directory:
             path = Path(directory) / "manifest.json"
             # A lone surrogate is written as JSON escapes it.
@@ -165,23 +179,43 @@ class Manifest:
                 )
         if copy:
             self._copy(copy)
-        for part in parts.values():
-            for name in part.replaces:
-                self._remove_replaced(name, part.row["source"])
+        for part in found:
+            if part is parts.get(part.row["source"]):
+                for name in part.replaces:
+                    self._remove_replaced(name, part.row["source"])
             try:
                 self.storage.delete(part.stored.name, if_generation=part.stored.generation)
             except ConflictError:
                 continue  # written again: the next merge takes it
 
     def _parts(self) -> Iterator[Part]:
-        for stored in self.storage.list(self.parts):
+        """Yield every part; several are read at a time, since each is a request."""
+
+        def read(stored: StoredObject) -> Part | None:
             try:
                 with self.storage.open(stored.name) as file:
                     body = json.loads(file.read())
             except FileNotFoundError:
-                continue  # merged by another process
+                return None  # merged by another process
             # Its generation is older than the content at worst; then it is not removed.
-            yield Part(stored, body["row"], body["replaces"])
+            return Part(stored, body["row"], body["replaces"], body.get("generation"))
+
+        with ThreadPoolExecutor(_READERS) as pool:
+            yield from filter(None, pool.map(read, self.storage.list(self.parts)))
+
+    def _newest(self, found: Iterable[Part]) -> dict[str, Part]:
+        """Return the part of each source whose object is the one that is there now."""
+
+        def is_current(part: Part) -> bool:
+            if part.generation is None:  # of an earlier version of this program
+                return True
+            there = self.storage.stat(part.row["object"])
+            return there is not None and there.generation == part.generation
+
+        parts = list(found)
+        with ThreadPoolExecutor(_READERS) as pool:
+            current = zip(parts, pool.map(is_current, parts), strict=True)
+            return {part.row["source"]: part for part, is_it in current if is_it}
 
     def _remove_replaced(self, name: str, source: str) -> None:
         there = self.storage.stat(name)
@@ -190,7 +224,7 @@ class Manifest:
 
     def current_rows(self) -> Iterator[Row]:
         """Yield the rows of the manifest and of the parts, as a merge would write them."""
-        parts = {part.row["source"]: part.row for part in self._parts()}
+        parts = {source: part.row for source, part in self._newest(self._parts()).items()}
         return (row for row, _ in _merged(self.rows(), parts))
 
     def rows(self) -> Iterator[Row]:

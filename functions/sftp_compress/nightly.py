@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
@@ -14,10 +15,16 @@ from shared.core.message import SourceFile
 from shared.core.ports import Document, Queue, Sources
 from shared.core.records import Status
 from shared.core.sftp_errors import ServerCode, ServerError, UnreachableError
+from shared.core.times import document_time
 from shared.tracking.leased_document import write_document
 from shared.tracking.tracker import Tracker
 
 COLLECTION = "nightly_runs"
+
+_SCANS, _CURRENT = "nightly_scans", "current"
+
+#: The function itself may run for 30 minutes.
+_SCAN_LIVES = timedelta(minutes=30)
 
 #: How many files are looked up, published and recorded at a time; bounds the memory.
 PAGE = 100
@@ -26,6 +33,37 @@ PAGE = 100
 _PASSED = frozenset({Code.GONE, Code.SUPERSEDED, Code.FORBIDDEN})
 
 log = logging.getLogger(__name__)
+
+
+@dataclass
+class Scan:
+    """Notes in the tracker that a scan is under way, so that more files may follow.
+
+    While one is, a worker that sees nothing else in flight still does not merge a long
+    manifest. A scan that died counts as over after ``_SCAN_LIVES``.
+    """
+
+    tracker: Tracker
+    until: datetime | None = None
+
+    def note(self) -> None:
+        """Write the note, or renew it when half of its time is over."""
+        now = self.tracker.clock()
+        if self.until is None or self.until - now < _SCAN_LIVES / 2:
+            self._write(now + _SCAN_LIVES)
+
+    def end(self) -> None:
+        self._write(None)
+
+    def is_under_way(self) -> bool:
+        """Return whether any process scans; reads one document."""
+        read = self.tracker.documents.get(_SCANS, _CURRENT)
+        until = document_time(read.document["until"]) if read and read.document["until"] else None
+        return until is not None and until > self.tracker.clock()
+
+    def _write(self, until: datetime | None) -> None:
+        write_document(self.tracker.documents, _SCANS, _CURRENT, lambda _: {"until": until})
+        self.until = until
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,21 +96,24 @@ class Nightly:
         ``UnreachableError``, which are recorded too; published files stay published.
         """
         started, counts = self.tracker.clock(), Counter[str]()
+        scan, held = Scan(self.tracker), list[SourceFile]()
         try:
             files = self.sources.list()
             while page := list(islice(files, PAGE)):
+                if held:
+                    scan.note()
                 counts["found"] += len(page)
                 settled = [one for one in page if abs(started - one.created_at) >= self.settle]
                 counts["unsettled"] += len(page) - len(settled)
                 wanted = [item for item in settled if self._is_wanted(item, counts)]
                 counts["known"] += len(settled) - len(wanted)
-                # In this order: a message without a document is processed, a document
-                # without a message is not.
                 if wanted:
-                    self.queue.publish(wanted)
-                for item in wanted:
-                    self.tracker.enqueue(item)
-                counts["queued"] += len(wanted)
+                    scan.note()
+                    # One is kept for the end of the scan, so that another file always follows:
+                    # the last one's worker merges the manifest.
+                    *wanted, last = [*held, *wanted]
+                    held = [last]
+                    self._publish(wanted, counts)
             if not counts["found"]:
                 raise ServerError(
                     ServerCode.EMPTY_DIRECTORY,
@@ -86,9 +127,25 @@ class Nightly:
                     " reports other sizes or times each time",
                 )
         except (ServerError, UnreachableError) as error:
+            self._publish_last(held, scan, counts)
             self._record(started, counts, error)
             raise
+        self._publish_last(held, scan, counts)
         return self._record(started, counts)
+
+    def _publish(self, items: Sequence[SourceFile], counts: Counter[str]) -> None:
+        # In this order: a message without a document is processed, a document without a
+        # message is not.
+        if items:
+            self.queue.publish(items)
+        for item in items:
+            self.tracker.enqueue(item)
+        counts["queued"] += len(items)
+
+    def _publish_last(self, held: Sequence[SourceFile], scan: Scan, counts: Counter[str]) -> None:
+        if held:
+            scan.end()
+            self._publish(held, counts)
 
     def _is_wanted(self, item: SourceFile, counts: Counter[str]) -> bool:
         known = self.tracker.get(item.key)

@@ -18,6 +18,12 @@ class CompressedObjectWriter(ObjectWriter):
 
     has_picture: ClassVar[bool] = False
 
+    def look(self, extension: str) -> None:
+        for name in self._names(extension):
+            there = self._seen[name] = self.storage.stat(name)
+            if there is None or self._is_ours(there):
+                return
+
     def _names(self, extension: str) -> list[str]:
         path = self.claim.recording.source_id
         plain, suffixed = (

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from functions.sftp_compress.manifest import Entry, Manifest
+from functions.sftp_compress.nightly import Scan
 from functions.sftp_compress.objects import CompressedObjectWriter
 from shared.core import naming
 from shared.core.errors import is_transient
@@ -79,14 +81,23 @@ class CompressionWorker(Worker[CompressedObjectWriter]):
             entry = Entry.of(audio.item, stored, sha256, encoded.duration_s, now)
             replaces = writer.replaced_by(stored)
             writer.control.renew()
-            self.manifest.add(entry, replaces)
+            self.manifest.add(entry, replaces, generation=stored.generation)
         if self.mirror:
             with audio.stages.timed("mirror"):
-                folder = self.manifest.name.removesuffix("manifest.json")
-                self.mirror.put(stored.name.removeprefix(folder), encoded.path)
+                self._copy(self.mirror, stored, encoded.path)
         with audio.stages.timed("manifest"):
             self.merge_manifest(key=audio.item.key)
         return stored, {}
+
+    def _copy(self, mirror: Mirror, stored: StoredObject, path: Path) -> None:
+        """Copy an object to the mirror, and what replaced it meanwhile if something did."""
+        name = stored.name.removeprefix(self.manifest.name.removesuffix("manifest.json"))
+        mirror.put(name, path)
+        copied = stored.generation
+        while (there := self.storage.stat(stored.name)) and there.generation != copied:
+            with self.storage.open(stored.name) as file:
+                mirror.put(name, file.read())
+            copied = there.generation
 
     def process(self, item: SourceFile, options: RunOptions = _DEFAULTS) -> Result:
         """Process one file, once, and merge the manifest if no other file follows.
@@ -110,13 +121,16 @@ class CompressionWorker(Worker[CompressedObjectWriter]):
     def merge_manifest(self, key: str = "", *, now: bool = False) -> None:
         """Merge the rows that were added, unless that is left to files that follow.
 
-        While files other than ``key`` are in flight, a long manifest is merged seldom, so that
-        its length costs no file more than another. ``now`` merges in any case.
+        While files other than ``key`` are in flight, or a scan may find more, a long manifest is
+        merged seldom, so that its length costs no file more than another. ``now`` merges in
+        any case.
         """
         manifest = self.manifest
-        if manifest.has_parts() and (
-            now
-            or not manifest.was_merged_recently()
-            or not self.tracker.is_in_flight(Source.SFTP, other_than=key)
-        ):
-            manifest.merge(self.mirror.put if self.mirror else None)
+        if not manifest.has_parts():
+            return
+        if not now and manifest.was_merged_recently():
+            if self.tracker.is_in_flight(Source.SFTP, other_than=key):
+                return
+            if Scan(self.tracker).is_under_way():
+                return
+        manifest.merge(self.mirror.put if self.mirror else None)

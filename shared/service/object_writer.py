@@ -46,9 +46,18 @@ class ObjectWriter:
     control: WorkControl
     env: str
     _written: set[str] = field(init=False, repr=False, default_factory=set)
+    _seen: dict[str, StoredObject | None] = field(init=False, repr=False, default_factory=dict)
 
     #: Whether a picture and chunks are stored beside the audio.
     has_picture: ClassVar[bool] = True
+
+    def look(self, extension: str) -> None:
+        """Note which object is there, before the last check that the source is unchanged.
+
+        Only that object is replaced then. A worker that is frozen between the check and the
+        upload finds that another revision's worker wrote the name meanwhile. Recordings whose
+        revisions have objects of their own need no look.
+        """
 
     def publish(
         self,
@@ -139,15 +148,20 @@ class ObjectWriter:
         bytes are equal: a worker that was frozen, and lost its lease since, may be about to
         delete it, and deletes only the generation that it has seen.
 
-        Raises ``TransientError`` when another worker replaces it at the same time: two
+        Raises ``TransientError`` when another worker wrote it since the ``look``: two
         revisions of one source share an object, and the next try finds which one is current.
         """
-        there = self.storage.stat(name) if is_retry else None
+        if name in self._seen:
+            there = self._seen[name]
+        else:
+            there = self.storage.stat(name) if is_retry else None
         if there is None:
             try:
                 return self._put(name, path, content_type, if_generation=0, about=about)
             except ObjectExistsError:
                 there = self.storage.stat(name)
+                if self._seen and there and self._is_ours(there):
+                    raise TransientError(f"another worker wrote {name} at the same time") from None
         if there is None or not self._is_ours(there):
             return None
         with _another_writer(name):

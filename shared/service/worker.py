@@ -120,11 +120,12 @@ class Worker(ABC, Generic[W]):
             with stages.timed("verify"), context.job(encoded.duration_s) as job:
                 verified = verify.verify(encoded, job)
                 silent = silence.is_silent(encoded.path, encoded.recipe, verified.levels, job)
+            writer = self.writer(claim, control)
+            writer.look(encoded.recipe.extension)
             source.check_unchanged()
             audio = VerifiedAudio(
                 item=item, encoded=encoded, verified=verified, context=context, stages=stages
             )
-            writer = self.writer(claim, control)
             stored, more = self.publish(audio, writer)
             now = self.tracker.clock()
             fields = writer.done(encoded, verified, stored, now) | more | {"silent": silent}
