@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import functools
 import itertools
 import math
 import operator
@@ -27,9 +28,8 @@ SECONDS, DAMAGED_SECONDS = 1.0, 3.0
 _RATE = 8000
 #: Samples that are analysed, from the middle of the first second.
 _WINDOW = slice(1600, 5600)
-#: The third loudest tone has to be this much weaker in power than the second (10 dB): Opus at
-#: 32 kbit/s leaks up to -17 dB of a low tone into its neighbour.
-_MARGIN = 10.0
+#: Each of the two tones has more than this share of the energy, so nothing else has a third.
+_SHARE = 0.35
 
 #: How each kind is encoded. ``silent`` has a picture alone, ``empty`` a track without samples.
 _AAC = ("-c:a", "aac", "-b:a", "48k")
@@ -83,8 +83,13 @@ def make(clips: Sequence[Clip], rng: random.Random) -> None:
                 clip.path.write_bytes(whole[: len(whole) * 2 // 5])
 
 
-def heard(paths: Sequence[Path], folder: Path) -> list[tuple[Pair | None, float]]:
-    """Decode files; return of each its tones, ``None`` for any other sound, and its seconds."""
+def heard(
+    paths: Sequence[Path], pairs: Sequence[Pair], folder: Path
+) -> list[tuple[Pair | None, float]]:
+    """Decode files; return of each its tones, ``None`` for any other sound, and its seconds.
+
+    ``pairs`` are the tones that are expected, which are looked for first.
+    """
     found: list[tuple[Pair | None, float]] = []
     for start in range(0, len(paths), _BATCH):
         some = paths[start : start + _BATCH]
@@ -96,38 +101,43 @@ def heard(paths: Sequence[Path], folder: Path) -> list[tuple[Pair | None, float]
             command.append(str(folder / f"{number}.pcm"))
         ended = subprocess.run(command, stdin=subprocess.DEVNULL, check=False)
         if ended.returncode and len(some) > 1:  # one of them is broken: find out which
-            for path in some:
-                found += heard([path], folder)
+            for path, pair in zip(some, pairs[start:], strict=False):
+                found += heard([path], [pair], folder)
             continue
         for number in range(len(some)):
             raw = folder / f"{number}.pcm"
             samples = array.array("h", raw.read_bytes() if not ended.returncode else b"")
-            found.append((_tones(samples), len(samples) / _RATE))
+            found.append((_tones(samples, pairs[start + number]), len(samples) / _RATE))
     return found
 
 
-def _tones(samples: array.array[int]) -> Pair | None:
+def _tones(samples: array.array[int], expected: Pair) -> Pair | None:
     window = samples[_WINDOW]
     if len(window) < _WINDOW.stop - _WINDOW.start:
         return None
-    powers = sorted(
-        (_dot(window, cosine) ** 2 + _dot(window, sine) ** 2, frequency)
-        for frequency, cosine, sine in _WAVES
-    )
-    (third, _), (second, one), (_, other) = powers[-3:]
-    if second < _MARGIN * max(third, 1.0):
-        return None
-    return min(one, other), max(one, other)
+    energy = sum(map(operator.mul, window, window))
+    loudest: list[int] = []
+    for frequency in dict.fromkeys((*expected, *FREQUENCIES)):
+        cosine, sine = _waves(frequency)
+        power = _dot(window, cosine) ** 2 + _dot(window, sine) ** 2
+        # The squared length of the window's part of this frequency; see Parseval's theorem.
+        if 2 * power / len(window) > _SHARE * energy:
+            loudest.append(frequency)
+        if len(loudest) == 2:
+            return min(loudest), max(loudest)
+    return None
 
 
 def _dot(samples: array.array[int], wave: array.array[float]) -> float:
     return float(sum(map(operator.mul, samples, wave)))
 
 
-def _wave(frequency: int, function: object) -> array.array[float]:
+@functools.cache
+def _waves(frequency: int) -> tuple[array.array[float], array.array[float]]:
     step = 2 * math.pi * frequency / _RATE
     count = _WINDOW.stop - _WINDOW.start
-    return array.array("d", (function(step * number) for number in range(count)))  # type: ignore[operator]
-
-
-_WAVES = [(each, _wave(each, math.cos), _wave(each, math.sin)) for each in FREQUENCIES]
+    cosine, sine = (
+        array.array("d", (function(step * number) for number in range(count)))
+        for function in (math.cos, math.sin)
+    )
+    return cosine, sine

@@ -126,7 +126,9 @@ def _judge_sounds(
     done: Sequence[tuple[str, Recording, Revision]],
 ) -> None:
     paths = [directory / "audio" / str(one.gcs_path) for _, one, _ in done]
-    for (label, one, each), (pair, seconds) in zip(done, heard(paths, directory), strict=True):
+    pairs = [each.pair for _, _, each in done]
+    sounds = heard(paths, pairs, directory)
+    for (label, one, each), (pair, seconds) in zip(done, sounds, strict=True):
         if pair != each.pair or abs(seconds - SECONDS) > _TOLERANCE_S:
             found.partial.append(f"{label}: {pair} for {seconds} s instead of {each.pair}")
         there = storage.stat(str(one.gcs_path))
