@@ -18,6 +18,23 @@ from shared.core.errors import ConfigurationError, TransientError
 #: Marks our files (SQLite, "PRAGMA application_id"): "audp" in ASCII.
 APPLICATION_ID = 0x61756470
 
+
+def _text(row: str, field: str) -> str:
+    """Return the SQL of a field's text; ``''`` where it has none."""
+    body = f"{row}.body, '$.{field}'"
+    return f"CASE json_type({body}) WHEN 'text' THEN json_extract({body}) ELSE '' END"
+
+
+def _counted(row: str, step: str) -> str:
+    """Return the SQL that changes the count of a document's status and code."""
+    key = f"{row}.collection, {_text(row, 'status')}, {_text(row, 'error.code')}"
+    return f"""
+            INSERT OR IGNORE INTO document_counts VALUES ({key}, 0);
+            UPDATE document_counts SET number = number {step} 1
+            WHERE (collection, status, code) = ({key});
+    """  # noqa: S608 - no value comes from outside
+
+
 #: The steps from each schema version (``PRAGMA user_version``) to the next. A released
 #: step is never edited; a change is a new step.
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
@@ -141,6 +158,43 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             collection, json_extract(body, '$.error.code'), json_extract(body, '$.requeues'),
             json_extract(body, '$.finished_at')
         )
+        """,
+    ),
+    (
+        # How many documents have a status and an error's code, so that counting them costs the
+        # same however many there are.
+        """
+        CREATE TABLE document_counts (
+            collection TEXT NOT NULL,
+            status     TEXT NOT NULL,
+            code       TEXT NOT NULL,
+            number     INTEGER NOT NULL,
+            PRIMARY KEY (collection, status, code)
+        ) WITHOUT ROWID
+        """,
+        f"""
+        INSERT INTO document_counts
+        SELECT collection, {_text("documents", "status")}, {_text("documents", "error.code")},
+            count(*)
+        FROM documents GROUP BY 1, 2, 3
+        """,  # noqa: S608
+        f"""
+        CREATE TRIGGER document_counts_insert AFTER INSERT ON documents BEGIN
+            {_counted("NEW", "+")}
+        END
+        """,
+        f"""
+        CREATE TRIGGER document_counts_update AFTER UPDATE ON documents
+        WHEN {_text("OLD", "status")} <> {_text("NEW", "status")}
+            OR {_text("OLD", "error.code")} <> {_text("NEW", "error.code")}
+        BEGIN
+            {_counted("OLD", "-")} {_counted("NEW", "+")}
+        END
+        """,
+        f"""
+        CREATE TRIGGER document_counts_delete AFTER DELETE ON documents BEGIN
+            {_counted("OLD", "-")}
+        END
         """,
     ),
 )

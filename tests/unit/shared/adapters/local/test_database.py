@@ -42,6 +42,7 @@ def test_each_version_becomes_the_newest_and_keeps_its_documents(
     documents = SQLiteDocuments(tmp_path / "old.db")
     found = list(documents.find("recordings", ("status", Op.EQ, "DONE")))
     assert [item.id for item in found] == (["old"] if version else [])
+    assert documents.count("recordings", ("status", Op.EQ, "DONE")) == len(found)
     for item in found:
         documents.replace("recordings", item, {"status": "QUEUED"})
     assert schema(tmp_path / "old.db") == schema(tmp_path / "new.db")

@@ -7,12 +7,15 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shared.adapters.local.documents import SQLiteDocuments
 from shared.core.errors import ConfigurationError, TransientError, is_transient
@@ -404,6 +407,52 @@ def test_the_queries_of_the_tracker_use_an_index(
         connection.set_trace_callback(None)
         plan = connection.execute(f"EXPLAIN QUERY PLAN {asked[-1]}").fetchall()
     assert index in str(plan)
+
+
+_BODIES = st.fixed_dictionaries(
+    {},
+    optional={
+        "status": st.sampled_from(["DONE", "FAILED", "", "[]", None, 1, ["DONE"]]),
+        "error": st.sampled_from([None, "corrupt", {"code": "corrupt"}, {"code": None}, {}]),
+    },
+)
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.none() | _BODIES), max_size=12))
+def test_counts_are_those_of_the_documents(writes: list[tuple[str, dict[str, Any] | None]]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        documents = SQLiteDocuments(Path(folder) / "tracker.db")
+        for doc_id, body in writes:
+            read = documents.get("recordings", doc_id)
+            if body is None:
+                if read:
+                    documents.delete("recordings", read)
+            elif read:
+                documents.replace("recordings", read, body)
+            else:
+                documents.create("recordings", doc_id, body)
+        documents.create("elsewhere", "a", {"status": "DONE", "error": {"code": "corrupt"}})
+        failed, corrupt = ("status", Op.EQ, "FAILED"), ("error.code", Op.EQ, "corrupt")
+        for where in [
+            [("status", Op.EQ, status)] for status in ("DONE", "FAILED", "", "[]", None, 1)
+        ] + [[failed, corrupt], [corrupt], [failed, ("error.code", Op.EQ, None)], []]:
+            found = len(list(documents.find("recordings", *where)))
+            assert documents.count("recordings", *where) == found
+
+
+def test_counting_by_status_reads_no_document(documents: SQLiteDocuments) -> None:
+    asked: list[str] = []
+    documents.create("recordings", "a", {"status": "DONE"})
+    with documents._connection().use() as connection:
+        connection.set_trace_callback(asked.append)
+    assert documents.count("recordings", ("status", Op.EQ, "DONE")) == 1
+    assert documents.count("recordings", ("error.code", Op.EQ, "x"), ("status", Op.EQ, "y")) == 0
+    with documents._connection().use() as connection:
+        connection.set_trace_callback(None)
+        plans = [connection.execute(f"EXPLAIN QUERY PLAN {sql}").fetchall() for sql in asked]
+    assert plans
+    assert all("document_counts" in str(plan) for plan in plans)
+    assert not any("documents USING" in str(plan) for plan in plans)
 
 
 @pytest.mark.parametrize("common", [1, 4, 100])
