@@ -1,0 +1,1 @@
+"""What recordings cost with more and more of them in the tracker: ``__main__`` runs it."""
