@@ -8,6 +8,7 @@ import os
 import random
 import resource
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
@@ -30,6 +31,7 @@ from shared.tracking.lease import Outcome
 from tests.media import clips
 from tests.media.containers import CountingSource
 from tests.media.rig import RangeSources, Rig
+from tests.paths import ROOT
 from tests.services import until
 
 Shelf = Callable[[str], Path]
@@ -280,6 +282,45 @@ def test_an_ffmpeg_that_stands_still_is_tried_once_more(minutes: Path, worker: R
     # The second time it would be FAILED: tests/contract/test_lease.py.
     assert made.result.outcome is Outcome.RETRY
     made.ended_as(Status.QUEUED, Code.TIMEOUT)
+
+
+_EXTRACT = """
+import sys, time
+from pathlib import Path
+from tests.media.rig import Rig
+
+def report(fraction):
+    if fraction and reported.append(fraction) is None and len(reported) == 1:
+        print("in progress", flush=True)
+        time.sleep(0.5)  # the encoder goes on
+
+reported = []
+rig = Rig(Path(sys.argv[2]), on_progress=report)
+made = rig.extract(Path(sys.argv[1]), "whisper", stall_s=4)
+print(made.result.outcome.name, made.recording.error, flush=True)
+"""
+
+
+@pytest.mark.parametrize("first", ["the process", "FFmpeg"])
+def test_time_in_which_the_process_itself_was_frozen_does_not_count(
+    first: str, minutes: Path, tmp_path: Path
+) -> None:
+    """All of it is stopped for longer than FFmpeg may stand still, as when CPU is taken away."""
+    command = [sys.executable, "-c", _EXTRACT, str(minutes), str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "in progress\n"
+        main = psutil.Process(process.pid)
+        main.suspend()
+        children = main.children(recursive=True)
+        for child in children:
+            child.suspend()
+        time.sleep(6.0)
+        frozen = [main, *children] if first == "the process" else [*children, main]
+        for one in frozen:
+            one.resume()
+        assert children
+        assert process.stdout.read() == "DONE None\n"
 
 
 def test_nothing_leaks_over_many_runs(shelf: Shelf, worker: Rig) -> None:

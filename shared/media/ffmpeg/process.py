@@ -43,6 +43,9 @@ _NOT_LOADED = 127
 #: Tunables") there is nothing to merge. Other C libraries ignore this.
 _ENVIRONMENT = {"GLIBC_TUNABLES": "glibc.malloc.mxfast=0"}
 
+#: How often limits are checked, in seconds.
+_LOOK_EVERY_S = 0.2
+
 #: FFmpeg prints this on SIGTERM and SIGINT, and then ends early but cleanly.
 _SIGNALLED = "Exiting normally, received signal"
 
@@ -262,8 +265,8 @@ class Job:
     """All FFmpeg processes of one piece of work; leaving its context ends them.
 
     A watchdog kills them after ``limits.stall_s`` without progress, after ``limits.wall_s`` in
-    total, or when ``cancelled`` returns ``True``. They may read and write files only in
-    ``directory``.
+    total, or when ``cancelled`` returns ``True``. Time in which this process was frozen itself
+    does not count. They may read and write files only in ``directory``.
     """
 
     def __init__(
@@ -396,7 +399,14 @@ class Job:
             process.kill()
 
     def _watch(self) -> None:
-        while not self._over.wait(0.2):
+        looked = time.monotonic()
+        while not self._over.wait(_LOOK_EVERY_S):
+            now = time.monotonic()
+            if (frozen_s := now - looked - _LOOK_EVERY_S) > _LOOK_EVERY_S:
+                # Not FFmpeg's: this process did not run either, or got no processor.
+                self._started += frozen_s
+                self._moved += frozen_s
+            looked = now
             reason = self._reason()
             if reason:
                 self.stop(reason)
