@@ -16,6 +16,7 @@ from typing import Any, Generic, TypeVar
 from shared.core.errors import Code, MessageError, PermanentError
 from shared.core.message import Source, SourceFile
 from shared.core.ports import Sources, Storage, StoredObject
+from shared.core.records import Recording
 from shared.media import encode, probe, silence, verify
 from shared.media.encode import EncodeContext, Encoded
 from shared.media.presets import Recipe
@@ -28,12 +29,15 @@ from shared.runtime.workdir import work_directory
 from shared.service.object_writer import ObjectWriter
 from shared.tracking import lease
 from shared.tracking.claim import Claim
-from shared.tracking.lease import Result, RunOptions, WorkControl
-from shared.tracking.tracker import Tracker
+from shared.tracking.lease import Outcome, Result, RunOptions, WorkControl
+from shared.tracking.tracker import Tracker, requeued
 
 W = TypeVar("W", bound=ObjectWriter)
 
 _DEFAULTS = RunOptions()
+
+#: A file that ended with one of these may come back as it was; opening it shows whether it has.
+_AWAY = frozenset({Code.TRASHED, Code.GONE, Code.NOT_WATCHED, Code.SUPERSEDED})
 
 #: Creation times of containers before this are those of a clock that was never set.
 _FIRST_CREATED = datetime(1990, 1, 1, tzinfo=UTC)
@@ -89,7 +93,26 @@ class Worker(ABC, Generic[W]):
                 self.writer(claim, control).clean_up()
                 raise
 
-        return lease.run(self.tracker, item, work, options)
+        result = lease.run(self.tracker, item, work, options)
+        if result.outcome is not Outcome.SKIPPED or not result.recording:
+            return result
+        error = result.recording.error
+        if error is None or error.code not in _AWAY:
+            return result
+        # The change that brought the file back may have come while this worker had the
+        # recording; then it published nothing. A later one finds the recording SKIPPED.
+        try:
+            self.sources[item.source].open(item).close()
+        except Exception:
+            return result
+
+        def again(current: Recording) -> Recording | None:
+            if not current.status.is_final or current.error != error:
+                return None
+            return requeued(current, self.tracker.clock())
+
+        queued = self.tracker.change(item.key, again)
+        return Result(Outcome.RETRY, queued, result.error) if queued else result
 
     def _work(self, item: SourceFile, claim: Claim, control: WorkControl) -> dict[str, Any]:
         """Do the work under the claim; returns the fields of the DONE document."""

@@ -189,6 +189,31 @@ def test_an_older_revision_does_not_replace_a_newer_one_s_copy(tmp_path: Path) -
     assert copies["day/take_compressed.wav"] == storage.open(OBJECT).read()
 
 
+@pytest.mark.parametrize("code", [Code.TRASHED, Code.GONE, Code.NOT_WATCHED, Code.SUPERSEDED])
+def test_a_file_that_returns_before_its_end_is_written_is_not_skipped(
+    code: Code, tmp_path: Path
+) -> None:
+    """Drive's change came while the worker had the recording, so no other will come."""
+    folder = tmp_path / "server"
+    folder.mkdir()
+    away = [True]
+
+    class Returning(Server):
+        def open(self, item: SourceFile) -> ByteSource:
+            if away:
+                away.pop()
+                raise PermanentError(code, "it was away at this moment")
+            return super().open(item)
+
+    server = Returning(folder)
+    worker = CompressionWorker(
+        tracker=Tracker(MemoryDocuments()), storage=MemoryStorage(), sources={"sftp": server}
+    )
+    item = server.put(0.5, 1_000)
+    assert worker.process(item).outcome is Outcome.RETRY
+    assert worker.process(item).outcome is Outcome.DONE
+
+
 def test_files_that_a_slow_scan_finds_one_by_one_are_merged_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
