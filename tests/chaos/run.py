@@ -32,12 +32,17 @@ _POLICY = Policy(ack_deadline_s=60.0, first_backoff_s=0.3, longest_backoff_s=5.0
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How a run is made. ``pause_s`` is the usual time between two changes of weather."""
+    """How a run is made.
+
+    ``kill_share`` of the deliveries are to be killed. Two fifths of these end before their
+    moment or reach no worker, so a third kills a fifth of all. ``pause_s`` is the usual time
+    between two changes of weather.
+    """
 
     seed: int
     count: int
     workers: int = 2
-    kill_share: float = 0.2
+    kill_share: float = 0.33
     lease_s: float = 5.0
     pause_s: float = 3.0
     patience_s: float = 600.0
