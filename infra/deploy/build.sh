@@ -4,7 +4,7 @@
 # REBUILD=1 builds anyway: the base image and the packages' patches are not part of the sources.
 . "$(dirname "$0")/lib.sh"
 
-sha256() { if command -v sha256sum >/dev/null 2>&1; then sha256sum; else shasum -a 256; fi; }
+if command -v sha256sum >/dev/null 2>&1; then sha256=sha256sum; else sha256='shasum -a 256'; fi
 
 # What .dockerignore lets in is what the images are built from.
 sources() {
@@ -14,10 +14,8 @@ sources() {
 }
 
 hash_of_sources() {
-    sources | (cd "$ROOT" && while read -r path; do
-        printf '%s ' "$path"
-        sha256 <"$path"
-    done) | sha256 | cut -c 1-16
+    # shellcheck disable=SC2086 # a program and its options
+    sources | (cd "$ROOT" && tr '\n' '\0' | xargs -0 $sha256) | $sha256 | cut -c 1-16
 }
 
 # digest_of NAME TAG: empty when there is none. Listed, not described: `describe` fails alike for an
