@@ -9,12 +9,14 @@ import shutil
 import subprocess
 import sys
 import threading
+import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
+from urllib.parse import quote
 
 from tests.emulators import find_tool
 from tests.paths import ROOT
@@ -182,6 +184,48 @@ class Rig:
         """Return the image that runs."""
         image: str = self.state()["extract_audio"]["input"]["value"]
         return image
+
+
+@dataclass
+class Snapshot:
+    """What a laptop and its state's bucket contain when this is made, kept in the folder ``kept``.
+
+    A deployment takes seconds of processor time, and many tests begin after one.
+    """
+
+    rig: Rig
+    kept: Path
+
+    def __post_init__(self) -> None:
+        shutil.copytree(self.rig.folder, self.kept / "laptop", symlinks=True)
+        self._bucket = f"{self.rig.storage}/storage/v1/b/{PROJECT}-terraform-state/o"
+        self._objects = {
+            name: _ask("GET", f"{self._bucket}/{quote(name, safe='')}?alt=media")
+            for name in self._names()
+        }
+
+    def restore(self) -> Rig:
+        """Put everything back, whatever a test has changed since; returns the laptop."""
+        shutil.rmtree(self.rig.folder)
+        shutil.copytree(self.kept / "laptop", self.rig.folder, symlinks=True)
+        self.rig.more.clear()
+        for name in self._names():
+            _ask("DELETE", f"{self._bucket}/{quote(name, safe='')}")
+        upload = self._bucket.replace("/storage/v1/", "/upload/storage/v1/")
+        for name, content in self._objects.items():
+            _ask("POST", f"{upload}?uploadType=media&name={quote(name, safe='')}", content)
+        return self.rig
+
+    def _names(self) -> list[str]:
+        found = json.loads(_ask("GET", self._bucket))
+        return [one["name"] for one in found.get("items", [])]
+
+
+def _ask(method: str, url: str, body: bytes | None = None) -> bytes:
+    request = urllib.request.Request(url, data=body, method=method)
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        content: bytes = answer.read()
+    return content
 
 
 TOKEN = {"GOOGLE_OAUTH_ACCESS_TOKEN": "access-token"}

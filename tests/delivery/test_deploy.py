@@ -53,102 +53,94 @@ def test_the_first_deployment_makes_everything_in_the_order_that_it_takes(rig: R
     assert "https://notify.example" in done.stdout
 
 
-def test_a_second_deployment_of_the_same_changes_nothing(rig: Rig) -> None:
-    rig.run("deploy")
-    rig.forget_calls()
+def test_a_second_deployment_of_the_same_changes_nothing(deployed: Rig) -> None:
+    deployed.forget_calls()
 
-    done = rig.run("deploy")
+    done = deployed.run("deploy")
 
     assert done.returncode == 0, done.stderr
     changing = r"builds submit|buckets (create|update)|terraform \S+ apply"
-    assert [call for call in rig.calls() if re.search(changing, call)] == []
+    assert [call for call in deployed.calls() if re.search(changing, call)] == []
     assert "Nothing to change." in done.stdout
-    assert rig.deployed() == digest(1)
+    assert deployed.deployed() == digest(1)
 
 
-def test_a_rebuild_of_the_same_sources_deploys_the_newer_digest_by_one_apply(rig: Rig) -> None:
-    rig.run("deploy")
-    rig.forget_calls()
+def test_a_rebuild_of_the_same_sources_deploys_the_newer_digest_by_one_apply(deployed: Rig) -> None:
+    deployed.forget_calls()
 
-    done = rig.run("deploy", REBUILD="1")
+    done = deployed.run("deploy", REBUILD="1")
 
     assert done.returncode == 0, done.stderr
-    assert rig.deployed() == digest(2)
-    assert len([call for call in rig.calls() if re.search(r"terraform \S+ apply", call)]) == 1
-    assert len(rig.world["images"]) == 2
+    assert deployed.deployed() == digest(2)
+    assert len([call for call in deployed.calls() if re.search(r"terraform \S+ apply", call)]) == 1
+    assert len(deployed.world["images"]) == 2
 
 
-def test_only_a_changed_source_of_the_images_is_built_again(rig: Rig) -> None:
-    rig.run("deploy")
-    (rig.checkout / "docs.md").write_text("not in the image")
-    (rig.checkout / "shared" / "__pycache__").mkdir()
-    (rig.checkout / "shared" / "__pycache__" / "a.pyc").write_text("nor this")
-    assert rig.run("build").returncode == 0
-    assert len(rig.world["images"]) == 1
+def test_only_a_changed_source_of_the_images_is_built_again(deployed: Rig) -> None:
+    (deployed.checkout / "docs.md").write_text("not in the image")
+    (deployed.checkout / "shared" / "__pycache__").mkdir()
+    (deployed.checkout / "shared" / "__pycache__" / "a.pyc").write_text("nor this")
+    assert deployed.run("build").returncode == 0
+    assert len(deployed.world["images"]) == 1
 
-    with (rig.checkout / "shared" / "errors.py").open("a") as source:
+    with (deployed.checkout / "shared" / "errors.py").open("a") as source:
         source.write("# changed\n")
-    assert rig.run("build").returncode == 0
-    assert len(rig.world["images"]) == 2
+    assert deployed.run("build").returncode == 0
+    assert len(deployed.world["images"]) == 2
 
 
 def test_a_failed_smoke_test_brings_the_earlier_image_back(
-    rig: Rig, service: type[Deployed]
+    deployed: Rig, service: type[Deployed]
 ) -> None:
-    rig.run("deploy")
     service.health = "down"
 
-    done = rig.run("deploy", REBUILD="1")
+    done = deployed.run("deploy", REBUILD="1")
 
     assert done.returncode == 1
     assert "/health: 503" in done.stderr
     assert f"rolled back: {digest(1)}" in done.stderr
-    assert rig.deployed() == digest(1)
+    assert deployed.deployed() == digest(1)
 
 
 def test_a_webhook_that_is_not_public_fails_the_smoke_test(
-    rig: Rig, service: type[Deployed]
+    deployed: Rig, service: type[Deployed]
 ) -> None:
-    rig.run("deploy")
     service.public = False  # then a forgery is answered 403 too
 
-    done = rig.run("smoke")
+    done = deployed.run("smoke")
 
     assert done.returncode == 1
     assert "notify: 403 to a GET" in done.stderr
 
 
 def test_a_webhook_that_accepts_a_forgery_fails_the_smoke_test(
-    rig: Rig, service: type[Deployed]
+    deployed: Rig, service: type[Deployed]
 ) -> None:
-    rig.run("deploy")
     service.forgery = 204
 
-    done = rig.run("smoke")
+    done = deployed.run("smoke")
 
     assert done.returncode == 1
     assert "notify: 204 to a forged notification" in done.stderr
 
 
-def test_a_maintain_that_fails_fails_the_smoke_test(rig: Rig) -> None:
-    rig.run("deploy")
-    rig.change(failed="13")
+def test_a_maintain_that_fails_fails_the_smoke_test(deployed: Rig) -> None:
+    deployed.change(failed="13")
 
-    done = rig.run("smoke")
+    done = deployed.run("smoke")
 
     assert done.returncode == 1
     assert "maintain" in done.stderr
 
 
-def test_an_apply_that_breaks_brings_the_earlier_image_back(rig: Rig) -> None:
-    rig.run("deploy")
-    (rig.terraform_dir / "broken").write_text(digest(2))
+def test_an_apply_that_breaks_brings_the_earlier_image_back(deployed: Rig) -> None:
+    (deployed.terraform_dir / "broken").write_text(digest(2))
 
-    done = rig.run("deploy", REBUILD="1")
+    done = deployed.run("deploy", REBUILD="1")
 
     assert done.returncode == 1
     assert "rolled back" in done.stderr
-    assert rig.deployed() == digest(1)
+    assert deployed.deployed() == digest(1)
 
 
 def test_the_first_deployment_reports_that_there_is_no_earlier_image(
@@ -207,21 +199,22 @@ def test_a_yes_applies(rig: Rig) -> None:
     assert rig.deployed() == digest(1)
 
 
-def test_a_state_that_cannot_be_read_stops_before_it_is_taken_for_an_empty_one(rig: Rig) -> None:
-    rig.run("deploy")
-    recorder = rig.bin / "terraform"
-    recorder.rename(rig.bin / "terraform-recorder")
+def test_a_state_that_cannot_be_read_stops_before_it_is_taken_for_an_empty_one(
+    deployed: Rig,
+) -> None:
+    recorder = deployed.bin / "terraform"
+    recorder.rename(deployed.bin / "terraform-recorder")
     recorder.write_text(
         '#!/bin/sh\ncase "$*" in *"state pull"*) exit 1 ;; esac\nexec terraform-recorder "$@"\n'
     )
     recorder.chmod(0o755)
-    rig.forget_calls()
+    deployed.forget_calls()
 
-    done = rig.run("deploy")
+    done = deployed.run("deploy")
 
     assert done.returncode == 1
     assert "cannot be read" in done.stderr
-    assert not [call for call in rig.calls() if re.search(r"terraform \S+ (plan|apply)", call)]
+    assert not [call for call in deployed.calls() if re.search(r"terraform \S+ (plan|apply)", call)]
 
 
 def test_a_registry_that_cannot_be_read_is_not_taken_for_an_empty_one(rig: Rig) -> None:
@@ -260,11 +253,10 @@ def test_a_first_apply_that_fails_three_times_fails(rig: Rig) -> None:
     assert not [call for call in rig.calls() if "builds submit" in call]
 
 
-def test_a_later_apply_that_fails_is_not_tried_again(rig: Rig) -> None:
-    rig.run("deploy")
-    (rig.terraform_dir / "broken").write_text(digest(2))
+def test_a_later_apply_that_fails_is_not_tried_again(deployed: Rig) -> None:
+    (deployed.terraform_dir / "broken").write_text(digest(2))
 
-    done = rig.run("deploy", REBUILD="1")
+    done = deployed.run("deploy", REBUILD="1")
 
     assert done.returncode == 1
     assert "Attempt" not in done.stdout
@@ -292,17 +284,16 @@ def test_your_own_values_win_over_the_example(rig: Rig) -> None:
         assert files == ["dev.tfvars", "dev.local.tfvars"]
 
 
-def test_a_plan_shows_the_changes_without_applying_them(rig: Rig) -> None:
-    rig.run("deploy")
-    rig.forget_calls()
-    (rig.terraform_dir / "more.tf").write_text('resource "terraform_data" "more" {}\n')
+def test_a_plan_shows_the_changes_without_applying_them(deployed: Rig) -> None:
+    deployed.forget_calls()
+    (deployed.terraform_dir / "more.tf").write_text('resource "terraform_data" "more" {}\n')
 
-    done = rig.run("plan_only")
+    done = deployed.run("plan_only")
 
     assert done.returncode == 0, done.stderr
     assert "terraform_data.more will be created" in done.stdout
-    assert not [call for call in rig.calls() if re.search(r"apply|builds submit|enable", call)]
-    assert not list((rig.folder / "work").rglob("*.tfplan"))
+    assert not [call for call in deployed.calls() if re.search(r"apply|builds submit|enable", call)]
+    assert not list((deployed.folder / "work").rglob("*.tfplan"))
 
 
 def test_in_cloud_build_terraform_gets_its_own_token(rig: Rig) -> None:
@@ -315,20 +306,19 @@ def test_in_cloud_build_terraform_gets_its_own_token(rig: Rig) -> None:
     assert not [call for call in rig.calls() if "config-helper" in call]
 
 
-def test_a_token_has_most_of_its_hour_left(rig: Rig) -> None:
-    assert rig.run("deploy").returncode == 0
-
-    tokens = [call for call in rig.calls() if re.search("print-access-token|config-helper", call)]
+def test_a_token_has_most_of_its_hour_left(deployed: Rig) -> None:
+    tokens = [
+        call for call in deployed.calls() if re.search("print-access-token|config-helper", call)
+    ]
     assert [call for call in tokens if "config-helper --min-expiry=55m" in call]
     assert len([call for call in tokens if "print-access-token" in call]) == 1  # by check.sh
 
 
-def test_a_bucket_whose_versions_an_earlier_run_did_not_come_to_gets_them(rig: Rig) -> None:
-    rig.run("deploy")
-    rig.change(buckets={f"{PROJECT}-terraform-state": ""})
+def test_a_bucket_whose_versions_an_earlier_run_did_not_come_to_gets_them(deployed: Rig) -> None:
+    deployed.change(buckets={f"{PROJECT}-terraform-state": ""})
 
-    assert rig.run("bootstrap").returncode == 0
-    assert rig.world["buckets"] == {f"{PROJECT}-terraform-state": "True"}
+    assert deployed.run("bootstrap").returncode == 0
+    assert deployed.world["buckets"] == {f"{PROJECT}-terraform-state": "True"}
 
 
 @pytest.mark.parametrize("file", ["dev.tfvars", "dev.local.tfvars"])

@@ -11,39 +11,36 @@ def applied(rig: Rig) -> list[str]:
     return [call for call in rig.calls() if re.search(r"terraform \S+ apply", call)]
 
 
-def test_it_deletes_the_shown_resources_after_the_project_was_typed(rig: Rig) -> None:
-    rig.run("deploy")
-    rig.forget_calls()
+def test_it_deletes_the_shown_resources_after_the_project_was_typed(deployed: Rig) -> None:
+    deployed.forget_calls()
 
-    done = rig.run("destroy", typed=f"{PROJECT}\n")
+    done = deployed.run("destroy", typed=f"{PROJECT}\n")
 
     assert done.returncode == 0, done.stderr
     assert "terraform_data.registry will be destroyed" in done.stdout
-    assert rig.state() == {}
-    assert len(applied(rig)) == 1
+    assert deployed.state() == {}
+    assert len(applied(deployed)) == 1
 
 
-def test_any_other_word_deletes_nothing_and_no_switch_answers_for_it(rig: Rig) -> None:
-    rig.run("deploy")
-    rig.forget_calls()
+def test_any_other_word_deletes_nothing_and_no_switch_answers_for_it(deployed: Rig) -> None:
+    deployed.forget_calls()
 
     for word in ("yes", "", "audio-test-2"):
-        done = rig.run("destroy", typed=f"{word}\n", YES="1", CI="true")
+        done = deployed.run("destroy", typed=f"{word}\n", YES="1", CI="true")
         assert done.returncode == 1
         assert "nothing was deleted" in done.stderr
 
-    assert applied(rig) == []
-    assert "registry" in rig.state()
+    assert applied(deployed) == []
+    assert "registry" in deployed.state()
 
 
-def test_it_can_be_deployed_again(rig: Rig) -> None:
-    rig.run("deploy")
-    rig.run("destroy", typed=f"{PROJECT}\n")
+def test_it_can_be_deployed_again(deployed: Rig) -> None:
+    deployed.run("destroy", typed=f"{PROJECT}\n")
 
-    done = rig.run("deploy")
+    done = deployed.run("deploy")
 
     assert done.returncode == 0, done.stderr
-    assert {"registry", "extract_audio"} <= rig.state().keys()
+    assert {"registry", "extract_audio"} <= deployed.state().keys()
 
 
 def test_production_refuses_and_the_way_that_it_names_works(rig: Rig) -> None:

@@ -62,18 +62,17 @@ def written(argv: list[str]) -> str:
     return " ".join(f"{word[1] or ''}{shlex.quote(word[2])}" for word in words if word)
 
 
-def test_each_kind_of_login_asks_for_its_identity_token_as_it_must(rig: Rig) -> None:
-    rig.run("deploy")
+def test_each_kind_of_login_asks_for_its_identity_token_as_it_must(deployed: Rig) -> None:
     ask = "gcloud auth print-identity-token"
     by_login = {
         "me@example.com": ask,
-        "ci@p.iam.gserviceaccount.com": f"{ask} --audiences={rig.service}",
+        "ci@p.iam.gserviceaccount.com": f"{ask} --audiences={deployed.service}",
     }
     for account, command in by_login.items():
-        rig.change(account=account)
-        rig.forget_calls()
-        assert rig.run("smoke").returncode == 0
-        assert [call for call in rig.calls() if "identity-token" in call] == [command]
+        deployed.change(account=account)
+        deployed.forget_calls()
+        assert deployed.run("smoke").returncode == 0
+        assert [call for call in deployed.calls() if "identity-token" in call] == [command]
 
 
 def test_the_services_themselves_pass_the_smoke_test(rig: Rig, tmp_path: Path) -> None:
