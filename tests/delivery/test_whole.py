@@ -16,14 +16,14 @@ from typing import Any
 
 import pytest
 
-from tests.delivery.rig import PROJECT, TOKEN, Rig, copy, digest, run, serving
+from tests.delivery.rig import PROJECT, TOKEN, Rig, digest, run, serving
 from tests.emulators import find_tool
-from tests.paths import ROOT
 from tests.providers import check_initialised
+from tests.terraform.checkout import check_out
 from tests.terraform.control_plane import World, reach, serve
 from tests.terraform.rig import point_at_the_fake
 
-pytestmark = pytest.mark.slow(80)
+pytestmark = pytest.mark.slow(40)
 
 #: The bucket that Cloud Functions makes for itself, and keeps.
 MADE_BY_GOOGLE = "gcf-v2-sources-"
@@ -74,12 +74,9 @@ def _do(world: World, call: dict[str, Any]) -> None:
 @pytest.fixture
 def whole(rig: Rig) -> Iterator[Whole]:
     """A laptop with the real configuration, and an empty project: not one API is enabled."""
-    shutil.rmtree(rig.terraform_dir)
-    for name in ("infra/terraform", "functions", "shared", "constraints.txt"):
-        shutil.rmtree(rig.checkout / name, ignore_errors=True)
-        copy(ROOT / name, rig.checkout / name)
-    for left in rig.terraform_dir.rglob(".terraform*"):
-        shutil.rmtree(left) if left.is_dir() else left.unlink()
+    for name in ("infra", "functions", "shared"):
+        shutil.rmtree(rig.checkout / name)
+    check_out(rig.checkout)
     rig.more["HOME"] = str(Path.home())  # for a mirror of the providers
     # Most of what the provider does is to wait.
     rig.more |= dict.fromkeys(

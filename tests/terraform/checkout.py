@@ -10,26 +10,27 @@ from pathlib import Path
 from tests.emulators import find_tool
 from tests.paths import ROOT
 
-#: Files of the archives that the fake of Cloud Functions reads.
-_READ_BY_THE_BUILD = {"main.py", "requirements.txt"}
+#: What a copy has of the functions' sources: a builder reads the first two, the tests change the
+#: last, and a folder without a package would have none of them.
+_SOURCES = {"main.py", "requirements.txt", "__init__.py", "errors.py"}
 
 
 def check_out(copy: Path) -> Path:
     """Copy what Terraform reads into ``copy``; returns the folder of the configuration.
 
-    The archives have the real files' names, but most files only contain their own name. The
-    archive provider and Terraform compare contents many times: with the real ones a plan costs
-    5 to 10 s of processor time more. `make deploy` of the real files is tested in
-    `tests/delivery/test_whole.py`, the real archives in `tests/artefact`.
+    The functions' archives get a few short files. Terraform and the archive provider compare all
+    contents several times: with the real files a plan costs 5 to 10 s of processor time more.
+    `tests/artefact` has Terraform make the archives of all real files, and runs them.
     """
     ignored = shutil.ignore_patterns(".terraform*", "__pycache__", "*.tfstate*")
-    for part in ("infra", "shared", "functions"):
-        shutil.copytree(ROOT / part, copy / part, ignore=ignored)
+    shutil.copytree(ROOT / "infra", copy / "infra", ignore=ignored)
     shutil.copy(ROOT / "constraints.txt", copy)
     for part in ("shared", "functions"):
-        for file in (copy / part).rglob("*"):
-            if file.is_file() and file.name not in _READ_BY_THE_BUILD:
-                file.write_text(f"# {file.relative_to(copy)}\n")
+        for file in (ROOT / part).rglob("*"):
+            if file.name in _SOURCES:
+                target = copy / file.relative_to(ROOT)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(file.read_bytes())
     return copy / "infra" / "terraform"
 
 
