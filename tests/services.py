@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 
 import psutil
 
+from cli.demo.drive_standin import World, serve
 from cli.demo.drive_standin.control import RemoteWorld
 from cli.demo.drive_standin.identity import LOOPBACK_ONLY
 from shared.adapters.google.documents import FirestoreDocuments
@@ -335,6 +336,13 @@ def drive_standin(directory: Path) -> Iterator[tuple[int, RemoteWorld]]:
 
 
 @contextmanager
+def drive_in_thread() -> Iterator[tuple[int, RemoteWorld]]:
+    """Run it in this process, which starts sooner and is asked the same way."""
+    with serve(World()) as server:
+        yield int(server.url.rpartition(":")[2]), RemoteWorld(server.url)
+
+
+@contextmanager
 def cloud(
     directory: Path, firestore: str, pubsub: str, gcs: str, bucket: str, project: str
 ) -> Iterator[Cloud]:
@@ -366,7 +374,7 @@ def local_cloud(directory: Path) -> Iterator[Cloud]:
 @contextmanager
 def _environment(directory: Path) -> Iterator[tuple[dict[str, str], RemoteWorld]]:
     """Run a stand-in of Drive; yields what every service's environment has, and the world."""
-    with drive_standin(directory) as (port, world):
+    with drive_in_thread() as (port, world):
         key = directory / "key.json"
         key.write_text(json.dumps(world.key_file(account=READER)))
         env = {

@@ -23,7 +23,7 @@ from shared.adapters.local.storage import FilesystemStorage
 from shared.core.records import Recording
 from shared.tracking.tracker import Tracker
 from tests.emulators import free_port
-from tests.services import BIN, READER, Answer, ask, drive_standin, until
+from tests.services import BIN, READER, Answer, ask, drive_in_thread, until
 
 
 @dataclass
@@ -154,7 +154,7 @@ class Serve:
 def site(directory: Path) -> Iterator[Site]:
     """Run a stand-in of Drive, and describe a machine that reaches it."""
     port = free_port()
-    with drive_standin(directory) as (drive_port, world):
+    with drive_in_thread() as (drive_port, world):
         key = directory / "key.json"
         key.write_text(json.dumps(world.key_file(account=READER)))
         env = {

@@ -31,6 +31,16 @@ def machine(tmp_path: Path) -> Iterator[Site]:
         yield made
 
 
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
+    """One with two extractors and nothing to do, for tests that only ask it."""
+    with (
+        site(tmp_path_factory.mktemp("running")) as made,
+        made.serve("--workers=2", SWEEP_MINUTES="1440", DRIVE_FOLDER_IDS="elsewhere") as serve,
+    ):
+        yield serve
+
+
 def record(machine: Site, clip: Path, name: str = NAME) -> str:
     return str(machine.world.create_file(name, content=str(clip), mime_type="video/mp4"))
 
@@ -83,34 +93,32 @@ class TestServing:
 
 
 class TestThePort:
-    def test_only_the_webhook_and_the_dashboard_answer(self, machine: Site, clip: Path) -> None:
-        file_id = record(machine, clip)
+    def test_only_the_webhook_and_the_dashboard_answer(self, running: Serve, clip: Path) -> None:
+        file_id = record(running.site, clip)
         push = envelope(item_of(file_id, clip, NAME).encode())
-        with machine.serve(SWEEP_MINUTES="1440", DRIVE_FOLDER_IDS="elsewhere") as serve:
-            for path in ("/extract", "/compress", "/maintain", "/nightly", "/extract/dead-letter"):
-                assert serve.post(path, push).status == 403, path
-                assert serve.get(path).status == 403, path
-            assert serve.post("/", push).status in (403, 404, 405)
-            assert serve.post("/notify").status == 403  # forged: no channel has this token
-            page = serve.get("/", Accept="text/html").body.decode()
-            assets = re.findall(r'(?:href|src)="(/[^"]+\.(?:css|js|svg)[^"]*)"', page)
-            assert len(assets) >= 3
-            assert {serve.get(path).status for path in assets} == {200}
-            assert machine.statuses() == {}
+        for path in ("/extract", "/compress", "/maintain", "/nightly", "/extract/dead-letter"):
+            assert running.post(path, push).status == 403, path
+            assert running.get(path).status == 403, path
+        assert running.post("/", push).status in (403, 404, 405)
+        assert running.post("/notify").status == 403  # forged: no channel has this token
+        page = running.get("/", Accept="text/html").body.decode()
+        assets = re.findall(r'(?:href|src)="(/[^"]+\.(?:css|js|svg)[^"]*)"', page)
+        assert len(assets) >= 3
+        assert {running.get(path).status for path in assets} == {200}
+        assert running.site.statuses() == {}
 
-    def test_health_lists_every_part(self, machine: Site) -> None:
-        with machine.serve("--workers=2") as serve:
-            answer = serve.get("/health")
-            assert answer.status == 200
-            assert answer.json["status"] == "ok"
-            parts = {"ffmpeg", "storage", "tracker", "queue", "maintain", "extract-1", "extract-2"}
-            assert parts <= answer.json["components"].keys()
-            assert serve.get("/live").status == 200
-            text = serve.get("/metrics").body.decode()
-            assert 'audio_extract_files_processed_total{status="DONE"} 0' in text
-            # The dashboard's own are not hidden by the extractors'.
-            assert 'audio_dashboard_recordings{status="DONE"} 0' in text
-            assert "audio_dashboard_component_up{component=" in text
+    def test_health_lists_every_part(self, running: Serve) -> None:
+        answer = running.get("/health")
+        assert answer.status == 200
+        assert answer.json["status"] == "ok"
+        parts = {"ffmpeg", "storage", "tracker", "queue", "maintain", "extract-1", "extract-2"}
+        assert parts <= answer.json["components"].keys()
+        assert running.get("/live").status == 200
+        text = running.get("/metrics").body.decode()
+        assert 'audio_extract_files_processed_total{status="DONE"} 0' in text
+        # The dashboard's own are not hidden by the extractors'.
+        assert 'audio_dashboard_recordings{status="DONE"} 0' in text
+        assert "audio_dashboard_component_up{component=" in text
 
     def test_another_port_is_taken_and_named(self, machine: Site) -> None:
         with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -188,18 +196,18 @@ class TestStopping:
 
 
 class TestKilling:
-    @pytest.mark.parametrize("words", [["extract_audio"], ["maintain"], ["front"]])
-    def test_a_killed_process_is_started_again(
-        self, machine: Site, clip: Path, words: list[str]
-    ) -> None:
+    def test_a_killed_process_is_started_again(self, machine: Site, clip: Path) -> None:
         with machine.serve(SWEEP_MINUTES="0.05") as serve:
-            for one in serve.find("cli.child", *words):
-                with suppress(psutil.NoSuchProcess):
-                    one.kill()
-            record(machine, clip)
-            until(lambda: has_ended(machine))
-            until(serve.is_ready)
-        assert machine.statuses() == {NAME: "DONE"}
+            for kind in ("extract_audio", "maintain", "front"):
+                killed = serve.find("cli.child", kind)
+                assert killed, kind
+                for one in killed:
+                    with suppress(psutil.NoSuchProcess):
+                        one.kill()
+                record(machine, clip, f"{kind}.mp4")
+                until(lambda: has_ended(machine, f"{kind}.mp4"))  # noqa: B023
+                until(serve.is_ready)
+        assert set(machine.statuses().values()) == {"DONE"}
 
     @pytest.mark.slow
     def test_two_hundred_at_once_while_serve_is_killed_five_times(
