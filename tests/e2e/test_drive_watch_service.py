@@ -304,7 +304,7 @@ def test_a_full_compare_of_20_000_files_in_3_000_folders(rig: Rig, tmp_path: Pat
             status, answer = post(running.url, body)
             parts.append(json.loads(answer))
             assert status == 200
-            assert time.monotonic() - start < limit_s + 10
+            assert time.monotonic() - start < limit_s + 30  # on a busy machine
             assert len(parts) < 50
     assert len(parts) > 1
     assert sum(part["found"] for part in parts) == 5000

@@ -153,7 +153,7 @@ STAGES = {
     ),
     "downloading": Stage(
         lambda bench: bench.cloud.world.set_faults(bandwidth=6_000_000),
-        lambda bench, service, _: service.ffmpegs(),
+        lambda bench, service, item: _is_processing(bench, item) and service.ffmpegs(),
         clip="heavy_clip",
     ),
     "encoding": Stage(lambda _: None, lambda _, service, __: service.encoders(), clip="long_clip"),
