@@ -12,7 +12,7 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -35,6 +35,23 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(int(pid.read_text()), signal.SIGKILL)
     shutil.rmtree(folder)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
+    """Have one worker collect first in CI, and the others after it.
+
+    In a fresh clone pytest first rewrites the assertions of every module, which takes longer than
+    all the rest. The first worker writes the result beside the tests, where the others find it.
+    """
+    if _is_worker(session.config) and os.environ.get("CI") == "true":
+        folder = Path(os.environ[_VARIABLE])
+        with locked(folder / "collection.lock"):
+            if not (folder / "collected").exists():
+                found = yield
+                (folder / "collected").touch()
+                return found
+    return (yield)
 
 
 def _is_worker(config: pytest.Config) -> bool:
