@@ -20,6 +20,7 @@ from urllib.parse import quote
 
 from tests.emulators import find_tool
 from tests.paths import ROOT
+from tests.terraform.checkout import LAZY_GC
 
 HERE = Path(__file__).parent
 PROJECT = "audio-test-1"
@@ -136,6 +137,7 @@ class Rig:
             "DEPLOY_DIR": str(self.folder / "work"),
             "GOOGLE_BACKEND_STORAGE_CUSTOM_ENDPOINT": f"{self.storage}/storage/v1/",
             "CHECKPOINT_DISABLE": "1",
+            **LAZY_GC,
             "TF_CLI_ARGS_plan": "-no-color",
             "SMOKE_SECONDS": "0",
             "GRANT_SECONDS": "0",
