@@ -96,6 +96,8 @@ def build(dockerfile: Dockerfile, base: Path, env: Mapping[str, str]) -> Image:
     for pair in variables.split():
         name, value = pair.split("=", 1)
         given[name] = value.replace("/app/", f"{app}/").replace("$PATH", given["PATH"])
+    # Nothing is compiled yet (see install), so the first program does it for the others.
+    given["PYTHONDONTWRITEBYTECODE"] = ""
     return Image(dockerfile, app, given)
 
 
@@ -103,7 +105,7 @@ def install(command: str, cwd: Path) -> None:
     """Run a step's shell command with the Python of the tests in place of the image's."""
     # Bytecode would cost seconds. False switches --no-compile on: pip's documentation,
     # "Configuration", "Boolean options".
-    env = archives.clean(PIP_NO_COMPILE="false")
+    env = archives.clean(PIP_NO_COMPILE="false", **archives.from_wheels())
     env["PATH"] = f"{Path(sys.executable).parent}:{env['PATH']}"
     done = subprocess.run(
         ["sh", "-ec", command], cwd=cwd, env=env, capture_output=True, text=True, check=False

@@ -67,7 +67,10 @@ def build(name: str, base: Path, env: Mapping[str, str]) -> Built:
     with zipfile.ZipFile(archives.made_here(base)[name]) as archive:
         archive.extractall(directory)
     programs = archives.virtual_environment(
-        base / "venv", "--requirement", "requirements.txt", cwd=directory
+        base / "venv",
+        *("--requirement", "requirements.txt"),
+        cwd=directory,
+        env=archives.from_wheels(),
     )
     return Built(directory, programs, env)
 
