@@ -8,7 +8,7 @@ import pytest
 
 from tests.delivery.rig import IMAGE, PROJECT, Deployed, Rig, digest
 
-pytestmark = pytest.mark.slow(100)
+pytestmark = pytest.mark.slow(50)
 
 
 def order(calls: list[str], *patterns: str) -> list[int]:
