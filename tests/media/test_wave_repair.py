@@ -213,7 +213,7 @@ def test_more_than_four_gigabytes_are_read_to_their_end(tmp_path: Path) -> None:
     assert abs(made - expected) <= 1
 
 
-def test_what_is_past_four_gigabytes_is_read_of_rf64_too(tmp_path: Path) -> None:
+def test_the_end_of_an_rf64_past_four_gigabytes_is_read(tmp_path: Path) -> None:
     """Only the last seconds: to decode all of it takes ten of processor time."""
     path, end = tmp_path / "x.wav", tmp_path / "end.pcm"
     start_s = over_four_gigabytes(path, "RF64, never finished") / RATE - 5
