@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -55,6 +56,7 @@ N = 2 * RATE * SECONDS
 MOST = (1 << 64) - 1
 INFO = b"LIST" + struct.pack("<I", 18) + b"INFOISFT" + struct.pack("<I", 6) + b"maker\0"
 THIRD = N // 3 // 2 * 2
+TEXT = b"<meta>of the recording</meta>\n" * 9999
 
 WRONG = {
     "0": lambda s: riff(s, 0, 0),
@@ -79,8 +81,36 @@ RIGHT = {
     "RIFF with much behind": lambda s: riff(
         s, 36 + N, N, b"junk" + struct.pack("<I", 200_000) + os.urandom(200_000)
     ),
+    "RIFF with noise behind": lambda s: riff(s, 36 + N, N, random.Random(1).randbytes(N)),
+    "RIFF with zeros behind": lambda s: riff(s, 36 + N, N, bytes(N)),
+    "RIFF with text behind": lambda s: riff(
+        s, 36 + N, N, b"<meta>of the recording</meta>\n" * 9999
+    ),
+    "RIFF with an MP3 behind": lambda s: riff(s, 36 + N, N, b"ID3" + mp3(s)),
     "RF64": lambda s: rf64(s, 80 + N, N),
+    "RF64 with noise behind": lambda s: rf64(s, 80 + N, N) + random.Random(2).randbytes(N),
     "W64": lambda s: w64(s, 104 + N, 24 + N),
+    "W64 with noise behind": lambda s: w64(s, 104 + N, 24 + N) + random.Random(3).randbytes(N),
+}
+
+
+def mp3(sound: bytes) -> bytes:
+    options = ["-f", "s16le", "-ar", str(RATE), "-ac", "1", "-i", "-"]
+    return run(*options, "-b:a", "128k", "-f", "mp3", "-", stdin=sound)
+
+
+#: Sample formats of a WAV: FFmpeg's codec, and the sound to make, of two channels.
+FORMATS = {
+    "pcm_u8": speech(SECONDS, RATE, 2),
+    "pcm_s16le": speech(SECONDS, RATE, 2),
+    "pcm_s24le": speech(SECONDS, RATE, 2),
+    "pcm_s32le": speech(SECONDS, RATE, 2),
+    "pcm_f32le": speech(SECONDS, RATE, 2),
+    "pcm_f64le": speech(SECONDS, RATE, 2),
+    "pcm_alaw": speech(SECONDS, RATE, 2),
+    "pcm_mulaw": speech(SECONDS, RATE, 2),
+    # White noise.
+    "pcm_s16le:noise": ["-f", "lavfi", "-i", f"anoisesrc=d={SECONDS}:r={RATE}:a=0.5:seed=5"],
 }
 
 
@@ -149,6 +179,27 @@ def test_a_right_header_is_left_alone(
     source = opened(RIGHT[kind](sound))  # type: ignore[operator]
     assert find_patches(source) == ()
     assert samples(source, tmp_path) == len(sound) // 2
+    source.close()
+
+
+@pytest.mark.parametrize("noise_behind", [False, True])
+@pytest.mark.parametrize("codec", FORMATS)
+def test_an_earlier_length_is_told_from_bytes_behind_the_sound(
+    tmp_path: Path, codec: str, noise_behind: bool
+) -> None:
+    path = tmp_path / "x.wav"
+    run(*FORMATS[codec], "-c:a", codec.partition(":")[0], path)
+    whole = bytearray(path.read_bytes())
+    at = whole.find(b"data") + 4
+    size = int.from_bytes(whole[at : at + 4], "little")
+    kept = size // 3 // 48 * 48  # whole samples of every format
+    whole[at : at + 4] = kept.to_bytes(4, "little")
+    if noise_behind:
+        whole[at + 4 + kept :] = random.Random(4).randbytes(size)
+    path.write_bytes(whole)
+    source = LocalFile(path)
+
+    assert bool(find_patches(source)) is not noise_behind
     source.close()
 
 

@@ -2,8 +2,9 @@
 
 A recorder writes the length of the audio when it stops. After a crash the header still has the
 first or an earlier length, and a recorder with a counter of 32 bits starts again at zero after
-4 GiB. FFmpeg stops reading at most of these lengths. It also reads integers of 24 bits in words
-of 32 (WAVEFORMATEXTENSIBLE) as floats, so the header declares 32 bits.
+4 GiB. FFmpeg stops reading at most of these lengths. Bytes behind a length that can be right are
+audio only if they continue the samples (``wave_tail``). FFmpeg also reads integers of 24 bits in
+words of 32 (WAVEFORMATEXTENSIBLE) as floats, so the header declares 32 bits.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from shared.core.ports import ByteSource
+from shared.media.formats import wave_tail
 from shared.media.formats.bounded_reader import BoundedReader, UnknownStructureError
 from shared.media.formats.wave_chunks import (
     RiffChunk,
@@ -21,6 +23,7 @@ from shared.media.formats.wave_chunks import (
     w64_chunks,
     wav_chunks,
 )
+from shared.media.formats.wave_tail import SampleLayout
 
 #: Offsets, and the bytes to put there.
 Patches: TypeAlias = tuple[tuple[int, bytes], ...]
@@ -33,6 +36,8 @@ _EXTENSIBLE, _EXTENSIBLE_BYTES, _PCM = 0xFFFE, 40, 1
 #: Bytes after the declared end count as audio only from one second on: some writers append a few
 #: bytes that are no chunk, such as an ID3v1 tag.
 _LEAST_S = 1
+#: More behind the declared end than this shows that the counter started again.
+_COUNTER_BYTES = 1 << 32
 
 #: Sizes that mean "not known yet".
 _NO_SIZE_64 = 1 << 62
@@ -98,6 +103,7 @@ def _patched(data: bytes, offset: int, start: int, right: bytes) -> bytes:
 
 def _wav(reader: BoundedReader, *, is_long: bool) -> Patches:
     bytes_per_second, long_size_at = 0, 0
+    form: SampleLayout | None = None
     wide: Patches = ()
     for chunk in wav_chunks(reader):
         if chunk.name == b"data":
@@ -106,16 +112,32 @@ def _wav(reader: BoundedReader, *, is_long: bool) -> Patches:
             long_size_at = chunk.body + 8
         elif chunk.name == b"fmt ":
             bytes_per_second = reader.uint_le(chunk.body + 8, 4)
+            form = wave_tail.layout(reader, chunk.body, chunk.size)
             wide = _whole_words(reader, chunk)
     body, size = chunk.body, chunk.size
     if is_long and long_size_at:
         size = reader.uint_le(long_size_at, 8)
-        is_wrong = not 0 < size < _NO_SIZE_64 or _goes_on(reader, body + size, bytes_per_second)
+        is_wrong = not 0 < size < _NO_SIZE_64
         actual = ((long_size_at, (reader.size - body).to_bytes(8, "little")),)
-        return (*wide, *actual) if is_wrong else wide
-    # FFmpeg reads to the end of the file for these two sizes.
-    is_wrong = size not in (0, _NO_SIZE_32) and _goes_on(reader, body + size, bytes_per_second)
-    return (*wide, (chunk.at + 4, _NO_SIZE_32.to_bytes(4, "little"))) if is_wrong else wide
+    else:
+        is_wrong = False  # FFmpeg reads to the end of the file for 0 and the maximum
+        actual = ((chunk.at + 4, _NO_SIZE_32.to_bytes(4, "little")),)
+        if size in (0, _NO_SIZE_32):
+            return wide
+    end = body + size + size % 2
+    if not is_wrong and reader.size - end >= max(8, _LEAST_S * bytes_per_second):
+        kind, length = reader.at(end, 4), reader.uint_le(end + 4, 4)
+        is_chunk = all(0x20 <= byte < 0x7F for byte in kind)
+        is_chunk = is_chunk and end + 8 + length <= reader.size + 1
+        is_wrong = not is_chunk and _goes_on(reader, form, body, body + size)
+    return (*wide, *actual) if is_wrong else wide
+
+
+def _goes_on(reader: BoundedReader, form: SampleLayout | None, body: int, end: int) -> bool:
+    """Return whether the bytes after the declared end are more audio."""
+    if reader.size - end >= _COUNTER_BYTES:
+        return True
+    return form is not None and wave_tail.continues(reader, form, body, end)
 
 
 def _whole_words(reader: BoundedReader, chunk: RiffChunk) -> Patches:
@@ -129,29 +151,22 @@ def _whole_words(reader: BoundedReader, chunk: RiffChunk) -> Patches:
     return ((chunk.body + 18, word.to_bytes(2, "little")),)
 
 
-def _goes_on(reader: BoundedReader, end: int, bytes_per_second: int) -> bool:
-    """Return whether the bytes after the declared end are more audio."""
-    if reader.size - end < max(8, _LEAST_S * bytes_per_second):
-        return False
-    end += end % 2
-    kind, size = reader.at(end, 4), reader.uint_le(end + 4, 4)
-    is_chunk = all(0x20 <= byte < 0x7F for byte in kind) and end + 8 + size <= reader.size + 1
-    return not is_chunk
-
-
 def _w64(reader: BoundedReader) -> Patches:
     bytes_per_second = 0
+    form: SampleLayout | None = None
     wide: Patches = ()
     for chunk in w64_chunks(reader):
         if chunk.name == b"data":
             break
         if chunk.name == b"fmt ":
             bytes_per_second = reader.uint_le(chunk.body + 8, 4)
+            form = wave_tail.layout(reader, chunk.body, chunk.size)
             wide = _whole_words(reader, chunk)
     size, end = chunk.size, chunk.body + ((chunk.size + 7) & ~7)
     is_wrong = not 0 < size < _NO_SIZE_64 or (
         reader.size - end >= max(40, _LEAST_S * bytes_per_second)
         and not is_w64_chunk(reader.at(end, 16))
+        and _goes_on(reader, form, chunk.body, chunk.body + size)
     )
     if not is_wrong:
         return wide
