@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from shared.core.errors import Code, PermanentError
 from shared.media import packets, presets
-from shared.media.damage import refuse_damaged
+from shared.media.damage import refuse_damaged, without_packets
 from shared.media.encoded import EncodeContext, Encoded, tolerance
 from shared.media.ffmpeg.log import Log
 from shared.media.packets import Packets
@@ -80,11 +80,14 @@ def copy(input_: Input, found: Probe, recipe: Recipe, work: EncodeContext) -> En
     # What an encoder needs to start is marked as not played, but every container keeps it.
     discarded = table.discarded - (table.early if -table.begin_s <= _DELAY_S else 0)
     duration_s = _length(copied) or 0.0
-    if copied.frames.whole or log.demuxer_gave_up():
-        refuse_damaged(input_, found, log, duration_s)
+    if copied.frames.whole or log.reports_demuxing_error():
+        refuse_damaged(input_, found, log, duration_s, work)
     if not table.count:
         # A track that decodes plays: FFmpeg could not write its packets, or read them alone.
-        raise _not_copyable(_NO_CONTAINER) if duration_s else log.no_packets()
+        if duration_s:
+            raise _not_copyable(_NO_CONTAINER)
+        raise without_packets(input_, found, log, work)
+    counts = log.input_counts()
     return Encoded(
         path=work.directory / f"audio.{recipe.extension}",
         recipe=recipe,
@@ -93,7 +96,7 @@ def copy(input_: Input, found: Probe, recipe: Recipe, work: EncodeContext) -> En
         frames=table.count,
         discarded=discarded,
         gapless_s=table.gapless_s,
-        source_errors=log.decode_errors,
+        source_errors=counts.errors if counts else None,
         keeps_packets=_keeps_packets(recipe, copied, discarded),
     )
 
@@ -142,8 +145,9 @@ def _plays(input_: Input, found: Probe, work: EncodeContext) -> bool:
             log = process.wait()
         except PermanentError:
             return False
-    length = sum(decoded)
-    return bool(length) and log.decode_errors * length / len(decoded) <= tolerance(length)
+    length, counts = sum(decoded), log.input_counts()
+    errors = counts.errors if counts else 0
+    return bool(length) and errors * length / len(decoded) <= tolerance(length)
 
 
 def _run(

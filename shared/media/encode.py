@@ -48,7 +48,7 @@ def encode(input_: Input, found: Probe, recipe: Recipe, work: EncodeContext) -> 
         else:
             encoded = _decode_and_encode(input_, found, recipe, work)
     work.refuse_long(encoded.duration_s)
-    _refuse_truncated(input_, found, encoded)
+    _refuse_truncated(input_, encoded)
     return encoded
 
 
@@ -72,16 +72,16 @@ def _decode_and_encode(input_: Input, found: Probe, recipe: Recipe, work: Encode
             clipped = True
 
 
-def _refuse_truncated(input_: Input, found: Probe, encoded: Encoded) -> None:
+def _refuse_truncated(input_: Input, encoded: Encoded) -> None:
     """Raise ``truncated`` when bytes are missing at the end, and with them audio.
 
-    The container's length only shows how much is missing of a file that visibly ends early.
+    The declared length only shows how much is missing of a file that visibly ends early.
     """
     seen = completeness.examine(input_.source)
     if not seen.ends_early:
         return
-    expected = seen.duration_s or (found.duration_s or 0.0) - encoded.start_offset_s
-    expected = max(expected, 0.0) or encoded.duration_s * seen.declared_share
+    expected = max(0.0, (seen.duration_s or 0.0) - encoded.start_offset_s)
+    expected = expected or encoded.duration_s * seen.declared_share
     missing = expected - encoded.duration_s
     if missing > tolerance(expected):
         raise PermanentError(
@@ -136,7 +136,7 @@ def _one_pass(
             first_s = packets.first_time(reader.first_frame.read()) or 0.0
             start_offset_s = found.start_offset(first_s, log)
     duration_s = samples / recipe.sample_rate
-    refuse_damaged(input_, found, log, duration_s)
+    refuse_damaged(input_, found, log, duration_s, work)
     return Encoded(
         path=path,
         recipe=recipe,

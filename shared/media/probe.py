@@ -19,10 +19,11 @@ from pathlib import PurePath
 from typing import Any
 
 from shared.core.errors import Code, PermanentError
+from shared.media.damage import container_is_damaged
 from shared.media.ffmpeg.log import Log
 from shared.media.ffmpeg.pipes import Collector
 from shared.media.ffmpeg.process import Job
-from shared.media.formats import completeness
+from shared.media.formats import completeness, mp4_boxes
 from shared.media.formats.sniff import refuse_non_recording
 from shared.media.source.inputs import MAX_TRACKS, Input
 from shared.media.tracks import MOST_CHANNELS, RATES, UNDESCRIBED, AudioTrack, Probe
@@ -41,8 +42,8 @@ _HEADERLESS = re.compile(
     re.IGNORECASE,
 )
 
-#: Demuxers of bare frames by the ending of a name.
-_BARE = {
+#: Demuxers that find their frames or pages behind junk, by the ending of a name.
+_RESYNCING = {
     ".mp3": "mp3",
     ".mp2": "mp3",
     ".aac": "aac",
@@ -50,6 +51,10 @@ _BARE = {
     ".eac3": "eac3",
     ".latm": "loas",
     ".loas": "loas",
+    ".flac": "flac",
+    **dict.fromkeys((".ogg", ".oga", ".ogv", ".opus", ".spx"), "ogg"),
+    **dict.fromkeys((".ts", ".m2t", ".m2ts", ".mts"), "mpegts"),
+    **dict.fromkeys((".mpg", ".mpeg", ".vob"), "mpeg"),
 }
 
 #: The most bytes of FFmpeg's description of a file, which has some hundred for each track.
@@ -60,12 +65,8 @@ _DESCRIPTION_BYTES = 4 << 20
 _NO_AUDIO_TYPES = frozenset({"video", "subtitle", "attachment", "data"})
 _NO_CODEC = frozenset({"none", "unknown", "unknown_codec", "Unknown", "binary data"})
 
-#: What FFmpeg reports of more tracks than the limit, after which some demuxers go on without the
-#: rest (libavformat, utils.c and matroskadec.c).
-_TOO_MANY_TRACKS = "exceeds max_streams"
-
-#: What FFmpeg reports when a file has no stream at all.
-_NO_STREAMS = "matches no streams"
+#: The exit status of FFmpeg that has opened its input and has no output to write (EPERM).
+_OPENED = 1
 
 _CREATION_TIME = re.compile(r"^ +creation_time +: (\d{4}-\d\d-\d\dT[\d:.]+Z)$")
 _DURATION = re.compile(
@@ -107,7 +108,7 @@ class _Look:
 
     @property
     def streams(self) -> list[dict[str, str]]:
-        return list(self.graph["inputfiles"][0].get("inputstreams", []))
+        return list(self.graph["inputfiles"][0].get("inputstreams", [])) if self.opened else []
 
     @property
     def audio(self) -> list[int]:
@@ -137,7 +138,7 @@ def probe(input_: Input, job: Job) -> Probe:
             second, look = _probe(input_, job, _DEEPER)
             found = second or found
     if found is None:
-        raise _without_audio(look)
+        raise _without_audio(input_, job, look)
     if not found.track.has_decoder:
         raise PermanentError(
             Code.UNSUPPORTED_CODEC, "its audio is in a format that has no decoder here"
@@ -155,18 +156,21 @@ def probe(input_: Input, job: Job) -> Probe:
 
 def _probe(input_: Input, job: Job, options: tuple[str, ...]) -> tuple[Probe | None, _Look]:
     look = _look(input_, job, "0:a", options)
-    if not look.opened and (bare := _BARE.get(PurePath(input_.name).suffix.lower())):
+    if not look.opened and (demuxer := _RESYNCING.get(PurePath(input_.name).suffix.lower())):
         # Junk hides the frames from FFmpeg, which sees no name of a local file.
-        options = (*options, "-f", bare)
+        options = (*options, "-f", demuxer)
         look = _look(input_, job, "0:a", options)
     if not look.opened:  # FFmpeg draws no graph where nothing could be mapped
         look = _look(input_, job, "0", options)
-    if any(_TOO_MANY_TRACKS in text for text in look.log.errors()):
+    if len(look.streams) > MAX_TRACKS or (
+        not look.opened and mp4_boxes.has_more_tracks_than(input_.source, MAX_TRACKS)
+    ):
+        # The demuxer of MP4 fails, others go on without the rest (libavformat/utils.c).
         raise PermanentError(
             Code.NOT_A_RECORDING, f"it has more than {MAX_TRACKS} tracks, more than any recording"
         )
     if not look.opened:
-        raise _unreadable(input_, look.log)
+        raise _unreadable(input_, job)
     headers = dict(zip(look.audio, look.header.values(), strict=False))
     if look.audio and not look.header:
         # One track without parameters hides those of all others: describe each by itself.
@@ -279,7 +283,7 @@ def _channels(layout: str) -> int:
 
 def _times(log: Log) -> tuple[float | None, float]:
     """Return the container's length and start in seconds, for progress and wording only."""
-    match = next(filter(None, map(_DURATION.match, log.texts("info"))), None)
+    match = _DURATION.match(log.duration_line() or "")
     if match is None:
         return None, 0.0
     length = match["h"] and int(match["h"]) * 3600 + int(match["m"]) * 60 + float(match["s"])
@@ -295,7 +299,7 @@ def _created_at(log: Log) -> datetime | None:
         return None
 
 
-def _unreadable(input_: Input, log: Log) -> PermanentError | Exception:
+def _unreadable(input_: Input, job: Job) -> PermanentError | Exception:
     """Return why FFmpeg could not open a file."""
     if completeness.examine(input_.source).ends_early:
         return PermanentError(
@@ -310,14 +314,18 @@ def _unreadable(input_: Input, log: Log) -> PermanentError | Exception:
             f"{suffix} files have no header, so their sample rate and format are unknown; "
             "convert it to WAV",
         )
-    if log.says(_NO_STREAMS) and completeness.has_mp4_index(input_.source):
+    process = input_.start(job, (), ())
+    process.end()
+    if process.log.status != _OPENED:
+        return process.log.error()
+    if mp4_boxes.has_index(input_.source):
         return PermanentError(Code.NO_AUDIO, "there is no audio track in it")
-    return log.error()
+    return PermanentError(Code.CORRUPT, "the file has no index, so its content cannot be read")
 
 
-def _without_audio(look: _Look) -> PermanentError:
+def _without_audio(input_: Input, job: Job, look: _Look) -> PermanentError:
     """Return the error of a file without an audio track."""
-    if look.log.container_is_damaged():
+    if container_is_damaged(input_, (), look.log, job):
         return PermanentError(
             Code.CORRUPT, "the file is damaged, and there is no audio track in it"
         )
@@ -348,7 +356,7 @@ def _understood(stream: tuple[str, str, str]) -> bool:
 
 def _undescribed(input_: Input, job: Job, found: Probe, look: _Look) -> Exception:
     """Return the error of a track without rate or channels: no decoder, or no packets."""
-    if look.log.container_is_damaged():
+    if container_is_damaged(input_, (), look.log, job):
         return PermanentError(Code.CORRUPT, "the file is damaged, and its audio track is empty")
     one_frame = ["-map", f"0:{found.track.index}", "-frames:a", "1", "-f", "framecrc", "pipe:1"]
     process = input_.start(job, found.input_options, one_frame, stdout=True)

@@ -19,6 +19,10 @@ MOST_CHANNELS = 64
 #: The codec of a track whose rate or channels FFmpeg did not find out.
 UNDESCRIBED = "undescribed"
 
+#: Demuxers whose clock may jump. FFmpeg corrects the start time of these only (AVFMT_TS_DISCONT in
+#: ``correct_input_start_times``, fftools/ffmpeg_opt.c).
+_CLOCK_JUMPS = frozenset({"mpeg", "mpegts", "nut", "ogg", "wtv"})
+
 _RAW = re.compile(r"pcm_(?:[suf]\d+(?:le|be)?|alaw|mulaw)")
 
 
@@ -90,7 +94,8 @@ class Probe:
         ``first_s`` is the first frame's time in the output of the process with this ``log``:
         since the recording's start, or (MPEG-TS) since that of the streams in use.
         """
-        first_s += log.start_correction_s()
+        if self.container in _CLOCK_JUMPS:
+            first_s += log.start_correction_s()
         if self.starts_at_zero:
             first_s += max(0.0, self.start_s)
         return max(0.0, round(first_s, 3))

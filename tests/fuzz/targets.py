@@ -30,7 +30,7 @@ from shared.core.errors import MessageError, PermanentError, PipelineError
 from shared.core.message import MAX_KEY_LENGTH, make_key
 from shared.core.sftp_errors import ProtocolError
 from shared.core.times import parse_time
-from shared.media.formats import completeness, frame_gaps, mp3_in_wave, wave_chunks
+from shared.media.formats import completeness, frame_gaps, mp3_in_wave, mp4_boxes, wave_chunks
 from shared.media.formats.sniff import refuse_non_recording
 from shared.media.formats.wave_repair import RepairedSource, find_patches
 from shared.media.source import range_server
@@ -343,7 +343,9 @@ def _media(data: bytes) -> None:
     found = completeness.examine(source)
     assert found.declared_share >= 1
     assert found.duration_s is None or found.duration_s >= 0
-    completeness.has_mp4_index(source)
+    mp4_boxes.has_index(source)
+    mp4_boxes.has_more_tracks_than(source, 128)
+    mp4_boxes.names_other_files(source)
     wave_chunks.is_one_run(source)
     if find_patches(source):
         repaired = RepairedSource(source)

@@ -43,6 +43,12 @@ def _run(*arguments: str | Path, stdin: bytes | None = None) -> bytes:
     return subprocess.run(command, input=stdin, stdout=subprocess.PIPE, check=True).stdout
 
 
+def log(path: Path) -> str:
+    """Return what FFmpeg prints of a file, with the levels of its lines."""
+    command = [executable(), "-hide_banner", "-loglevel", "level+verbose", "-i", str(path)]
+    return subprocess.run(command, capture_output=True, check=False).stderr.decode()
+
+
 def _recipe(arguments: tuple[str | Path, ...]) -> str:
     """Return a digest of FFmpeg, its arguments without the output's name, and its inputs."""
     program = Path(executable())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import resource
 import struct
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ import pytest
 from shared.core.errors import Code
 from shared.core.records import Status
 from shared.media.source.inputs import MAX_TRACKS
+from shared.tracking.lease import Outcome
 from tests.media import clips
 from tests.media.rig import RangeSources, Rig
 
@@ -211,3 +213,40 @@ def test_other_work_goes_on(worker: Rig, shelf: Callable[[str], Path], tmp_path:
 
     worker.extract(hostile).ended_as(Status.FAILED, Code.UNSUPPORTED_CODEC)
     assert worker.extract(shelf("last.mp4")).audio.duration_s > 1
+
+
+def flac(rate: int, frames: int, first: int = 0) -> bytes:
+    """Return frames of 4096 equal samples (RFC 9639, section 9), numbered from ``first``."""
+
+    def crc(data: bytes, bits: int, polynomial: int) -> bytes:
+        value = 0
+        for byte in data:
+            value ^= byte << bits - 8
+            for _ in range(8):
+                value = value << 1 ^ (polynomial if value >> bits - 1 & 1 else 0)
+            value &= (1 << bits) - 1
+        return value.to_bytes(bits // 8, "big")
+
+    data = b""
+    for number in range(first, first + frames):
+        head = b"\xff\xf8\xcd\x08" + bytes([number]) + struct.pack(">H", rate)
+        frame = head + crc(head, 8, 0x07) + b"\0" + struct.pack(">h", 1000)
+        data += frame + crc(frame, 16, 0x8005)
+    return data
+
+
+@pytest.mark.parametrize("preset", ["mp3", "whisper", "opus", "copy"])
+def test_a_rate_that_falls_to_1_hz(preset: str, worker: Rig, tmp_path: Path) -> None:
+    clip = tmp_path / "a.flac"
+    rate, shape = 48_000, 0 << 9 | 15 << 4  # one channel of 16 bits, fewer than 2**32 samples
+    info = struct.pack(">HH6sIIQQ", 4096, 4096, bytes(6), rate << 12 | shape, 0, 0, 0)
+    head = b"fLaC\x80\0\0\x22" + info
+    clip.write_bytes(head + flac(rate, 60) + flac(1, 5, first=60))
+
+    made = worker.extract(clip, preset)
+
+    # One second of audio at 1 Hz would be 48,000 samples; a frame of them, 790 MB.
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 600_000
+    if made.result.outcome is not Outcome.DONE:
+        assert made.recording.error is not None
+        made.ended_as(Status.FAILED, made.recording.error.code)

@@ -8,13 +8,14 @@ declare nothing (Ogg, MPEG-TS, a fragmented MP4, a live Matroska) are always who
 
 from __future__ import annotations
 
+import math
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from shared.core.ports import ByteSource
-from shared.media.formats import mp3_frames
+from shared.media.formats import mp3_frames, mp4_boxes
 from shared.media.formats.bounded_reader import BoundedReader, UnknownStructureError
 from shared.media.formats.wave_chunks import RiffChunk, is_w64, is_wav, w64_chunks, wav_chunks
 
@@ -28,7 +29,9 @@ _TOP_LEVEL = frozenset(
     {b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"uuid", b"styp", b"sidx"}
     | {b"moof", b"mfra", b"meta", b"udta", b"PICT", b"pdin", b"emsg", b"prft", b"ssix", b"junk"}
 )
-_EBML_HEADER, _SEGMENT = 0x1A45DFA3, 0x18538067
+#: Elements of Matroska (RFC 9559, 5.1).
+_EBML_HEADER, _SEGMENT, _CLUSTER = 0x1A45DFA3, 0x18538067, 0x1F43B675
+_INFO, _TIMESTAMP_SCALE, _DURATION = 0x1549A966, 0x2AD7B1, 0x4489
 _MATROSKA = _EBML_HEADER.to_bytes(4, "big")
 
 #: Formats of a WAV of which each block is one sample of each channel: PCM, float, A-law,
@@ -46,7 +49,7 @@ class Completeness:
 
     ``ends_early`` is true when bytes or samples are missing at the end. ``declared_share`` is
     then the declared size by the real one, 1 where no size is declared; ``duration_s`` is the
-    declared length of the audio in seconds, where the format counts it.
+    declared length in seconds, of the audio or of the whole recording.
     """
 
     ends_early: bool = False
@@ -71,7 +74,7 @@ def examine(source: ByteSource) -> Completeness:
         for is_format, examine_format in _FORMATS:
             if is_format(head):
                 return examine_format(reader)
-        return _mp3(reader, _after_id3(head))
+        return _mp3(reader, mp3_frames.id3_bytes(head))
     except (UnknownStructureError, mp3_frames.FrameError):
         return WHOLE
 
@@ -87,58 +90,21 @@ def _sized(reader: BoundedReader, end: int, duration_s: float | None = None) -> 
 
 def _mp4(reader: BoundedReader) -> Completeness:
     end, last, has_index = 0, b"", False
-    for box in _boxes(reader, 0, None):
+    duration_s: float | None = None
+    for box in mp4_boxes.boxes(reader, 0, None):
         if box.kind not in _TOP_LEVEL:
             break
         end, last = box.end, box.kind
         if box.kind == b"moof":
             return WHOLE  # fragmented: the length of its audio is nowhere declared
         if box.kind == b"moov" and box.end <= reader.size:
-            has_index = True
-            if _has(reader, box, b"mvex"):
+            has_index, duration_s = True, mp4_boxes.duration_s(reader, box)
+            if mp4_boxes.has(reader, box, b"mvex"):
                 return WHOLE
     if not has_index and last == b"mdat" and end >= reader.size:
         # The index is written last, so a file that ends with its data has lost it.
         return Completeness(ends_early=True, declared_share=max(1.0, end / max(1, reader.size)))
-    return _sized(reader, end)
-
-
-def has_mp4_index(source: ByteSource) -> bool:
-    """Return whether an MP4 has an index with a header, even if it lists no track."""
-    reader = BoundedReader(source)
-    try:
-        index = next(box for box in _boxes(reader, 0, None) if box.kind == b"moov")
-        return index.end <= reader.size and _has(reader, index, b"mvhd")
-    except (UnknownStructureError, StopIteration):
-        return False
-
-
-class _Box(NamedTuple):
-    kind: bytes
-    body: int
-    end: int
-
-
-def _boxes(reader: BoundedReader, start: int, stop: int | None) -> Iterator[_Box]:
-    """Yield the boxes in a range; with ``stop=None`` those of the file, which may run past it."""
-    limit = reader.size if stop is None else stop
-    while start + 8 <= limit:
-        size, kind, head = reader.uint(start, 4), reader.at(start + 4, 4), 8
-        if size == 1:
-            size, head = reader.uint(start + 8, 8), 16
-        elif size == 0:
-            size = limit - start
-        if size < head or (stop is not None and start + size > stop):
-            raise UnknownStructureError(f"a box of {size} bytes at {start}")
-        yield _Box(kind, start + head, start + size)
-        start += size
-
-
-def _has(reader: BoundedReader, parent: _Box, kind: bytes) -> bool:
-    try:
-        return any(box.kind == kind for box in _boxes(reader, parent.body, parent.end))
-    except UnknownStructureError:
-        return False
+    return _sized(reader, end, duration_s)
 
 
 def _matroska(reader: BoundedReader) -> Completeness:
@@ -146,10 +112,27 @@ def _matroska(reader: BoundedReader) -> Completeness:
     kind, _, end = _element(reader, 0)
     if kind != _EBML_HEADER or end is None:
         raise UnknownStructureError("no EBML header")
-    kind, _, end = _element(reader, end)
+    kind, body, end = _element(reader, end)
     if kind != _SEGMENT:
         raise UnknownStructureError("no Segment")
-    return WHOLE if end is None else _sized(reader, end)
+    if end is None or end <= reader.size:
+        return WHOLE
+    return _sized(reader, end, _matroska_duration(reader, body))
+
+
+def _matroska_duration(reader: BoundedReader, at: int) -> float | None:
+    """Return the Duration of the Segment whose content starts at ``at``, in seconds."""
+    scale, ticks = 1_000_000, 0.0
+    while at < reader.size:
+        kind, body, end = _element(reader, at)
+        if kind == _CLUSTER or end is None:
+            break
+        if kind == _TIMESTAMP_SCALE:
+            scale = reader.uint(body, end - body)
+        elif kind == _DURATION:
+            (ticks,) = struct.unpack(">f" if end - body == 4 else ">d", reader.at(body, end - body))
+        at = body if kind == _INFO else end
+    return ticks * scale / 1e9 if math.isfinite(ticks) and ticks > 0 else None
 
 
 def _element(reader: BoundedReader, offset: int) -> tuple[int, int, int | None]:
@@ -222,7 +205,9 @@ def _avi(reader: BoundedReader) -> Completeness:
             return WHOLE
         end = offset + 8 + size
         offset = end + size % 2
-    return _sized(reader, end)
+    # The main header, "avih", is first: microseconds of a picture, and the number of pictures.
+    length = reader.uint_le(32, 4) * reader.uint_le(48, 4) / 1e6
+    return _sized(reader, end, length or None)
 
 
 def _tta(reader: BoundedReader) -> Completeness:
@@ -289,15 +274,6 @@ def _ends_with_whole_frame(tail: bytes, sync: bytes) -> bool:
         if crc == 0:
             return True
     return False
-
-
-def _after_id3(head: bytes) -> int:
-    if head[:3] != b"ID3" or len(head) < 10:
-        return 0
-    size = 0
-    for byte in head[6:10]:
-        size = size << 7 | byte & 0x7F
-    return 10 + size + (10 if head[5] & 0x10 else 0)
 
 
 def _mp3(reader: BoundedReader, start: int) -> Completeness:

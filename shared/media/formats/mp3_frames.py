@@ -164,6 +164,16 @@ def info_frame(
     return body.ljust(size, b"\0")
 
 
+def id3_bytes(head: bytes) -> int:
+    """Return the size in bytes of the ID3v2 tag at the start of a file, 0 without one."""
+    if head[:3] != b"ID3" or len(head) < 10:
+        return 0
+    size = 0
+    for byte in head[6:10]:
+        size = size << 7 | byte & 0x7F
+    return 10 + size + (10 if head[5] & 0x10 else 0)
+
+
 def info_bytes(head: bytes) -> int:
     """Return the size in bytes of the Info frame at the start of a file, 0 without one.
 

@@ -56,13 +56,13 @@ CODECS = frozenset(DECODERS.split(",")) | {
     *("musepack7", "musepack8", "ra_144", "ra_288"),
 }
 
-#: The most tracks that FFmpeg opens of a file. Its own limit of 1,000 (libavformat's option
+#: The most tracks of a file. Its own limit of 1,000 (libavformat's option
 #: ``max_streams``) costs minutes, and no recording comes near this one.
 MAX_TRACKS = 128
 
 _LIMITS = (
     *("-format_whitelist", DEMUXERS, "-codec_whitelist", DECODERS),
-    *("-max_streams", str(MAX_TRACKS)),
+    *("-max_streams", str(MAX_TRACKS + 1)),  # so that one too many shows
 )
 _PIPE = ("-protocol_whitelist", "pipe", "-blocksize", str(PIECE_BYTES), "-i", "pipe:0")
 
