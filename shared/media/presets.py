@@ -68,6 +68,7 @@ _MKA = Container("matroska", "mka", "audio/x-matroska")
 _ADTS = Container("adts", "aac", "audio/aac")
 _AMR = Container("amr", "amr", "audio/amr")
 _CAF = Container("caf", "caf", "audio/x-caf")
+_MOV = Container("mov", "mov", "video/quicktime")
 _FLV = Container("flv", "flv", "video/x-flv")
 
 #: The demuxers of these, where FFmpeg's names differ from those of the muxers.
@@ -84,8 +85,8 @@ _COPIES = {
     "flac": _FLAC,
     "amr_nb": _AMR,
     "amr_wb": _AMR,
-    # Matroska writes these, but cannot restore their block structure.
-    "adpcm_ima_qt": _CAF,
+    # Matroska writes these, but cannot restore their block structure, nor CAF that of stereo.
+    "adpcm_ima_qt": _MOV,
     "gsm": _CAF,
     "ilbc": _CAF,
     "nellymoser": _FLV,

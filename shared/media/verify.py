@@ -17,7 +17,7 @@ from shared.core.errors import Code, PermanentError
 from shared.media import packets, presets, waveform
 from shared.media.encoded import Encoded, tolerance
 from shared.media.ffmpeg.log import Log
-from shared.media.ffmpeg.process import Job, Process
+from shared.media.ffmpeg.process import Job, OwnInputError, Process
 from shared.media.formats import mp3_frames, mp3_in_wave
 from shared.media.packets import Outline
 from shared.media.presets import Codec
@@ -28,6 +28,8 @@ _log = logging.getLogger(__name__)
 WINDOW_S = 10
 EVERY_S = 600
 _HEAD_BYTES = 64
+#: Enough for an empty ID3 tag, as FFmpeg writes it, and two Info frames of 1,441 bytes at most.
+_INFO_BYTES = 4096
 _MONO = 3
 
 
@@ -47,6 +49,16 @@ def verify(encoded: Encoded, job: Job) -> Verified:
     Raises ``PermanentError``: ``verify_failed`` with what is wrong, ``corrupt`` for a copy of
     a source that was damaged, ``unsupported_codec`` for one that its container cannot hold.
     """
+    try:
+        return _verify(encoded, job)
+    except OwnInputError as error:
+        if encoded.recipe.codec is not Codec.COPY:
+            raise
+        # A copied stream can be another one than its container declared, such as Layer II as MP3.
+        raise _not_copyable() from error
+
+
+def _verify(encoded: Encoded, job: Job) -> Verified:
     size = encoded.path.stat().st_size
     # One process each, side by side: FFmpeg reads the inputs of one in step, which takes the time
     # of both.
@@ -116,6 +128,8 @@ def _check_outline(encoded: Encoded, found: Outline, log: Log) -> None:
     if not is_copy and channels != recipe.channels:
         raise _failed(f"it has {channels} channels where {recipe.channels} were made")
     fewest = encoded.frames - encoded.discarded
+    if is_copy and recipe.muxer == "mp3":
+        fewest -= _starts_with_copied_info_frame(encoded)
     raw = recipe.codec_name.startswith("pcm_")  # in packets of any size
     if is_copy and not raw and not fewest <= found.count <= encoded.frames:
         if not encoded.keeps_packets:
@@ -164,6 +178,21 @@ def _frames(encoded: Encoded) -> tuple[mp3_frames.Header, int]:
             return mp3_frames.count_frames(_blocks(file, size))
         except mp3_frames.FrameError as error:
             raise _failed(str(error)) from error
+
+
+def _starts_with_copied_info_frame(encoded: Encoded) -> bool:
+    """Return whether the first packet of a copy is the source's Info frame, which is no audio.
+
+    mkvmerge keeps it as a packet. Behind the new Info frame, readers skip it.
+    """
+    with encoded.path.open("rb") as file:
+        head = file.read(_INFO_BYTES)
+    try:
+        at = mp3_frames.id3_bytes(head)
+        at += mp3_frames.info_bytes(head[at:])
+        return mp3_frames.info_bytes(head[at:]) > 0
+    except mp3_frames.FrameError:
+        return False
 
 
 def _skip_info_frame(file: BinaryIO) -> int:

@@ -80,6 +80,28 @@ def _junk(extension: str, codec: str, *, before: int, between: int, after: int):
     return make
 
 
+def _behind_junk(extension: str, codec: str) -> Callable[[Path], None]:
+    """Return a maker of a recording whose container begins behind junk."""
+
+    def make(path: Path) -> None:
+        part = path.with_name(f"part-{path.name}.{extension}")
+        clips.run(*speech(), "-c:a", codec, part)
+        path.write_bytes(random.Random(8).randbytes(5_000) + part.read_bytes())
+
+    return make
+
+
+def _with_info_frame(path: Path) -> None:
+    """Write an MP3 whose Info frame is a packet of Matroska, as mkvmerge leaves it."""
+    bare, plain = path.with_name("bare.mp3"), path.with_name("plain-info.mp3")
+    clips.run(*speech(), *_MP3, "-id3v2_version", "0", plain)
+    clips.run("-i", plain, "-c", "copy", "-write_xing", "0", "-id3v2_version", "0", bare)
+    # Two such frames: FFmpeg skips the first one it reads.
+    info = plain.read_bytes()[: len(plain.read_bytes()) - bare.stat().st_size]
+    bare.write_bytes(info + info + bare.read_bytes())
+    clips.run("-i", bare, "-c", "copy", path)
+
+
 def _drifting(path: Path) -> None:
     plain = path.with_name("plain-drift.m4a")
     clips.run(*speech(40), "-c:a", "aac", plain)
@@ -329,7 +351,14 @@ PLAYS: dict[str, Callable[[Path], None]] = {
     "junk_between.mp3": _junk("mp3", "libmp3lame", before=0, between=300_000, after=0),
     "junk_after.mp3": _junk("mp3", "libmp3lame", before=0, between=0, after=300_000),
     "junk.aac": _junk("aac", "aac", before=60_000, between=60_000, after=0),
-    "junk.mp2": _junk("mp2", "mp2", before=100_000, between=5_000, after=0),
+    "junk.mp2": _junk("mp2", "mp2", before=500_000, between=300_000, after=0),
+    "junk_first.ogg": _behind_junk("ogg", "libvorbis"),
+    "junk_first.flac": _behind_junk("flac", "flac"),
+    # A copy of an MP3 in another container, with the frame that is no audio.
+    "info_frame.mka": _with_info_frame,
+    "stereo_ima4.mov": _encode("-c:a", "adpcm_ima_qt", rate=44100, channels=2),
+    # Its index declares MP3.
+    "layer_2.mp4": _encode("-c:a", "mp2"),
     # A stream without a container.
     "a.latm": _encode(*_AAC, "-f", "latm"),
     "a.thd": _encode("-c:a", "truehd", "-strict", "-2"),
@@ -345,7 +374,7 @@ PLAYS: dict[str, Callable[[Path], None]] = {
 }
 
 #: What plays, but what no container here can hold as it is.
-NOT_COPYABLE = frozenset({"chain.oga", "dfpwm.wav", "s302m.ts"})
+NOT_COPYABLE = frozenset({"chain.oga", "dfpwm.wav", "junk_first.flac", "layer_2.mp4", "s302m.ts"})
 
 
 def _zeroed_index(path: Path, *, keep_head: bool) -> None:

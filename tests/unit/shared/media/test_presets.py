@@ -115,7 +115,7 @@ def test_nothing_else_does(container: str, codec: str) -> None:
         *[("flac", "flac"), ("pcm_s16le", "wav"), ("pcm_s24le", "wav"), ("pcm_f32le", "wav")],
         *[("pcm_u8", "wav"), ("pcm_s16be", "mka"), ("pcm_mulaw", "mka"), ("ac3", "mka")],
         *[("pcm_s24le_planar", "wav"), ("truehd", "mka"), ("wmav2", "mka")],
-        *[("pcm_f32be", "wav"), ("pcm_s8", "wav"), ("adpcm_ima_qt", "caf"), ("amr_nb", "amr")],
+        *[("pcm_f32be", "wav"), ("pcm_s8", "wav"), ("adpcm_ima_qt", "mov"), ("amr_nb", "amr")],
     ],
 )
 def test_where_a_copy_goes(codec: str, extension: str) -> None:
