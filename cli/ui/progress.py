@@ -1,48 +1,22 @@
-"""A progress bar for the current recording; nothing is drawn without a terminal."""
+"""The progress of the current recording; nothing is drawn without a terminal."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
-from rich.progress import (
-    BarColumn,
-    Progress,
-    ProgressColumn,
-    SpinnerColumn,
-    Task,
-    TaskID,
-    TaskProgressColumn,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
-from rich.text import Text
-
-from cli.ui.console import screen
-from cli.ui.text import shown
-
-#: Below this width only the name and the fraction fit.
-_NARROW = 72
+from cli.ui.console import is_plain
 
 
-@dataclass(frozen=True)
 class Bar:
-    """The bar of one recording; ``total`` is what ``task`` counts to."""
-
-    progress: Progress
-    task: TaskID
-    total: int
+    """Where the progress of one recording is shown: here, nowhere."""
 
     def update(self, fraction: float) -> None:
         """Show the fraction encoded. At 1 the audio is still to be verified and stored."""
-        phase = "verifying" if fraction >= 1 else "extracting"
-        self.progress.update(self.task, completed=fraction * self.total, phase=phase)
 
     def waiting(self, why: str) -> None:
         """Show why nothing moves."""
-        self.progress.update(self.task, completed=0, phase=why)
 
 
 @contextmanager
@@ -51,53 +25,10 @@ def bar(name: str, size_bytes: int, *, position: str = "", quiet: bool = False) 
 
     ``position`` is a count such as ``[3/13]``.
     """
-    counter: list[ProgressColumn] = []
-    others = 75
-    if position:
-        counter = [TextColumn("{task.fields[position]}", markup=False, style="dim")]
-        others += len(position) + 1
-    columns: list[ProgressColumn] = [
-        SpinnerColumn(),
-        *counter,
-        _Name(others),
-        BarColumn(bar_width=20),
-        TaskProgressColumn(),
-        TextColumn("{task.fields[phase]}", markup=False, style="cyan"),
-        TransferSpeedColumn(),
-        _TimeLeft(compact=True, elapsed_when_finished=True),
-    ]
-    if screen.err.width < _NARROW:
-        columns = [*counter, _Name(others - 45), BarColumn(bar_width=10), TaskProgressColumn()]
-    progress = Progress(
-        *columns,
-        console=screen.err,
-        transient=True,
-        disable=quiet or not screen.err.is_terminal,
-        redirect_stdout=screen.out.is_terminal,
-    )
-    with progress:
-        size = max(1, size_bytes)
-        task = progress.add_task(shown(name), total=size, phase="reading", position=position)
-        yield Bar(progress, task, size)
+    if quiet or is_plain(sys.stderr):
+        yield Bar()
+        return
+    from cli.ui.live_bar import live_bar  # noqa: PLC0415
 
-
-class _Name(ProgressColumn):
-    """The name, cut to the width that the other columns leave."""
-
-    def __init__(self, others: int) -> None:
-        super().__init__()
-        self._others = others
-
-    def render(self, task: Task) -> Text:
-        name = Text(task.description, "bold")
-        name.truncate(max(8, screen.err.width - self._others), overflow="ellipsis")
-        return name
-
-
-class _TimeLeft(TimeRemainingColumn):
-    """The time left, labelled as such."""
-
-    def render(self, task: Task) -> Text:
-        if task.finished or task.time_remaining is None:
-            return Text()
-        return super().render(task) + Text(" left", "progress.remaining")
+    with live_bar(name, size_bytes, position) as drawn:
+        yield drawn

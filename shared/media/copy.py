@@ -163,6 +163,31 @@ def _run(
 
     With ``constant`` FFmpeg fails where rate or channels change.
     """
+    # The filter that closes gaps is a seventh of the work, and most recordings have none. A local
+    # file can be read again from the start where one is found.
+    if input_.server is None and not decode_all and found.track.codec != "opus":
+        try:
+            return _one_pass(input_, found, recipe, work, constant=constant, keep_times=True)
+        except packets.IrregularTimesError:
+            pass
+    return _one_pass(input_, found, recipe, work, decode_all=decode_all, constant=constant)
+
+
+def _one_pass(
+    input_: Input,
+    found: Probe,
+    recipe: Recipe,
+    work: EncodeContext,
+    *,
+    decode_all: bool = False,
+    constant: bool = True,
+    keep_times: bool = False,
+) -> _Copied:
+    """Read the source once. With ``keep_times`` the packets keep their times.
+
+    Raises ``IrregularTimesError`` then, as soon as a time should have been changed.
+    """
+    filters = () if keep_times else ("-bsf:a", packets.without_gaps(found.track.codec))
     path = work.directory / f"audio.{recipe.extension}"
     with work.job(found.duration_s) as job:
 
@@ -177,7 +202,7 @@ def _run(
                     job,
                     [*found.input_options, *(("-reinit_filter", "0") if constant else ())],
                     [
-                        *("-bsf:a", packets.without_gaps(found.track.codec)),
+                        *filters,
                         # A WAV has no edit list: what it would hide is left out.
                         *(("-copypriorss", "0") if found.track.raw else ()),
                         *presets.output_arguments(recipe, found.track, path),
@@ -196,8 +221,13 @@ def _run(
             finally:
                 os.close(writable)
             decoded = packets.FrameReader(pipe)
-            table = packets.read(process.blocks(), job, on_time)
-            seconds = decoded.result()
+            try:
+                table = packets.read(process.blocks(), job, on_time, regular=keep_times)
+            except BaseException:
+                process.kill()  # else its second table would be waited for, unread
+                raise
+            finally:
+                seconds = decoded.result()
             log = process.wait()
     whole = decode_all or len(seconds) < _LOOKED_AT
     if whole:

@@ -124,7 +124,9 @@ def _one_pass(
         with _reader(input_, found, options, arguments, job, slot=workers) as reader:
             if recipe.codec is Codec.MP3:
                 with path.open("wb") as file:
-                    encoder = ParallelEncoder(job, recipe, format_, workers, on_samples)
+                    encoder = ParallelEncoder(
+                        job, recipe, format_, workers, on_samples, found.duration_s
+                    )
                     writer = _Mp3Writer(file, recipe.muxer)
                     encoder.run(reader.process.stdout, writer)
                     writer.finish(encoder.samples)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from io import BufferedReader
 
-from shared.core.errors import Code, PermanentError
+from shared.core.errors import Code, PermanentError, PipelineError
 from shared.core.ports import OnProgress
 from shared.media.ffmpeg.process import Job
 from shared.media.presets import GATHERED
@@ -85,16 +85,15 @@ class Packets:
 _MAX_TICKS = 1 << 27
 
 
-def numbered(drop: str) -> str:
-    """Return the filter that drops packets by an expression, but keeps the first and the last.
+def numbered() -> str:
+    """Return the filter that drops all packets but the first and the last.
 
     ``outline`` reads the table of what is left, and still counts every packet: FFmpeg reads the
     whole file, and passes on only a part of it. The filter ``setts`` is one packet behind, so that
     it knows the last one by the missing time of the next (libavcodec/bsf/setts.c).
     """
     duration = f"2*(N*{_MAX_TICKS}+min(max(DURATION,0),{_MAX_TICKS - 1}))+eq(NEXT_PTS,NOPTS)"
-    kept = f"not(mod(duration,2))*gt(n,0)*({drop})"
-    return f"setts=duration='{duration}',noise=drop='{kept}'"
+    return f"setts=duration='{duration}',noise=drop='not(mod(duration,2))*gt(n,0)'"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,11 +163,18 @@ def rows(blocks: Iterator[bytes], job: Job | None = None) -> Iterator[tuple[floa
                 yield float(int(pts) * base), float(int(duration) * base), int(size)
 
 
-def read(blocks: Iterator[bytes], job: Job, on_time: OnProgress) -> Packets:
+class IrregularTimesError(PipelineError):
+    """The times of a stream are not those that ``without_gaps`` would set."""
+
+
+def read(
+    blocks: Iterator[bytes], job: Job, on_time: OnProgress, *, regular: bool = False
+) -> Packets:
     """Add up a table as it is printed, and report to ``on_time`` how many seconds are done.
 
     Raises ``PermanentError`` (``corrupt``) for more packets than any recording has, and for times
-    without any order.
+    without any order; with ``regular``, ``IrregularTimesError`` as soon as ``without_gaps`` would
+    have changed a time.
     """
     base, rest = Fraction(1), b""
     table, discarded, early, second = _Table(), 0, 0, 1.0
@@ -180,8 +186,10 @@ def read(blocks: Iterator[bytes], job: Job, on_time: OnProgress) -> Packets:
                 base = _time_base(line) or base
                 second = float(1 / base)
             else:
-                _, _, pts, duration, size, rest_of_line = line.split(b",", 5)
+                _, dts, pts, duration, size, rest_of_line = line.split(b",", 5)
                 table.add(int(pts), int(duration), second)
+                if regular and (table.gapless != int(pts) or dts != pts):
+                    raise IrregularTimesError(f"packet {table.count} is at {int(pts) * base} s")
                 # Flags are printed only where they are not those of a key frame.
                 flags = _FLAGS.search(rest_of_line)
                 unplayed = flags and int(flags[1], 16) & _DISCARD

@@ -31,8 +31,10 @@ from shared.media.presets import Recipe
 BLOCK_FRAMES = 49
 #: Blocks encoded and dropped before a segment: 98 frames, of which 95 can be needed.
 LEAD_BLOCKS = 2
-#: Blocks of a segment: 113 s at 48 kHz, to which the lead-in adds 2 %.
-SEGMENT_BLOCKS = 96
+#: Blocks of a segment: 113 s at 48 kHz, to which the lead-in adds 2 %. Segments are shorter
+#: towards the end, so that all encoders end at about the same time; one more costs as much as
+#: 5 blocks.
+SEGMENT_BLOCKS, SHORTEST_BLOCKS = 96, 12
 #: Frames that must be equal on both sides of a seam.
 AGREEING_FRAMES = 4
 
@@ -62,7 +64,8 @@ class ParallelEncoder:
     """Encodes raw samples from one descriptor into bare MP3 frames.
 
     ``workers`` encoders run side by side; a single one encodes everything as one segment.
-    ``on_samples`` is called with the number of samples per channel read so far.
+    ``on_samples`` is called with the number of samples per channel read so far. ``expected_s`` is
+    about how long the audio lasts; a wrong value makes no difference to the result.
     """
 
     def __init__(
@@ -72,13 +75,14 @@ class ParallelEncoder:
         sample_format: str,
         workers: int,
         on_samples: Callable[[int], None] = lambda _: None,
+        expected_s: float | None = None,
     ) -> None:
         self._job = job
         self._arguments = presets.mp3_encoder_arguments(recipe, sample_format)
         self._sample_bytes = recipe.channels * (2 if sample_format == "s16le" else 4)
-        self._block_bytes = (
-            BLOCK_FRAMES * mp3_frames.samples_per_frame(recipe.sample_rate) * self._sample_bytes
-        )
+        block_samples = BLOCK_FRAMES * mp3_frames.samples_per_frame(recipe.sample_rate)
+        self._block_bytes = block_samples * self._sample_bytes
+        self._expected_blocks = int((expected_s or 0.0) * recipe.sample_rate / block_samples)
         self._workers = workers
         self._on_samples = on_samples
         self._segments: queue.SimpleQueue[_Segment | None] = queue.SimpleQueue()
@@ -135,12 +139,13 @@ class ParallelEncoder:
     def _read(self, source: int) -> None:
         segment = self._start_segment(0, [])
         lead: list[memoryview] = []
-        count = 0
+        count, length, left = 0, self._length(self._expected_blocks), self._expected_blocks
         while (block := self._block(source)).nbytes == self._block_bytes:
-            if self._workers > 1 and count == SEGMENT_BLOCKS:
-                segment = self._next_segment(segment, lead, block)
-                lead, count = [], 0
-            if self._workers > 1 and count >= SEGMENT_BLOCKS - LEAD_BLOCKS:
+            if self._workers > 1 and count == length:
+                segment = self._next_segment(segment, lead, block, length)
+                left -= length
+                lead, count, length = [], 0, self._length(left)
+            if self._workers > 1 and count >= length - LEAD_BLOCKS:
                 copy = memoryview(self._buffer())  # the block's buffer is reused once written
                 copy[:] = block
                 lead.append(copy)
@@ -152,6 +157,12 @@ class ParallelEncoder:
         for _ in range(self._workers):
             self._segments.put(None)
 
+    def _length(self, left: int) -> int:
+        """Return how many blocks the next segment has, where about ``left`` are expected."""
+        if left <= 0:  # unknown, or longer than expected
+            return SEGMENT_BLOCKS
+        return min(SEGMENT_BLOCKS, max(SHORTEST_BLOCKS, left // self._workers))
+
     def _start_segment(self, index: int, lead: list[memoryview]) -> _Segment:
         segment = _Segment(index, lead_frames=len(lead) * BLOCK_FRAMES)
         self._started = [*self._started[-self._workers :], segment]
@@ -161,16 +172,16 @@ class ParallelEncoder:
         return segment
 
     def _next_segment(
-        self, segment: _Segment, lead: list[memoryview], following: memoryview
+        self, segment: _Segment, lead: list[memoryview], following: memoryview, length: int
     ) -> _Segment:
-        """End a segment and start the next one.
+        """End a segment of so many blocks and start the next one.
 
         The old one gets a few more frames, since its last frames depend on them. A segment ends
         only before a whole block, so that the last segment is never too short.
         """
         ahead = self._block_bytes // BLOCK_FRAMES * AGREEING_FRAMES
         self._put(segment, memoryview(bytes(following[:ahead])))
-        segment.keep_frames = SEGMENT_BLOCKS * BLOCK_FRAMES
+        segment.keep_frames = length * BLOCK_FRAMES
         segment.blocks.put(None)
         return self._start_segment(segment.index + 1, lead)
 

@@ -27,6 +27,8 @@ _log = logging.getLogger(__name__)
 
 WINDOW_S = 10
 EVERY_S = 600
+#: Audio of more than this has at least one sample at the rate of the picture.
+_SHORTEST_S = 0.001
 _HEAD_BYTES = 64
 #: Enough for an empty ID3 tag, as FFmpeg writes it, and two Info frames of 1,441 bytes at most.
 _INFO_BYTES = 4096
@@ -60,53 +62,50 @@ def verify(encoded: Encoded, job: Job) -> Verified:
 
 def _verify(encoded: Encoded, job: Job) -> Verified:
     size = encoded.path.stat().st_size
-    # One process each, side by side: FFmpeg reads the inputs of one in step, which takes the time
-    # of both.
-    readable, writable = os.pipe()
-    with os.fdopen(readable, "rb") as pipe:
-        try:
-            windows = _start(_windows(encoded, writable), job, slot=0, fds=(writable,))
-        finally:
-            os.close(writable)
-        frames = packets.FrameReader(pipe)
-        drawn = waveform.arguments(encoded.path, encoded.recipe, encoded.duration_s)
-        picture = _start(drawn, job, slot=1)
-        if encoded.recipe.codec is Codec.MP3:
-            _check_frames(encoded)  # while FFmpeg decodes
-        outline = packets.outline(windows.blocks(), job)
-        levels = waveform.measure(picture.blocks())
-        decoded_s = sum(frames.result())
-        found, drawn_log = windows.wait(), picture.wait()
-    if encoded.recipe.codec is not Codec.MP3:
-        _check_outline(encoded, outline, found)
-    _check_decoded(encoded, decoded_s, found, drawn_log)
+    decoder = _start(_decoding(encoded), job, slot=0)
+    if encoded.recipe.codec is Codec.MP3:
+        _check_frames(encoded)  # while FFmpeg decodes
+    else:
+        # In a process of its own, side by side: to read all packets takes as long as to decode.
+        reader = _start(_listing(encoded), job, slot=1)
+        outline = packets.outline(reader.blocks(), job)
+        _check_outline(encoded, outline, reader.wait())
+    samples = b"".join(decoder.blocks())
+    _check_decoded(encoded, bool(samples), decoder.wait())
     return Verified(
         bytes=size,
         duration_s=encoded.duration_s,
         bitrate_kbps=round(size * 8 / encoded.duration_s / 1000, 1),
-        levels=levels,
+        levels=waveform.measure(samples),
     )
 
 
-def _start(arguments: list[str], job: Job, slot: int, fds: tuple[int, ...] = ()) -> Process:
+def _start(arguments: list[str], job: Job, slot: int) -> Process:
     # How much may be broken is judged here, not by FFmpeg.
     arguments = ["-max_error_rate", "1", *arguments]
-    return job.start(arguments, stdout=True, ours=True, level="warning", slot=slot, fds=fds)
+    return job.start(arguments, stdout=True, ours=True, level="warning", slot=slot)
 
 
-def _windows(encoded: Encoded, fd: int) -> list[str]:
-    """Return the arguments that read all packets, and decode those of the windows.
+def _decoding(encoded: Encoded) -> list[str]:
+    """Return the arguments that decode the windows, and what the picture is measured from.
 
-    Standard output gets a table of the packets that were kept, ``fd`` one of their frames. The
-    other packets are dropped as soon as they are read, which takes a third of passing them on.
+    The other packets are dropped as soon as they are read, which takes a third of passing them on.
     """
     last = max(0.0, encoded.duration_s - WINDOW_S)
-    outside = f"gt(mod(pts*tb,{EVERY_S}),{WINDOW_S})*lt(pts*tb,{last:.3f})"
+    outside = f"gt(mod(max(pts*tb,0),{EVERY_S}),{WINDOW_S})*lt(pts*tb,{last:.3f})"
     return [
-        *("-bsf:a", packets.numbered(outside)),
+        *("-bsf:a", f"noise=drop='{outside}*{waveform.unmeasured(encoded.duration_s)}'"),
+        *own_file(encoded.path, encoded.recipe),
+        *waveform.output_arguments(encoded.duration_s),
+    ]
+
+
+def _listing(encoded: Encoded) -> list[str]:
+    """Return the arguments that read all packets and print the first and the last one."""
+    return [
+        *("-bsf:a", packets.numbered()),
         *own_file(encoded.path, encoded.recipe),
         *("-map", "0", "-c", "copy", *presets.GATHERED, "-f", "framecrc", "pipe:1"),
-        *("-map", "0:a:0", "-af", presets.COUNTED_TIMES, "-f", "framecrc", f"pipe:{fd}"),
     ]
 
 
@@ -220,29 +219,31 @@ def _blocks(file: BinaryIO, size: int) -> Iterator[bytes]:
         yield block
 
 
-def _check_decoded(encoded: Encoded, decoded_s: float, windows: Log, picture: Log) -> None:
+def _check_decoded(encoded: Encoded, decoded: bool, log: Log) -> None:
+    """Check what FFmpeg reports of decoding; ``decoded`` is whether that gave any sample."""
+    # What is measured has a rate of 8 kHz, at which some samples of another rate are none.
+    nothing = not decoded and encoded.duration_s > _SHORTEST_S
     if encoded.recipe.codec is Codec.COPY:
-        _check_copy(encoded, decoded_s, windows, picture)
-    elif not decoded_s:
+        _check_copy(encoded, nothing, log)
+    elif nothing:
         raise _failed("nothing of it can be decoded")
-    elif words := windows.errors() or picture.errors():
+    elif words := log.errors():
         _log.warning("FFmpeg reports of audio that was made: %s", words[-1])
         raise _failed("it cannot be decoded without errors")
 
 
-def _check_copy(encoded: Encoded, decoded_s: float, windows: Log, picture: Log) -> None:
+def _check_copy(encoded: Encoded, nothing: bool, log: Log) -> None:
     """Judge a copy as its source would be: what cannot be decoded was damaged before."""
-    known = encoded.source_errors or 0
-    errors = max(0, windows.decode_errors - known) + max(0, picture.decode_errors - known)
+    errors = max(0, log.decode_errors - (encoded.source_errors or 0))
     if encoded.recipe.codec_name.startswith("pcm_"):  # only less than a sample is refused
         lost_s = errors / encoded.recipe.sample_rate
     else:
         lost_s = errors * encoded.duration_s / max(1, encoded.frames)
-    if decoded_s and lost_s <= tolerance(encoded.duration_s):
+    if not nothing and lost_s <= tolerance(encoded.duration_s):
         return
     if encoded.source_plays:
         raise _not_copyable()
-    if not decoded_s:
+    if nothing:
         raise PermanentError(Code.CORRUPT, "nothing of its audio can be decoded")
     raise PermanentError(
         Code.CORRUPT, f"the file is damaged: {lost_s:.1f} s of its audio cannot be decoded"

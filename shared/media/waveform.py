@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from shared.media import presets
-from shared.media.presets import Recipe
-from shared.media.source.inputs import own_file
 
 COLUMNS = 400
 HEIGHT = 240
@@ -39,25 +37,31 @@ class LoudnessLevel(NamedTuple):
     mean: float
 
 
-def arguments(path: Path, recipe: Recipe, duration_s: float) -> list[str]:
-    """Return the arguments that print the measured samples of ``path``."""
+def unmeasured(duration_s: float) -> str:
+    """Return an expression of FFmpeg: whether the packet of audio of this length is not measured.
+
+    A packet may be longer than what is measured (FLAC: 0.3 s): that at the start of a column stays.
+    """
+    return _between_columns("pts*tb", "duration*tb", duration_s)
+
+
+def output_arguments(duration_s: float) -> list[str]:
+    """Return the output that prints the measured samples, whatever else is decoded."""
+    unmeasured = _between_columns("t", "samples_n/sample_rate", duration_s)
+    filters = f"aselect='not({unmeasured})',{presets.COUNTED_TIMES}"
+    return ["-map", "0:a:0", "-af", filters, "-ac", "1", "-ar", str(_RATE), "-f", "s16le", "pipe:1"]
+
+
+def _between_columns(start: str, length: str, duration_s: float) -> str:
     step = duration_s / COLUMNS
-    at = f"mod(pts*tb,{step:.6f})"
-    # A packet may be longer than that (FLAC: 0.3 s): the packet at the start of a column stays.
-    drop = (
-        f"gt({at},{_MEASURED_S})*lt({at}+duration*tb,{step:.6f})" if step > 4 * _MEASURED_S else "0"
-    )
-    return [
-        *("-bsf:a", "noise=drop=" + drop.replace(",", r"\,")),
-        *own_file(path, recipe),
-        *("-map", "0:a:0", "-af", presets.COUNTED_TIMES),
-        *("-ac", "1", "-ar", str(_RATE), "-f", "s16le", "pipe:1"),
-    ]
+    if step <= 4 * _MEASURED_S:
+        return "0"
+    at = f"mod({start},{step:.6f})"
+    return f"gt({at},{_MEASURED_S})*lt({at}+{length},{step:.6f})"
 
 
-def measure(blocks: Iterable[bytes]) -> tuple[LoudnessLevel, ...]:
-    """Return the level of each column, from mono samples of 16 bits, few enough for memory."""
-    data = b"".join(blocks)
+def measure(data: bytes) -> tuple[LoudnessLevel, ...]:
+    """Return the level of each column, from what FFmpeg printed: mono samples of 16 bits."""
     samples = array("h", data[: len(data) // 2 * 2])
     edges = [len(samples) * column // COLUMNS for column in range(COLUMNS + 1)]
     return tuple(_level(samples[start:end]) for start, end in pairwise(edges))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,14 @@ from shared.media.source import inputs
 from tests.media import clips
 
 
-def extract(path: Path, directory: Path, workers: int, bitrate: int = 128_000) -> Encoded:
+def extract(
+    path: Path,
+    directory: Path,
+    workers: int,
+    bitrate: int = 128_000,
+    declared_s: float | None = None,
+) -> Encoded:
+    """Encode a clip, as one that declares another length where ``declared_s`` is given."""
     directory.mkdir()
     sources = LocalSources()
     work = EncodeContext(directory=directory, workers=workers)
@@ -20,6 +28,8 @@ def extract(path: Path, directory: Path, workers: int, bitrate: int = 128_000) -
     with inputs.reachable(source) as input_:
         with work.job(None) as job:
             found = probe.probe(input_, job)
+        if declared_s is not None:
+            found = replace(found, duration_s=declared_s)
         return encode.encode(input_, found, presets.for_preset("mp3", found.track, bitrate), work)
 
 
@@ -109,6 +119,29 @@ def test_bytes_do_not_depend_on_the_number_of_workers(tmp_path: Path) -> None:
     made = [extract(clip, tmp_path / f"out{n}", workers=n).path.read_bytes() for n in (1, 2, 3, 5)]
 
     assert len(set(made)) == 1
+
+
+@pytest.mark.parametrize("declared_s", [0.0, 20.0, 60.0, 36_000.0])
+def test_bytes_do_not_depend_on_the_declared_length(
+    declared_s: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = tmp_path / "clip.m4a"
+    clips.run(*clips.speech(60, 48000, 2), "-c:a", "aac", clip)
+    alone = extract(clip, tmp_path / "alone", workers=1).path.read_bytes()
+    encoded: list[int] = []
+    trimmed = parallel_mp3._trimmed
+
+    def counting(data: bytes, segment: parallel_mp3._Segment) -> tuple[bytes, bytes, bytes]:
+        encoded.append(segment.index)
+        return trimmed(data, segment)
+
+    monkeypatch.setattr(parallel_mp3, "_trimmed", counting)
+    made = extract(clip, tmp_path / "out", workers=2, declared_s=declared_s)
+
+    assert made.path.read_bytes() == alone
+    # 51 blocks: 25, 13, 12 and the rest where the length is right; 12, 12 and the rest where it is
+    # too short; all at once where it is unknown or ten hours.
+    assert len(encoded) == {0.0: 1, 20.0: 3, 60.0: 4, 36_000.0: 1}[declared_s]
 
 
 @pytest.mark.usefixtures("many_seams")

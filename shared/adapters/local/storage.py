@@ -227,12 +227,17 @@ class FilesystemStorage:
             ) from error
 
     def _make_directory(self, path: Path) -> None:
-        if path.is_dir():
-            return
-        if path != path.parent:
-            self._make_directory(path.parent)
-        create_directory(path)
-        self._sync(path.parent)
+        missing = []
+        while not path.is_dir():
+            missing.append(path)
+            if path == path.parent:
+                break
+            path = path.parent
+        for one in reversed(missing):
+            create_directory(one)
+        # After the last one, since the first of these often writes what the others ask for.
+        for one in missing:
+            self._sync(one.parent)
 
     @contextmanager
     def _staged(self, path: Path, source: BinaryIO) -> Iterator[_Staged]:

@@ -12,14 +12,15 @@ import sys
 from contextlib import suppress
 
 
-def stay_on_one_processor(slot: int | None) -> None:
-    """Keep this thread and what it starts on one processor; ``slot`` numbers wrap around.
+def keep_on_one_processor(pid: int, slot: int | None) -> None:
+    """Keep a process that was just started on one processor; ``slot`` numbers wrap around.
 
-    Does nothing for ``None``, or where the system does not support it.
+    Its threads inherit that, and it has none yet. Does nothing for ``None``, or where the system
+    does not support it.
     """
     if slot is None or sys.platform != "linux":
         return
     allowed = sorted(os.sched_getaffinity(0))
-    with suppress(OSError):  # a sandbox may forbid it; then it is only slower
-        os.sched_setaffinity(0, {allowed[slot % len(allowed)]})
-        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    with suppress(OSError):  # it has ended, or a sandbox forbids it; then it is only slower
+        os.sched_setaffinity(pid, {allowed[slot % len(allowed)]})
+        os.sched_setscheduler(pid, os.SCHED_BATCH, os.sched_param(0))

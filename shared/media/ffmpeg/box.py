@@ -69,7 +69,6 @@ class Box:
             filter_ = make(client=self.port is not None) if found.seccomp else None
 
             def restrict() -> None:
-                affinity.stay_on_one_processor(self.slot)
                 kernel.no_new_privileges()
                 if found.capabilities:
                     kernel.drop_capabilities()
@@ -78,7 +77,10 @@ class Box:
                 if filter_ is not None:
                     seccomp.apply(filter_)
 
-            return _in_a_thread(restrict, lambda: subprocess.Popen(command, **options))
+            process = _in_a_thread(restrict, lambda: subprocess.Popen(command, **options))
+            # Not by the thread: it would wait for FFmpeg on its only processor.
+            affinity.keep_on_one_processor(process.pid, self.slot)
+            return process
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -95,3 +95,23 @@ def test_more_packets_than_any_recording_are_refused(monkeypatch: pytest.MonkeyP
         with pytest.raises(PermanentError) as caught:
             reader()
         assert caught.value.code is Code.CORRUPT
+
+
+@pytest.mark.parametrize(
+    ("rows", "irregular"),
+    [
+        ([(n * 1024 - 1024, 1024) for n in range(9)], None),
+        ([(0, 1024), (1100, 1024), (5000, 1024)], None),  # less than a second from one to the next
+        ([(10, 1024), (1034, 1024)], 1),
+        ([(0, 1024), (1024, 1024), (100_000, 1024)], 3),
+        ([(0, 1024), (-5, 1024)], 2),
+    ],
+)
+def test_times_that_would_be_changed_are_irregular(
+    rows: list[tuple[int, int]], irregular: int | None
+) -> None:
+    if irregular is None:
+        assert packets.read(table("1/48000", rows), Job(Limits()), lambda _: None, regular=True)
+        return
+    with pytest.raises(packets.IrregularTimesError, match=f"packet {irregular} is at"):
+        packets.read(table("1/48000", rows), Job(Limits()), lambda _: None, regular=True)
