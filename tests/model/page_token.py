@@ -10,7 +10,7 @@ from typing import Any
 from functions.drive_watch.changes import Drain
 from functions.drive_watch.feeds import Budget, Feed
 from functions.drive_watch.publisher import Publisher
-from shared.adapters.memory import MemoryDocuments, MemoryQueue
+from shared.adapters.memory import MemoryQueue
 from shared.core.drive_folders import WatchedFolders
 from shared.core.drive_items import Change, DriveItem
 from shared.core.ports import Document
@@ -21,6 +21,7 @@ from tests.model.explorer import Actor, InvariantError
 from tests.model.shared_parts import (
     LEASE,
     START,
+    CountedDocuments,
     SteppedDocuments,
     SteppedDrive,
     SteppedQueue,
@@ -53,7 +54,7 @@ class PageTokenWorld:
 
     def __post_init__(self) -> None:
         self.time = Time()
-        self.documents, self.queue = MemoryDocuments(), MemoryQueue()
+        self.documents, self.queue = CountedDocuments(), MemoryQueue()
         state = {"account": "", "drive_id": "", "page_token": "0", "full_compare_at": START}
         self.documents.create(STATES, "default", state)
         self.actors = [self._actor(number, skew) for number, skew in enumerate(self.skews_s, 1)]

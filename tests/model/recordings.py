@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from shared.adapters.memory import MemoryDocuments, MemoryQueue, MemoryStorage
+from shared.adapters.memory import MemoryQueue, MemoryStorage
 from shared.core.errors import Code, PermanentError
 from shared.core.message import SourceFile
 from shared.core.ports import Document, StoredObject
@@ -25,6 +25,7 @@ from tests.model.explorer import Actor, InvariantError
 from tests.model.shared_parts import (
     LEASE,
     START,
+    CountedDocuments,
     SteppedDocuments,
     SteppedQueue,
     SteppedStorage,
@@ -66,7 +67,7 @@ class RecordingWorld:
 
     def __post_init__(self) -> None:
         self.time = Time()
-        self.documents, self.storage = MemoryDocuments(), MemoryStorage()
+        self.documents, self.storage = CountedDocuments(), MemoryStorage()
         self.queue = MemoryQueue()
         self._is_trashed = self._is_changing = any(role == "trashed" for role, _ in self.parts)
         self._may_restart = any(role in ("retry", "restore") for role, _ in self.parts)

@@ -11,11 +11,11 @@ import inspect
 import os
 import textwrap
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import pytest
 
@@ -50,11 +50,13 @@ def one_thread_an_actor(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def owners_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     """Name leases by their actor and its count: random names would make no two states equal."""
-    numbers: Counter[int] = Counter()
+    # By thread, since each execution has new ones. Their idents are used again.
+    numbers: WeakKeyDictionary[threading.Thread, int] = WeakKeyDictionary()
 
     def new_owner() -> str:
-        numbers[threading.get_ident()] += 1
-        return f"{threading.current_thread().name} {numbers[threading.get_ident()]}"
+        thread = threading.current_thread()
+        numbers[thread] = numbers.get(thread, 0) + 1
+        return f"{thread.name} {numbers[thread]}"
 
     monkeypatch.setattr(leased_document, "new_owner", new_owner)
 
@@ -120,7 +122,14 @@ def test_a_recording_ends_once_in_every_interleaving(case: Case, audio: Path) ->
     assert explorer.executions > 10
 
 
-DRAINS = [Budget(), Budget(crashes=1), Budget(lost=1), Budget(repeats=1)]
+DRAINS = [
+    Budget(),
+    Budget(crashes=1),
+    Budget(lost=1),
+    Budget(repeats=1),
+    Budget(ticks=1),
+    Budget(crashes=1, ticks=1),
+]
 
 
 @pytest.mark.parametrize("budget", DRAINS, ids=str)
@@ -139,7 +148,7 @@ class Mutant:
     function: str
     line: str
     wrong: str
-    case: Case | None  # none: two drains
+    case: Case | Budget  # of two drains
 
     def apply(self, patch: pytest.MonkeyPatch) -> None:
         original = getattr(self.owner, self.function)
@@ -223,7 +232,7 @@ MUTANTS = [
         "_drain",
         "drained.published += self._publish(page, lease)",
         "lease.write(page_token=page.token)",
-        None,
+        Budget(),
     ),
     Mutant(
         "two processes have the page token's lease",
@@ -231,7 +240,15 @@ MUTANTS = [
         "acquire",
         "wanted = None if current and is_leased(current, self.clock) else current",
         "wanted = current",
-        None,
+        Budget(),
+    ),
+    Mutant(
+        "a process that was frozen past its lease moves the page token",
+        Lease,
+        "update",
+        'if current.get("lease_owner") != self._owner:',
+        "if False:",
+        Budget(ticks=1),
     ),
 ]
 
@@ -242,6 +259,9 @@ def test_a_broken_variant_is_found(
 ) -> None:
     mutant.apply(monkeypatch)
     case = mutant.case
-    make = case.world(audio) if case else lambda: PageTokenWorld((0.0, 0.0), [change(1)])
+    if isinstance(case, Case):
+        explorer = Explorer(case.world(audio), case.budget)
+    else:
+        explorer = Explorer(lambda: PageTokenWorld((0.0, 0.0), [change(1)]), case)
     with pytest.raises(InvariantError):
-        Explorer(make, case.budget if case else Budget()).run()
+        explorer.run()
