@@ -68,22 +68,24 @@ class Counting:
 
 @dataclass
 class Costs:
-    """The costs of each operation: reads, writes, bytes, milliseconds."""
+    """The costs of each operation: reads, writes, bytes, milliseconds, those of the processor."""
 
-    rows: dict[str, tuple[float, float, float, float]] = field(default_factory=dict)
+    rows: dict[str, tuple[float, float, float, float, float]] = field(default_factory=dict)
 
     def measure(
         self, name: str, counting: Counting, action: Callable[[int], object], runs: int = RUNS
     ) -> None:
         counting.reads = counting.writes = counting.bytes = 0
-        times = []
+        times, busy = [], []
         for number in range(runs):
-            start = time.perf_counter()
+            start, before = time.perf_counter(), time.process_time()
             action(number)
             times.append(1000 * (time.perf_counter() - start))
+            busy.append(1000 * (time.process_time() - before))
         self.rows[name] = (
             counting.reads / runs,
             counting.writes / runs,
             counting.bytes / runs,
             median(times),
+            median(busy),
         )
