@@ -16,6 +16,8 @@ import argparse
 import contextlib
 import json
 import os
+import queue
+import select
 import statistics
 import subprocess
 import sys
@@ -47,20 +49,32 @@ Interval = tuple[float, float]
 
 
 class _Counted(subprocess.Popen[Any]):
-    """A process whose time is noted; the kernel reports its end."""
+    """A process whose time is noted; the kernel reports its end.
+
+    FFmpeg is started by a thread under FFmpeg's own restrictions, which its threads inherit. So
+    the processes are watched by threads of another one.
+    """
 
     intervals: list[Interval] = []  # noqa: RUF012
+    _started: queue.SimpleQueue[tuple[int, float]] = queue.SimpleQueue()
 
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
-        start = time.monotonic()
+        self._started.put((self.pid, time.monotonic()))
 
-        def note() -> None:
-            with contextlib.suppress(ChildProcessError):  # waited for already
-                os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)  # leaves it to its owner
-            self.intervals.append((start, time.monotonic()))
+    @classmethod
+    def watch(cls) -> None:
+        """Note the time of every process from now on; does not return."""
+        while True:
+            threading.Thread(target=cls._note, args=cls._started.get(), daemon=True).start()
 
-        threading.Thread(target=note, daemon=True).start()
+    @classmethod
+    def _note(cls, pid: int, start: float) -> None:
+        with contextlib.suppress(ProcessLookupError):  # it has ended already
+            descriptor = os.pidfd_open(pid)
+            select.select([descriptor], [], [])
+            os.close(descriptor)
+        cls.intervals.append((start, time.monotonic()))
 
 
 def serve(port: int) -> None:
@@ -68,6 +82,7 @@ def serve(port: int) -> None:
     from functions_framework import create_app  # noqa: PLC0415
     from werkzeug.serving import WSGIRequestHandler, make_server  # noqa: PLC0415
 
+    threading.Thread(target=_Counted.watch, daemon=True).start()
     subprocess.Popen = _Counted  # type: ignore[misc]
     main = ROOT / "functions" / "extract_audio" / "main.py"
     app = create_app("extract_audio", str(main))  # type: ignore[no-untyped-call]
