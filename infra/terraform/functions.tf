@@ -48,7 +48,7 @@ resource "google_cloudfunctions2_function" "maintain" {
     secret_environment_variables {
       key        = "CHANNEL_KEY"
       project_id = var.project_id
-      secret     = google_secret_manager_secret.channel_key.secret_id
+      secret     = google_secret_manager_secret.secret["channel-key"].secret_id
       version    = google_secret_manager_secret_version.channel_key.version
     }
   }
@@ -103,7 +103,7 @@ resource "google_cloudfunctions2_function" "nightly" {
     secret_environment_variables {
       key        = "SFTP_CREDENTIALS"
       project_id = var.project_id
-      secret     = google_secret_manager_secret.sftp_credentials.secret_id
+      secret     = google_secret_manager_secret.secret["sftp-credentials"].secret_id
       version    = "latest"
     }
   }
@@ -160,7 +160,7 @@ resource "google_cloudfunctions2_function" "compress" {
     secret_environment_variables {
       key        = "SFTP_CREDENTIALS"
       project_id = var.project_id
-      secret     = google_secret_manager_secret.sftp_credentials.secret_id
+      secret     = google_secret_manager_secret.secret["sftp-credentials"].secret_id
       version    = "latest"
     }
   }

@@ -63,7 +63,7 @@ resource "google_cloud_run_v2_service" "notify" {
 
         value_source {
           secret_key_ref {
-            secret  = google_secret_manager_secret.channel_key.secret_id
+            secret  = google_secret_manager_secret.secret["channel-key"].secret_id
             version = google_secret_manager_secret_version.channel_key.version
           }
         }

@@ -46,7 +46,7 @@ output "next_steps" {
     "Share the folder with the recordings with ${google_service_account.component["drive-reader"].email}." :
     "Delegate https://www.googleapis.com/auth/drive.readonly to client ${google_service_account.component["drive-reader"].unique_id} in the Admin console.",
     var.sftp_host == "" ? "Set sftp_host to compress an SFTP server each night." :
-    "Add the SFTP credentials: gcloud secrets versions add ${google_secret_manager_secret.sftp_credentials.secret_id} --project=${var.project_id} --data-file=- < credentials.json",
+    "Add the SFTP credentials: gcloud secrets versions add ${google_secret_manager_secret.secret["sftp-credentials"].secret_id} --project=${var.project_id} --data-file=- < credentials.json",
     var.static_egress_ip ? "Allow ${google_compute_address.egress[0].address} on the SFTP server." : "",
     "Open a channel now instead of within 15 minutes: gcloud scheduler jobs run maintain --project=${var.project_id} --location=${var.region}",
   ]))
@@ -54,7 +54,7 @@ output "next_steps" {
 
 output "results_topic" {
   description = "The topic that announces the end of each recording."
-  value       = google_pubsub_topic.results.id
+  value       = google_pubsub_topic.topic["results"].id
 }
 
 output "sftp_egress_address" {

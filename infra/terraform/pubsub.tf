@@ -29,8 +29,9 @@ locals {
   }
 }
 
-resource "google_pubsub_topic" "queue" {
-  for_each = local.queues
+# The queues, what they could not deliver, and the ends of recordings (results.tf).
+resource "google_pubsub_topic" "topic" {
+  for_each = setunion(local.queues, ["dead-letters", "results"])
 
   name         = each.key
   kms_key_name = var.kms_key_name == "" ? null : var.kms_key_name
@@ -41,21 +42,26 @@ resource "google_pubsub_topic" "queue" {
   ]
 }
 
-resource "google_pubsub_topic" "dead_letters" {
-  name         = "dead-letters"
-  kms_key_name = var.kms_key_name == "" ? null : var.kms_key_name
+moved {
+  from = google_pubsub_topic.queue
+  to   = google_pubsub_topic.topic
+}
 
-  depends_on = [
-    google_kms_crypto_key_iam_member.agent,
-    google_project_service.api["pubsub.googleapis.com"],
-  ]
+moved {
+  from = google_pubsub_topic.dead_letters
+  to   = google_pubsub_topic.topic["dead-letters"]
+}
+
+moved {
+  from = google_pubsub_topic.results
+  to   = google_pubsub_topic.topic["results"]
 }
 
 resource "google_pubsub_subscription" "push" {
   for_each = local.deployed ? local.queues : []
 
   name                       = "${each.key}-push"
-  topic                      = google_pubsub_topic.queue[each.key].id
+  topic                      = google_pubsub_topic.topic[each.key].id
   ack_deadline_seconds       = 600
   message_retention_duration = "604800s"
 
@@ -75,7 +81,7 @@ resource "google_pubsub_subscription" "push" {
 
   # The maximum, since a 429 for lack of a free instance counts as a delivery.
   dead_letter_policy {
-    dead_letter_topic     = google_pubsub_topic.dead_letters.id
+    dead_letter_topic     = google_pubsub_topic.topic["dead-letters"].id
     max_delivery_attempts = 100
   }
 
@@ -93,7 +99,7 @@ resource "google_pubsub_subscription" "dead_letters" {
   count = length(google_cloud_run_v2_service.extract_audio)
 
   name                       = "dead-letters-push"
-  topic                      = google_pubsub_topic.dead_letters.id
+  topic                      = google_pubsub_topic.topic["dead-letters"].id
   ack_deadline_seconds       = 600
   message_retention_duration = "2678400s" # 31 days: there is no further queue
 
@@ -134,7 +140,7 @@ resource "google_service_account_iam_member" "push_tokens" {
 
 # Pub/Sub's agent moves dead letters: it publishes them, and acknowledges what it moved.
 resource "google_pubsub_topic_iam_member" "dead_letters" {
-  topic  = google_pubsub_topic.dead_letters.id
+  topic  = google_pubsub_topic.topic["dead-letters"].id
   role   = "roles/pubsub.publisher"
   member = local.pubsub_agent
 }
@@ -158,7 +164,7 @@ resource "google_pubsub_topic_iam_member" "publisher" {
     notify-recordings    = ["notify", "recordings"]
   }
 
-  topic  = google_pubsub_topic.queue[each.value[1]].id
+  topic  = google_pubsub_topic.topic[each.value[1]].id
   role   = "roles/pubsub.publisher"
   member = google_service_account.component[each.value[0]].member
 }
@@ -171,7 +177,7 @@ resource "google_pubsub_topic_iam_member" "viewer" {
     extract-recordings   = ["extract", "recordings"]
   }
 
-  topic  = google_pubsub_topic.queue[each.value[1]].id
+  topic  = google_pubsub_topic.topic[each.value[1]].id
   role   = "roles/pubsub.viewer"
   member = google_service_account.component[each.value[0]].member
 }

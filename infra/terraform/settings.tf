@@ -234,8 +234,8 @@ locals {
   env_common = {
     LEASE_SECONDS        = tostring(var.lease_seconds)
     PIPELINE_ENV         = var.environment
-    RECORDINGS_QUEUE_URL = "pubsub://${var.project_id}/${google_pubsub_topic.queue["recordings"].name}"
-    SFTP_QUEUE_URL       = "pubsub://${var.project_id}/${google_pubsub_topic.queue["sftp-files"].name}"
+    RECORDINGS_QUEUE_URL = "pubsub://${var.project_id}/${google_pubsub_topic.topic["recordings"].name}"
+    SFTP_QUEUE_URL       = "pubsub://${var.project_id}/${google_pubsub_topic.topic["sftp-files"].name}"
     STORAGE_URL          = "gs://${google_storage_bucket.audio.name}"
     TRACKER_URL          = "firestore://${var.project_id}/${google_firestore_database.tracker.name}"
   }
@@ -255,7 +255,7 @@ locals {
     STORAGE_URL        = var.mount_bucket ? local.mount_path : "gs://${google_storage_bucket.audio.name}"
   }
   env_results = {
-    RESULTS_QUEUE_URL = "pubsub://${var.project_id}/${google_pubsub_topic.results.name}"
+    RESULTS_QUEUE_URL = "pubsub://${var.project_id}/${google_pubsub_topic.topic["results"].name}"
   }
   env_sftp = {
     BITRATE             = var.sftp_bitrate

@@ -96,7 +96,7 @@ def _dev(story: Story) -> None:
     story.left = story.world.left()
     deployment.image = deployment.web_image = ""
     story.world.pass_hours()
-    story.step("apply anew", deployment.apply)
+    story.step("apply again", deployment.apply)
 
 
 def _prod(story: Story) -> None:
@@ -276,7 +276,7 @@ def test_users_of_the_fixed_address_are_removed_long_before_its_network(story: S
 
 @_dev_only
 def test_after_destroying_it_can_be_applied_again(story: Story) -> None:
-    run = story.runs["apply anew"].succeeded()
+    run = story.runs["apply again"].succeeded()
 
     assert set(run.changes.values()) == {"create"}
 

@@ -384,7 +384,7 @@ run "everything_on" {
   }
 
   assert {
-    condition     = google_storage_bucket.audio.encryption[0].default_kms_key_name == var.kms_key_name && alltrue([for topic in google_pubsub_topic.queue : topic.kms_key_name == var.kms_key_name]) && length(google_kms_crypto_key_iam_member.agent) == 7
+    condition     = google_storage_bucket.audio.encryption[0].default_kms_key_name == var.kms_key_name && alltrue([for topic in google_pubsub_topic.topic : topic.kms_key_name == var.kms_key_name]) && length(google_kms_crypto_key_iam_member.agent) == 7
     error_message = "The key encrypts, and its users have a grant."
   }
 
