@@ -184,7 +184,7 @@ def test_a_right_header_is_left_alone(
 
 @pytest.mark.parametrize("noise_behind", [False, True])
 @pytest.mark.parametrize("codec", FORMATS)
-def test_an_earlier_length_is_told_from_bytes_behind_the_sound(
+def test_an_earlier_length_is_distinguished_from_bytes_behind_the_sound(
     tmp_path: Path, codec: str, noise_behind: bool
 ) -> None:
     path = tmp_path / "x.wav"
