@@ -111,6 +111,39 @@ def test_cut_short(
     worker.extract(clip, preset).ended_as(Status.FAILED, Code.TRUNCATED)
 
 
+@pytest.mark.parametrize("share", [0.6, 0.95])
+@pytest.mark.parametrize(
+    ("extension", "codec"),
+    [("aif", "pcm_s16be"), ("au", "pcm_s16be"), ("caf", "pcm_s16le"), ("wma", "wmav2")],
+)
+def test_sound_files_cut_short(
+    extension: str, codec: str, share: float, worker: Rig, tmp_path: Path
+) -> None:
+    clip = tmp_path / f"a.{extension}"
+    clips.run(*clips.speech(LONG_S, 44100, 1), "-c:a", codec, clip)
+    assert worker.extract(clip).audio.duration_s == pytest.approx(LONG_S, abs=0.1)
+    data = clip.read_bytes()
+    written(clip, data[: int(len(data) * share)])
+
+    worker.extract(clip).ended_as(Status.FAILED, Code.TRUNCATED)
+
+
+@pytest.mark.parametrize("name", ["au", "caf", "wma"])
+def test_sound_files_without_a_size_are_what_decodes(
+    name: str, worker: Rig, tmp_path: Path
+) -> None:
+    muxer = {"wma": "asf"}.get(name, name)
+    codec = {"wma": "wmav2", "caf": "pcm_s16le"}.get(name, "pcm_s16be")
+    data = bytearray(clips.run(*clips.speech(4, 44100, 1), "-c:a", codec, "-f", muxer, "-"))
+    if name == "caf":
+        data = data.replace(b"data", b"data" + b"\xff" * 8, 1)
+        at = data.find(b"data") + 12
+        del data[at : at + 8]
+    clip = written(tmp_path / f"a.{name}", bytes(data))
+
+    assert worker.extract(clip).audio.duration_s == pytest.approx(4, abs=0.1)
+
+
 @pytest.mark.parametrize("over", [0, 1, 2, 3])
 @pytest.mark.parametrize("preset", ["mp3", "whisper"])
 def test_cut_within_a_sample(

@@ -21,6 +21,11 @@ from shared.media.formats.wave_chunks import RiffChunk, is_w64, is_wav, w64_chun
 
 _HEAD_BYTES = 64
 
+#: The GUIDs of an ASF's header, and of its File Properties object.
+_ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+_ASF_FILE = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+_MAX_CAF_CHUNKS = 1000
+
 #: Frames of a TTA, of 1.04 s each: a week.
 _MAX_TTA_FRAMES = 600_000
 
@@ -210,6 +215,42 @@ def _avi(reader: BoundedReader) -> Completeness:
     return _sized(reader, end, length or None)
 
 
+def _aiff(reader: BoundedReader) -> Completeness:
+    """Compare the size of the FORM (AIFF-C draft 1991), which a pipe leaves at its first value."""
+    size = reader.uint(4, 4)
+    return WHOLE if not size or _is_no_size(size) else _sized(reader, 8 + size)
+
+
+def _au(reader: BoundedReader) -> Completeness:
+    """Compare the sizes of header and data; all ones stand for an unknown size (Sun, .au)."""
+    size = reader.uint(8, 4)
+    return WHOLE if _is_no_size(size) else _sized(reader, reader.uint(4, 4) + size)
+
+
+def _caf(reader: BoundedReader) -> Completeness:
+    """Compare the size of the data; -1 is that of an unfinished recording (Apple, CAF)."""
+    at = 8
+    for _ in range(_MAX_CAF_CHUNKS):
+        kind, size = reader.at(at, 4), reader.uint(at + 4, 8)
+        if kind == b"data":
+            return WHOLE if size >= 1 << 63 else _sized(reader, at + 12 + size)
+        at += 12 + size
+    raise UnknownStructureError("no data")
+
+
+def _asf(reader: BoundedReader) -> Completeness:
+    """Compare the size and length in the File Properties (ASF, 3.2), but for a broadcast."""
+    at = 30
+    for _ in range(reader.uint_le(24, 4)):
+        if reader.at(at, 16) == _ASF_FILE:
+            size, ticks = reader.uint_le(at + 40, 8), reader.uint_le(at + 64, 8)
+            is_broadcast = reader.uint_le(at + 88, 4) & 1
+            length = ticks / 1e7 - reader.uint_le(at + 80, 8) / 1000
+            return WHOLE if is_broadcast else _sized(reader, size, length if length > 0 else None)
+        at += reader.uint_le(at + 16, 8)
+    raise UnknownStructureError("no File Properties")
+
+
 def _tta(reader: BoundedReader) -> Completeness:
     """Add up the sizes of the frames that the seek table lists (TTA1, "Seek table")."""
     rate, samples = reader.uint_le(10, 4), reader.uint_le(14, 4)
@@ -301,5 +342,9 @@ _FORMATS: tuple[tuple[Callable[[bytes], bool], _Examine], ...] = (
     (lambda head: head[:4] == b"RIFF" and head[8:12] == b"AVI ", _avi),
     (lambda head: head[:4] == b"fLaC", _flac),
     (lambda head: head[:4] == b"TTA1", _tta),
+    (lambda head: head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC"), _aiff),
+    (lambda head: head[:4] == b".snd", _au),
+    (lambda head: head[:4] == b"caff", _caf),
+    (lambda head: head[:16] == _ASF, _asf),
     (lambda head: head[4:8] in _TOP_LEVEL, _mp4),
 )
