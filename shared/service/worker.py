@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar
 from shared.core.errors import Code, MessageError, PermanentError
 from shared.core.message import Source, SourceFile
 from shared.core.ports import Sources, Storage, StoredObject
-from shared.core.records import Recording
+from shared.core.records import ErrorInfo, Recording
 from shared.media import encode, probe, silence, verify
 from shared.media.encode import EncodeContext, Encoded
 from shared.media.presets import Recipe
@@ -86,7 +86,11 @@ class Worker(ABC, Generic[W]):
         if item.source not in self.sources:
             raise MessageError(f"unknown source: {item.source}", item.encode())
 
+        earlier: ErrorInfo | None = None
+
         def work(claim: Claim, control: WorkControl) -> dict[str, Any]:
+            nonlocal earlier
+            earlier = claim.recording.error
             try:
                 return self._work(item, claim, control)
             except PermanentError:
@@ -100,7 +104,10 @@ class Worker(ABC, Generic[W]):
         if error is None or error.code not in _AWAY:
             return result
         # The change that brought the file back may have come while this worker had the
-        # recording; then it published nothing. A later one finds the recording SKIPPED.
+        # recording; then it published nothing. A later one finds the recording SKIPPED. Once
+        # only: a server may report another size whenever it is asked.
+        if earlier and earlier.code == error.code:
+            return result
         try:
             self.sources[item.source].open(item).close()
         except Exception:
@@ -109,7 +116,7 @@ class Worker(ABC, Generic[W]):
         def again(current: Recording) -> Recording | None:
             if not current.status.is_final or current.error != error:
                 return None
-            return requeued(current, self.tracker.clock())
+            return requeued(current, self.tracker.clock()).evolve(error=error)
 
         queued = self.tracker.change(item.key, again)
         return Result(Outcome.RETRY, queued, result.error) if queued else result

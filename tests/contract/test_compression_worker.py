@@ -214,6 +214,29 @@ def test_a_file_that_returns_before_its_end_is_written_is_not_skipped(
     assert worker.process(item).outcome is Outcome.DONE
 
 
+def test_a_file_that_differs_whenever_it_is_looked_at_is_skipped(tmp_path: Path) -> None:
+    folder = tmp_path / "server"
+    folder.mkdir()
+
+    class Restless(Server):
+        def open(self, item: SourceFile) -> ByteSource:
+            source = super().open(item)
+
+            def changed() -> None:
+                raise PermanentError(Code.SUPERSEDED, "it reports another size")
+
+            source.check_unchanged = changed  # type: ignore[method-assign]
+            return source
+
+    server = Restless(folder)
+    worker = CompressionWorker(
+        tracker=Tracker(MemoryDocuments()), storage=MemoryStorage(), sources={"sftp": server}
+    )
+    item = server.put(0.5, 1_000)
+    assert worker.process(item).outcome is Outcome.RETRY
+    assert worker.process(item).outcome is Outcome.SKIPPED
+
+
 def test_files_that_a_slow_scan_finds_one_by_one_are_merged_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

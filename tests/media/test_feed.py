@@ -111,10 +111,18 @@ def test_a_source_that_breaks_is_not_the_end_of_the_file(minutes: Path, worker: 
 
 
 def test_a_source_that_is_gone_is_reported(minutes: Path, worker: Rig) -> None:
-    def gone() -> None:
-        raise PermanentError(Code.GONE, "it was deleted while it was read")
+    deleted = PermanentError(Code.GONE, "it was deleted while it was read")
 
-    worker.extract(minutes, sources=Sources(gone)).ended_as(Status.SKIPPED, Code.GONE)
+    class Deleted(Sources):
+        def open(self, item: SourceFile) -> ByteSource:  # type: ignore[override]
+            if self.opened:
+                raise deleted
+            return super().open(item)
+
+    def gone() -> None:
+        raise deleted
+
+    worker.extract(minutes, sources=Deleted(gone)).ended_as(Status.SKIPPED, Code.GONE)
 
 
 @pytest.mark.parametrize("preset", ["mp3", "copy"])
