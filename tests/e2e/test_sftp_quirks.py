@@ -315,6 +315,20 @@ def test_links_stay_out(root: Path, sftp: type[Sftp]) -> None:
         assert read_all(at) == CONTENT
 
 
+def test_files_without_an_audio_extension_are_named(
+    root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (root / "sub/call.sln").write_bytes(b"raw")
+    caplog.set_level(logging.INFO)
+
+    with quirky(root, Sftp) as at, at.sources() as sources:
+        assert len(list(sources.list())) == len(CONTENT)
+
+    [record] = [one for one in caplog.records if "passed over" in one.message]
+    assert record.message.endswith(": 2")
+    assert record.names == ["notes.txt", "sub/call.sln"]  # type: ignore[attr-defined]
+
+
 def test_a_server_without_times_is_named_once(root: Path, caplog: pytest.LogCaptureFixture) -> None:
     with quirky(root, NoTimes) as at, at.sources() as sources:
         revisions = {item.source_id: item.revision for item in sources.list()}

@@ -31,6 +31,9 @@ MAX_NAMES = 1_000_000
 MAX_DEPTH = 32
 MAX_S = 1800.0
 
+#: The most names of files without an audio extension that are logged.
+_SHOWN_NAMES = 20
+
 # The line of `ls -l`: a type, then permissions, of which SolarWinds sends eight
 # (github.com/apache/mina-sshd issue 489). Some servers repeat the name instead.
 _LONG_NAME = re.compile(rb"([-dlbcps])[-rwxsStT]{8,9}[-rwxsStT+.@ ]\s*", re.IGNORECASE)
@@ -51,14 +54,16 @@ class SoundFiles:
     """The audio files below ``root``, listed once.
 
     Skipped are hidden names, links, devices, names that could lead elsewhere, the
-    directory ``exclude``, and names without an audio extension. A directory or file that
-    cannot be read is logged as an error and hides no other.
+    directory ``exclude``, and names without an audio extension, of which the first ones are
+    logged. A directory or file that cannot be read is logged as an error and hides no other.
     """
 
     server: SftpServer
     root: bytes
     exclude: bytes = b""
     _names: int = 0
+    _other_names: list[str] = field(default_factory=list)
+    _others: int = 0
     _deadline: float = field(default_factory=lambda: time.monotonic() + MAX_S)
 
     def all(self) -> Iterator[FoundFile]:
@@ -80,6 +85,12 @@ class SoundFiles:
                     _log.error("skipping %s: it is too deep", encode_path(found.path))
                 else:
                     waiting.append(found.path)
+        if self._others:
+            _log.info(
+                "files without an audio extension passed over: %d",
+                self._others,
+                extra={"names": self._other_names},
+            )
 
     def _check_root(self) -> bytes | None:
         """Open the root; returns the excluded directory relative to it, if it is below."""
@@ -153,6 +164,7 @@ class SoundFiles:
                         _log.warning("the listing of %s repeats itself", encode_path(path))
                         return
                     first = first or visible[0].name
+                    self._note_others(folder, path, visible)
                     yield from _identified(session, path, folder, visible)
         except (PermanentError, TransientError) as error:
             if session.is_broken:
@@ -161,6 +173,14 @@ class SoundFiles:
                 failure = PermanentError(Code.FORBIDDEN, str(error))
                 raise self._unusable(failure) from error
             _log.error("skipping a directory: %s: %s", encode_path(path), error)
+
+    def _note_others(self, folder: bytes, path: bytes, page: list[DirectoryEntry]) -> None:
+        """Note the files whose names are not those of audio."""
+        files = [_name(one.name, path) for one in page if _type_of(one) is FileType.REGULAR]
+        others = [name for name in files if not is_sound(shown(name))]
+        self._others += len(others)
+        room = _SHOWN_NAMES - len(self._other_names)
+        self._other_names += [encode_path(posixpath.join(folder, one)) for one in others[:room]]
 
 
 def _is_link(session: SftpSession, path: bytes) -> bool:
