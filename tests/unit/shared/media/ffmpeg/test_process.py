@@ -84,6 +84,17 @@ def test_memory_is_limited(tmp_path: Path) -> None:
             process.wait()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="macOS does not bind processes")
+@pytest.mark.parametrize("slot", [0, 1, 5])
+def test_it_is_kept_on_one_processor(slot: int) -> None:
+    allowed = sorted(os.sched_getaffinity(0))
+    with Job(Limits()) as job:
+        pid = job.start(PACED, slot=slot).pid
+        assert os.sched_getaffinity(pid) == {allowed[slot % len(allowed)]}
+        assert os.sched_getscheduler(pid) == os.SCHED_BATCH
+    assert sorted(os.sched_getaffinity(0)) == allowed
+
+
 def test_it_sees_nothing_of_our_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECRET", "x")
     with Job(Limits()) as job:
