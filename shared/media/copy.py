@@ -37,6 +37,10 @@ _CAN_CHANGE = frozenset({"aac", "ac3", "eac3", "loas", "mp3", "mpeg", "mpegts"})
 #: Codecs whose packets decode to different numbers of samples.
 _VARIABLE = frozenset({"vorbis", "eac3", "wmav1", "wmav2", "wmapro", "wmavoice", "mp4als"})
 
+#: Failures of a track that may still play: its parameters change, or the container cannot hold its
+#: packets. Which of two threads that fail sets FFmpeg's exit status is chance.
+_FAILED = frozenset({Code.CORRUPT, Code.UNSUPPORTED_CODEC})
+
 #: Codecs whose containers keep every packet and its time.
 _PROVEN = frozenset({"aac", "alac", "flac", "mp3", "opus", "ac3"})
 
@@ -73,7 +77,7 @@ def copy(input_: Input, found: Probe, recipe: Recipe, work: EncodeContext) -> En
             everything = True
             copied = _run(input_, found, recipe, work, decode_all=True, constant=True)
     except PermanentError as error:
-        if error.code is not Code.CORRUPT:
+        if error.code not in _FAILED:
             raise
         recipe, copied = _with_changes(input_, found, recipe, work, error)
     table, log = copied.table, copied.log
@@ -122,7 +126,7 @@ def _with_changes(
         try:
             return changing, _run(input_, found, changing, work, decode_all=True, constant=False)
         except PermanentError as second:
-            if second.code is not Code.CORRUPT:
+            if second.code not in _FAILED:
                 raise
     if _plays(input_, found, work):
         raise _not_copyable(_NO_CONTAINER) from error

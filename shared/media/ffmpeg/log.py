@@ -204,7 +204,10 @@ class Log:
             return PermanentError(Code.CORRUPT, "the file needs more memory than any recording")
         if self.status == _NOT_FOUND:
             return PermanentError(Code.UNSUPPORTED_CODEC, "there is no decoder for its audio")
-        if last.startswith(_OUTPUT_FAILED) or self.status in _UNSUPPORTED:
+        # Not of a failure on the way: which of several threads sets the status is chance.
+        if last.startswith(_OUTPUT_FAILED) or (
+            last.startswith(_INPUT_FAILED) and self.status in _UNSUPPORTED
+        ):
             return PermanentError(
                 Code.UNSUPPORTED_CODEC, "the decoder does not support this form of its audio"
             )
