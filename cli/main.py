@@ -38,7 +38,6 @@ class LazyGroup(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """Import the command."""
         if cmd_name not in COMMANDS:
             return None
         command: click.Command = getattr(import_module(f"cli.commands.{cmd_name}"), cmd_name)

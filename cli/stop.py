@@ -29,7 +29,6 @@ class Stop:
         os.set_blocking(self._writable, False)
 
     def requested(self) -> bool:
-        """Return whether a stop was requested."""
         return self._requested
 
     def wait(self, seconds: float) -> bool:

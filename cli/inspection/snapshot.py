@@ -62,7 +62,6 @@ class Snapshot:
         return self._select("source = ? AND revision = ?", source, revision)
 
     def with_status(self, status: Status) -> Iterator[Recording]:
-        """Yield the recordings of one status."""
         return self._select("status = ?", status.value)
 
     def mark_seen(self, key: str) -> None:

@@ -88,7 +88,6 @@ class Clock:
         ]
 
     def start(self) -> None:
-        """Start all jobs."""
         for thread in self._threads:
             thread.start()
 

@@ -47,7 +47,6 @@ class ChannelTokens:
         return hashlib.sha256(b"audio-pipeline channel key " + self._key).hexdigest()[:16]
 
     def make(self, channel_id: str, expires_at: datetime) -> str:
-        """Return the token of a channel."""
         expiry = int(expires_at.timestamp()).to_bytes(4)
         return base64.urlsafe_b64encode(expiry + self._signature(channel_id, expiry)).decode()[:43]
 

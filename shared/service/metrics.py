@@ -53,7 +53,6 @@ class Metrics:
             self.processed.labels(status)  # a rate needs a zero before the first increment
 
     def text(self) -> bytes:
-        """Return all metrics as text."""
         from prometheus_client import generate_latest  # noqa: PLC0415
 
         return generate_latest(self._registry)

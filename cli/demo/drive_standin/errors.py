@@ -36,7 +36,6 @@ class ApiError(Exception):
         self._more = {"status": grpc_status, "details": details}
 
     def body(self) -> dict[str, Any]:
-        """Return the JSON body."""
         more = {name: value for name, value in self._more.items() if value}
         return {
             "error": {"code": self.status, "message": self.message, "errors": [self._error], **more}

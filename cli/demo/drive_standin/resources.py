@@ -118,7 +118,6 @@ class Seen:
         }[field]
 
     def flag(self, field: str) -> bool:
-        """Return a boolean field."""
         if field == "trashed":
             return self._state.trashed(self._file)
         if field == "sharedWithMe":

@@ -91,12 +91,10 @@ class State:
         self.roots: dict[str, str] = {}
 
     def add(self, file: File) -> None:
-        """Add a file to the tree."""
         self.files[file.id] = file
         self.children.setdefault(file.parent, {})[file.id] = None
 
     def remove(self, file: File) -> None:
-        """Remove a file."""
         del self.files[file.id]
         self.children[file.parent].pop(file.id, None)
 

@@ -118,7 +118,6 @@ class World:
     # Changes to files
 
     def rename(self, file_id: str, name: str) -> None:
-        """Rename a file."""
         self._edit(file_id, name=name)
 
     def move(self, file_id: str, parent: str) -> None:

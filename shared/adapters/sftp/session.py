@@ -290,7 +290,6 @@ class SftpSession(SftpRequests):
         self._answer(Kind.MKDIR, text(path) + struct.pack(">I", 0), want=Kind.STATUS)
 
     def remove(self, path: bytes) -> None:
-        """Remove a file."""
         self._answer(Kind.REMOVE, text(path), want=Kind.STATUS)
 
     def rename(self, old: bytes, new: bytes) -> None:
