@@ -14,9 +14,10 @@ from cli import exits
 from cli.app import environment, load
 from cli.options import Command, Invocation
 from cli.serve import systemd
+from cli.serve.plan import SystemPlan
 from cli.serve.processes import listen_outside
 from cli.serve.story import CLOUD_LOOK_S, LOCAL_LOOK_S, Story
-from cli.serve.system import System, SystemPlan
+from cli.serve.system import System
 from cli.stop import Stop
 from cli.ui.console import screen
 from cli.ui.text import shown

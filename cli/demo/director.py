@@ -14,8 +14,9 @@ from cli import exits
 from cli.demo import emulators, stage
 from cli.demo.stage import Demo
 from cli.demo.summary import print_table
+from cli.serve.plan import SystemPlan
 from cli.serve.story import LOCAL_LOOK_S, Story
-from cli.serve.system import System, SystemPlan
+from cli.serve.system import System
 from cli.stop import Stop
 from cli.ui.console import screen
 from cli.ui.text import place

@@ -65,7 +65,7 @@ def push_address(endpoints: Sequence[Endpoint], ack_deadline_s: float = 600.0) -
             self.send_header("Content-Length", "0")
             self.end_headers()
 
-    with _Server(("127.0.0.1", 0), Handler) as server:
+    with _PushServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
         thread.start()
         try:
@@ -75,7 +75,7 @@ def push_address(endpoints: Sequence[Endpoint], ack_deadline_s: float = 600.0) -
             thread.join()
 
 
-class _Server(ThreadingHTTPServer):
+class _PushServer(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
     request_queue_size = 512

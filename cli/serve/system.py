@@ -1,4 +1,4 @@
-"""The system on one machine: which parts the settings ask for, and how they are joined."""
+"""The system on one machine: its queues, processes and clock."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -20,13 +19,13 @@ import functions
 from cli.serve import topics
 from cli.serve.clock import Clock, Schedule, ScheduledJob, cron, every
 from cli.serve.front import SOCKETS
+from cli.serve.plan import SystemPlan
 from cli.serve.processes import OnLine, Processes, ServerProcess, listen_inside
 from cli.serve.push_address import push_address
 from cli.serve.queue import Endpoint, Message, PushQueue
 from functions.sftp_compress.assembly import build_worker
 from shared.bootstrap import Services
 from shared.config.settings import Settings
-from shared.core.errors import ConfigurationError
 from shared.core.message import Source
 from shared.core.records import Status
 from shared.runtime import unix_http
@@ -41,65 +40,6 @@ _NIGHTLY_RETRIES_S = (60.0, 120.0, 240.0)
 
 #: How long the processes may take to answer after the start, in seconds.
 _START_S = 120.0
-
-NOTHING_TO_DO = """there is no source of recordings. Set one of these:
-  Google Drive   GOOGLE_APPLICATION_CREDENTIALS=key.json, or run: gcloud auth application-default
-                 login --scopes=https://www.googleapis.com/auth/drive.readonly,openid
-  SFTP server    SFTP_HOST=sftp.example.com and SFTP_CREDENTIALS={"username": …}
-  a folder       audio-pipeline serve --watch DIR
-To try it without any: audio-pipeline serve --demo"""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SystemPlan:
-    """What to run."""
-
-    drive: bool
-    sftp: bool
-    folders: tuple[Path, ...] = ()
-    workers: int = 1
-
-    @classmethod
-    def of(
-        cls,
-        settings: Settings,
-        environ: Mapping[str, str],
-        *,
-        folders: Sequence[Path] = (),
-        workers: int = 1,
-    ) -> Self:
-        """Return what the settings ask for.
-
-        Raises ``ConfigurationError`` when no source is set, and for what ``serve`` cannot
-        do: its queue pushes only what is published on this machine.
-        """
-        for name in ("recordings_queue_url", "sftp_queue_url"):
-            if getattr(settings, name).kind != "local":
-                raise ConfigurationError([f"{name.upper()} must be local:// for serve"])
-        drive = bool(
-            settings.drive_folder_ids
-            or settings.drive_subjects
-            or settings.drive_ids
-            or settings.drive_service_account
-            or settings.drive_api_endpoint
-            or settings.webhook_url
-            or _application_default_credentials(environ).is_file()
-        )
-        sftp = bool(settings.sftp_host and settings.sftp_credentials)
-        if not (drive or sftp or folders):
-            raise ConfigurationError(NOTHING_TO_DO.splitlines())
-        return cls(drive=drive, sftp=sftp, folders=tuple(folders), workers=workers)
-
-
-def _application_default_credentials(environ: Mapping[str, str]) -> Path:
-    """Return where google-auth looks for credentials on a machine that is not Google's.
-
-    https://google.aip.dev/auth/4110
-    """
-    if named := environ.get("GOOGLE_APPLICATION_CREDENTIALS"):
-        return Path(named)
-    folder = environ.get("CLOUDSDK_CONFIG") or Path.home() / ".config" / "gcloud"
-    return Path(folder) / "application_default_credentials.json"
 
 
 class System:

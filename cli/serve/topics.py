@@ -18,7 +18,7 @@ MAX_BODY = 10_000_000
 @contextmanager
 def listening(path: Path, queue: PushQueue) -> Iterator[None]:
     """Accept messages for ``queue`` on the socket ``path`` until the block ends."""
-    with _Server(path, queue) as server:
+    with _TopicServer(path, queue) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
         thread.start()
         try:
@@ -28,21 +28,21 @@ def listening(path: Path, queue: PushQueue) -> Iterator[None]:
             thread.join()
 
 
-class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+class _TopicServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
     daemon_threads = True
     block_on_close = False
     request_queue_size = 512
 
     def __init__(self, path: Path, queue: PushQueue) -> None:
         self.queue = queue
-        super().__init__(str(path), _Handler)
+        super().__init__(str(path), _TopicHandler)
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Leave out the tracebacks of publishers that died."""
 
 
-class _Handler(BaseHTTPRequestHandler):
-    server: _Server
+class _TopicHandler(BaseHTTPRequestHandler):
+    server: _TopicServer
     protocol_version = "HTTP/1.1"
     timeout = 30.0
 

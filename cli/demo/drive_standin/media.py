@@ -21,7 +21,7 @@ class CutConnectionError(Exception):
 
 
 @dataclass(frozen=True)
-class Part:
+class ByteRange:
     """The bytes to send, and the status."""
 
     status: int
@@ -40,21 +40,21 @@ class Part:
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 
 
-def span(header: str | None, size: int) -> Part:
+def span(header: str | None, size: int) -> ByteRange:
     """Return what a ``Range`` header asks of a file of ``size`` bytes (RFC 9110, 14.2)."""
     match = _RANGE.fullmatch(header or "")
     if not match or match.groups() == ("", ""):
-        return Part(200, 0, size)  # a header that cannot be read is ignored
+        return ByteRange(200, 0, size)  # a header that cannot be read is ignored
     first, last = match.groups()
     if not first:
         start, end = max(0, size - int(last)), size
     else:
         start, end = int(first), min(size, int(last) + 1 if last else size)
     if last and first and int(last) < int(first):
-        return Part(200, 0, size)
+        return ByteRange(200, 0, size)
     if start >= size or (not first and last == "0"):
-        return Part(416, 0, 0)
-    return Part(206, start, end - start)
+        return ByteRange(416, 0, 0)
+    return ByteRange(206, start, end - start)
 
 
 #: Closing a socket that lingers for zero seconds resets the connection.
@@ -66,7 +66,7 @@ def is_to_be_reset(connection: socket.socket) -> bool:
     return connection.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, len(_RESET)) == _RESET
 
 
-def send(out: socket.socket, content: Content, part: Part, faults: Faults) -> None:
+def send(out: socket.socket, content: Content, part: ByteRange, faults: Faults) -> None:
     """Send the bytes; raises ``CutConnectionError`` when a fault cuts the connection."""
     cut = faults.cut_point(part.length)
     length = part.length if cut is None else min(cut, part.length)

@@ -47,7 +47,7 @@ class DriveServer(ThreadingHTTPServer):
         self.api = Api(world)
         self._connections: set[socket.socket] = set()
         self._connections_lock = threading.Lock()
-        super().__init__(("127.0.0.1", port), _Handler)
+        super().__init__(("127.0.0.1", port), _DriveHandler)
 
     @property
     def url(self) -> str:
@@ -101,7 +101,7 @@ def serve(world: World, port: int = 0) -> Iterator[DriveServer]:
         world.close()
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _DriveHandler(BaseHTTPRequestHandler):
     server: DriveServer
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
