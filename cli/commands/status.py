@@ -63,7 +63,14 @@ def status(invocation: Invocation, failed: bool, only: str | None, limit: int, j
     if app.quiet:
         return exits.OK
     counts = app.tracker.counts()
-    _print_counts(app, counts)
+    parts: list[tuple[str, str] | str] = []
+    for state in Status:
+        style = f"bold {_STYLES[state]}" if counts[state] else "dim"
+        parts += [(f"{counts[state]:,} {state.value.lower()}", style), "   "]
+    screen.line(*parts[:-1])
+    url = app.settings.tracker_url
+    name = url.path if url.kind == "sqlite" else f"firestore://{url.project}/{url.database}"
+    screen.line((f"tracker: {shown(name)}", "dim"))
     now = app.tracker.clock()
     if wanted is Status.FAILED:
         _print_failed(app, recordings, counts[Status.FAILED], now)
@@ -71,23 +78,13 @@ def status(invocation: Invocation, failed: bool, only: str | None, limit: int, j
         screen.line(("nothing yet: audio-pipeline extract FILE", "dim"))
     elif screen.out.width < _NARROW:
         for one in recordings:
-            state = (f"{one.status.value.lower()} ", _STYLES[one.status])
-            screen.line(state, (shown(one.name), "bold"), (f"  {ago(one.updated_at, now)}", "dim"))
+            status_text = (f"{one.status.value.lower()} ", _STYLES[one.status])
+            changed = (f"  {ago(one.updated_at, now)}", "dim")
+            screen.line(status_text, (shown(one.name), "bold"), changed)
             screen.out.print(Text("  ") + _outcome(one, now), soft_wrap=True)
     else:
         _print_table(recordings, now)
     return exits.OK
-
-
-def _print_counts(app: App, counts: dict[Status, int]) -> None:
-    parts: list[tuple[str, str] | str] = []
-    for one in Status:
-        style = f"bold {_STYLES[one]}" if counts[one] else "dim"
-        parts += [(f"{counts[one]:,} {one.value.lower()}", style), "   "]
-    screen.line(*parts[:-1])
-    url = app.settings.tracker_url
-    name = url.path if url.kind == "sqlite" else f"firestore://{url.project}/{url.database}"
-    screen.line((f"tracker: {shown(name)}", "dim"))
 
 
 def _print_table(recordings: Iterable[Recording], now: datetime) -> None:

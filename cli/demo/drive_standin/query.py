@@ -146,9 +146,22 @@ def _any(parts: list[Query]) -> Query:
     return Query(lambda file: any(part.matches(file) for part in parts), parents)
 
 
+_ORDER: dict[str, Callable[[float, float], bool]] = {
+    "<": lambda a, b: a < b,
+    "<=": lambda a, b: a <= b,
+    "=": lambda a, b: a == b,
+    "!=": lambda a, b: a != b,
+    ">=": lambda a, b: a >= b,
+    ">": lambda a, b: a > b,
+}
+
+
 def _comparison(field: str, op: str, value: str) -> Predicate:
     if field in FLAGS:
-        return _flag(field, op, value)
+        if value not in ("true", "false") or op not in ("=", "!="):
+            raise invalid("q")
+        wanted = (value == "true") == (op == "=")
+        return lambda file: file.flag(field) == wanted
     if not value.startswith("'"):
         raise invalid("q")
     if field in TIMES:
@@ -156,13 +169,6 @@ def _comparison(field: str, op: str, value: str) -> Predicate:
     if field in TEXTS:
         return _text(field, op, _unquote(value))
     raise invalid("q")
-
-
-def _flag(field: str, op: str, value: str) -> Predicate:
-    if value not in ("true", "false") or op not in ("=", "!="):
-        raise invalid("q")
-    wanted = (value == "true") == (op == "=")
-    return lambda file: file.flag(field) == wanted
 
 
 def _time(field: str, op: str, value: str) -> Predicate:
@@ -174,16 +180,6 @@ def _time(field: str, op: str, value: str) -> Predicate:
     if compare is None:
         raise invalid("q")
     return lambda file: compare(parse_time(file.text(field)).timestamp(), moment.timestamp())
-
-
-_ORDER: dict[str, Callable[[float, float], bool]] = {
-    "<": lambda a, b: a < b,
-    "<=": lambda a, b: a <= b,
-    "=": lambda a, b: a == b,
-    "!=": lambda a, b: a != b,
-    ">=": lambda a, b: a >= b,
-    ">": lambda a, b: a > b,
-}
 
 
 def _text(field: str, op: str, value: str) -> Predicate:
