@@ -85,7 +85,8 @@ def run(
                     story.say(f"The log is {place((root / 'serve.log').as_uri())}")
                 if screen.out.is_terminal and status != exits.INTERRUPTED:
                     while not stop.wait(1.0):
-                        _take_dropped(demo, story)
+                        for file_id, name in demo.drop():
+                            story.appeared(file_id, name)
                 return status
 
 
@@ -156,8 +157,3 @@ def _invite(demo: Demo, url: str, story: Story) -> None:
     story.say("\nDashboard   ", (url, "bold cyan"))
     story.say("Your own    ", (f"cp meeting.mp4 {folder}/", "bold"))
     story.say("Stop        Ctrl-C\n")
-
-
-def _take_dropped(demo: Demo, story: Story) -> None:
-    for file_id, name in demo.drop():
-        story.appeared(file_id, name)

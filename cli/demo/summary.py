@@ -68,13 +68,8 @@ def _cells(row: Ending) -> dict[str, Text | str]:
             "size": size(audio.bytes),
             "took": duration(recording.processing_s or 0.0),
         }
-    return cells | {"outcome": _outcome(row)}
-
-
-def _outcome(row: Ending) -> Text:
-    if row.problem or row.recording is None:
-        return Text(f"{screen.marks.failed} {row.problem}", "bold red")
-    status, error = row.recording.status, row.recording.error
-    return Text(status.value, _STYLES.get(status, "")) + Text(
-        f" {error.code}" if error else "", "dim"
-    )
+    if row.problem or recording is None:
+        return cells | {"outcome": Text(f"{screen.marks.failed} {row.problem}", "bold red")}
+    outcome = Text(recording.status.value, _STYLES.get(recording.status, ""))
+    code = f" {recording.error.code}" if recording.error else ""
+    return cells | {"outcome": outcome + Text(code, "dim")}

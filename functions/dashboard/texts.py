@@ -44,7 +44,10 @@ CODES = {
     "verify_failed": ("Check failed", "The audio did not pass verification. Retry once."),
     "timeout": ("Took too long", "Processing stopped making progress. Retry."),
     "gave_up": ("Gave up", "It kept failing for half an hour. It is retried automatically later."),
-    "dead_letter": ("Gave up", "The queue delivered it too often. It is retried automatically later."),
+    "dead_letter": (
+        "Gave up",
+        "The queue delivered it too often. It is retried automatically later.",
+    ),
     "transient": ("Temporary problem", "It is retried automatically."),
 }
 

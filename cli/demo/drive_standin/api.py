@@ -41,9 +41,16 @@ class Api:
     def files_get(self, request: Request) -> dict[str, Any] | File:
         """Return metadata, or the file itself for ``alt=media``."""
         with self.world.lock:
-            file = self._visible(request)
+            state, file_id = self.world.state, request["fileId"]
+            if file_id == "root":
+                file_id = self.world.root(request.account)
+            file = state.files.get(file_id)
+            if file is None or not state.sees(request.account, file):
+                raise not_found(file_id)
+            if file.drive_id and not request["supportsAllDrives"]:
+                raise not_found(file_id)
             if request["alt"] != "media":
-                return resources.file_json(self.world.state, file, request.account)
+                return resources.file_json(state, file, request.account)
             if file.content is None or file.mime_type.startswith(APPS):
                 message = "Only files with binary content can be downloaded."
                 raise ApiError(403, "fileNotDownloadable", message, location="alt")
@@ -56,17 +63,6 @@ class Api:
                 )
                 raise ApiError(403, "cannotDownloadAbusiveFile", message)
             return file
-
-    def _visible(self, request: Request) -> File:
-        state, file_id = self.world.state, request["fileId"]
-        if file_id == "root":
-            file_id = self.world.root(request.account)
-        file = state.files.get(file_id)
-        if file is None or not state.sees(request.account, file):
-            raise not_found(file_id)
-        if file.drive_id and not request["supportsAllDrives"]:
-            raise not_found(file_id)
-        return file
 
     def files_list(self, request: Request) -> dict[str, Any]:
         """Return one page of the files that match ``q``."""
@@ -210,11 +206,9 @@ class Api:
             return bool(entry.drive_id == request["driveId"])
         if entry.drive_id:
             return bool(request["includeItemsFromAllDrives"] and request["supportsAllDrives"])
-        return world.inherited_in_changes or self._own(entry, request.account)
-
-    def _own(self, entry: ChangeEntry, account: str) -> bool:
-        file = self.world.state.files.get(entry.id)
-        return file is None or account in {file.owner, *file.grants}
+        file = world.state.files.get(entry.id)
+        is_own = file is None or request.account in {file.owner, *file.grants}
+        return is_own or world.inherited_in_changes
 
     def _present(self, entry: ChangeEntry, account: str) -> dict[str, Any] | None:
         state = self.world.state

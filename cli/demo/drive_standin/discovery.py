@@ -6,7 +6,7 @@ import functools
 import importlib.resources
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,35 +64,31 @@ def _typed(name: str, text: str | None, spec: Mapping[str, Any]) -> Any:
             raise invalid(name, f"Invalid boolean value: '{text}'.")
         return text == "true"
     if spec["type"] == "integer":
-        return _integer(name, text, spec)
+        if not text.isdigit() or int(text) < int(spec.get("minimum", 0)):
+            message = f"Invalid value '{text}'. Values must be within the range: [1, 1000]"
+            raise invalid(name, message)
+        return min(int(text), int(spec.get("maximum", text)))
     return text
-
-
-def _integer(name: str, text: str, spec: Mapping[str, Any]) -> int:
-    if not text.isdigit() or int(text) < int(spec.get("minimum", 0)):
-        message = f"Invalid value '{text}'. Values must be within the range: [1, 1000]"
-        raise invalid(name, message)
-    return min(int(text), int(spec.get("maximum", text)))
 
 
 @functools.cache
 def methods() -> tuple[Method, ...]:
     """Return every method of the document."""
-    return tuple(_methods(document()["resources"]))
-
-
-def _methods(resources: Mapping[str, Any]) -> Iterator[Method]:
+    found = []
     common = document()["parameters"]
-    for resource in resources.values():
+    for resource in document()["resources"].values():
         for spec in resource["methods"].values():
             path = re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+)", re.escape(spec["path"]))
-            yield Method(
-                spec["id"].removeprefix("drive."),
-                spec["httpMethod"],
-                re.compile(path),
-                common | spec.get("parameters", {}),
-                spec.get("response", {}).get("$ref"),
+            found.append(
+                Method(
+                    spec["id"].removeprefix("drive."),
+                    spec["httpMethod"],
+                    re.compile(path),
+                    common | spec.get("parameters", {}),
+                    spec.get("response", {}).get("$ref"),
+                )
             )
+    return tuple(found)
 
 
 def find(verb: str, path: str) -> tuple[Method, dict[str, str]] | None:

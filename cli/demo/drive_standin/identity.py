@@ -131,7 +131,14 @@ class Identity:
 
     def exchange(self, assertion: str) -> dict[str, Any]:
         """Answer a JWT grant; raises ``OAuthError``."""
-        claims = _verified(assertion)
+        public = serialization.load_pem_private_key(_private_key().encode(), None).public_key()
+        certificate = public.public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+        try:
+            claims = jwt.decode(assertion, certs=certificate)  # type: ignore[no-untyped-call]
+        except (ValueError, exceptions.GoogleAuthError) as error:
+            raise OAuthError(400, "invalid_grant", f"Invalid JWT: {error}") from error
         account, subject = claims["iss"], claims.get("sub", "")
         scopes = claims.get("scope", "").split()
         if subject and subject != account:
@@ -172,25 +179,10 @@ def _private_key() -> str:
     ).decode()
 
 
-def _public_key() -> bytes:
-    key = serialization.load_pem_private_key(_private_key().encode(), None).public_key()
-    return key.public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
-
-
 def sign(claims: dict[str, Any]) -> str:
     """Return the claims as a JWT signed with the key of every stand-in account."""
     signer = crypt.RSASigner.from_string(_private_key(), "1")  # type: ignore[no-untyped-call]
     return str(jwt.encode(signer, claims).decode())  # type: ignore[no-untyped-call]
-
-
-def _verified(assertion: str) -> dict[str, Any]:
-    try:
-        claims: dict[str, Any] = jwt.decode(assertion, certs=_public_key())  # type: ignore[no-untyped-call]
-    except (ValueError, exceptions.GoogleAuthError) as error:
-        raise OAuthError(400, "invalid_grant", f"Invalid JWT: {error}") from error
-    return claims
 
 
 #: The environment of a process that uses a stand-in's key file. google-auth asks
