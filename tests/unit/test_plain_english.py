@@ -46,7 +46,7 @@ TEST_NAMES = {
 #: Folders of the repository that have texts of ours.
 FOLDERS = (".ci", "benchmarks", "cli", "docs", "functions", "infra", "shared", "tests")
 #: What is not text for people, or is made by a tool.
-IGNORED = {".pyc", ".zip", ".png", ".svg", ".ico", ".tfstate", ".hcl"}
+IGNORED = {".pyc", ".zip", ".png", ".svg", ".ico", ".tfstate"}
 
 
 @cache
@@ -59,7 +59,7 @@ def texts() -> dict[str, str]:
         str(path.relative_to(ROOT)): path.read_text()
         for path in paths
         if path.suffix not in IGNORED
-        and not {".terraform", "node_modules"} & set(path.parts)
+        and not {".terraform", ".terraform.lock.hcl", "node_modules"} & set(path.parts)
         and path != Path(__file__)
     }
 

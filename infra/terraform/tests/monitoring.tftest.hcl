@@ -83,12 +83,12 @@ run "dev" {
     condition = toset(keys(google_monitoring_alert_policy.alert)) == toset([
       "channel-expiry", "dead-letters", "failure-rate", "maintain-failing", "maintain-silent", "no-new-files", "oldest-unacked", "webhook-5xx",
     ])
-    error_message = "Without an SFTP server no night is missed."
+    error_message = "Without an SFTP server, no missed night raises an alert."
   }
 
   assert {
     condition     = [for name, alert in google_monitoring_alert_policy.alert : name if !alert.enabled] == ["no-new-files"]
-    error_message = "In dev a day without recordings is nothing."
+    error_message = "In dev, a day without recordings raises no alert."
   }
 
   assert {

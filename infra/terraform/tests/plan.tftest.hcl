@@ -116,7 +116,7 @@ run "dev" {
 
   assert {
     condition     = length(google_cloud_run_v2_service.dashboard) == 0 && length(google_project_iam_member.console) == 0
-    error_message = "No dashboard without anybody to see it."
+    error_message = "Without members there is no dashboard."
   }
 
   # The quotas of a new project: 20 vCPU and 40 GiB in a region.
@@ -326,7 +326,7 @@ run "prod" {
 
   assert {
     condition     = length(google_project_iam_audit_config.data_access) == 3
-    error_message = "prod logs who reads."
+    error_message = "prod logs reads."
   }
 }
 

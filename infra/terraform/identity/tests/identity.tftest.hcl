@@ -37,7 +37,7 @@ run "staging_takes_the_repository_and_deploys_by_itself" {
   }
   assert {
     condition     = !google_cloudbuild_trigger.deploy[0].approval_config[0].approval_required
-    error_message = "Staging deploys by itself."
+    error_message = "Staging deploys automatically."
   }
   assert {
     condition     = google_cloudbuild_trigger.deploy[0].service_account == google_service_account.deployer.id
