@@ -146,7 +146,9 @@ def test_a_finished_write_survives_the_death_of_its_writer(
         for _ in range(5 + 7 * round_number):
             finished = int(process.stdout.readline())
         process.send_signal(signal.SIGKILL)
-        finished = max([finished, *(int(line) for line in process.communicate()[0].split())])
+        # Not communicate(), which reads the pipe past the lines that readline() has buffered.
+        finished = max([finished, *(int(line) for line in process.stdout.read().split())])
+        process.communicate()
         read = documents.get("recordings", str(round_number))
         assert read is not None
         assert finished <= read.document["n"] <= finished + 1
