@@ -7,6 +7,9 @@ import os
 import sys
 from functools import cache
 
+if sys.platform != "win32":
+    import resource
+
 _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 4, 38  # linux/prctl.h
 _CAPABILITY_VERSION_3 = 0x20080522  # linux/capability.h
 _DAC_OVERRIDE, _DAC_READ_SEARCH = 1 << 1, 1 << 2
@@ -45,6 +48,18 @@ def hide_process() -> None:
     """
     if sys.platform == "linux":
         prctl(_PR_SET_DUMPABLE, 0)
+
+
+def limit_open_files(most: int) -> None:
+    """Lower this process's soft limit of open files to ``most``, where it is higher.
+
+    Where /proc/self/fd cannot be read, as in a hidden process, CPython closes every number up to
+    the limit before a program is executed (``_close_fds_by_brute_force`` in
+    Modules/_posixsubprocess.c). Container engines often set a limit of a million.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft > most or soft == resource.RLIM_INFINITY:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def no_new_privileges() -> None:

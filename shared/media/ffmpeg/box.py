@@ -36,6 +36,9 @@ _WRITE = (Path("/dev/null"),)
 #: Where libraries are, for a loader that does not list them.
 _LIBRARY_DIRECTORIES = tuple(map(Path, ("/lib", "/lib64", "/usr/lib", "/usr/lib64")))
 
+#: Open files that a process needs which starts FFmpeg; what most systems allow by default.
+_OPEN_FILES = 1024
+
 # The garbage collector must not run in a restricted thread: it would run other objects'
 # clean-up there, which could not open or remove a file.
 _starting = threading.Lock()
@@ -145,6 +148,7 @@ def _works(restriction: Callable[[], None]) -> bool:
 def _in_a_thread(
     restrict: Callable[[], None], start: Callable[[], subprocess.Popen[bytes]]
 ) -> subprocess.Popen[bytes]:
+    kernel.limit_open_files(_OPEN_FILES)
     started: list[subprocess.Popen[bytes]] = []
     errors: list[BaseException] = []
     ended = threading.Event()

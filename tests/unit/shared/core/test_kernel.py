@@ -33,3 +33,19 @@ def test_every_process_that_has_secrets_is_hidden(program: str, dumpable: str) -
     printed = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout
 
     assert printed.split()[-1].decode() == dumpable
+
+
+def test_a_start_of_ffmpeg_closes_no_million_of_files() -> None:
+    program = (
+        "import resource; limit = resource.RLIMIT_NOFILE\n"
+        "hard = resource.getrlimit(limit)[1]\n"
+        "resource.setrlimit(limit, (hard, hard))\n"
+        "from shared.media.ffmpeg.box import Box\n"
+        "Box().start(['/bin/true']).wait()\n"
+        "print(*resource.getrlimit(limit), hard)"
+    )
+    printed = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, check=True)
+
+    soft, kept, hard = map(int, printed.stdout.split())
+    assert soft <= 1024
+    assert kept == hard
