@@ -153,6 +153,8 @@ def disagreement(mutation: str, preset: str, ours: Outcome, theirs: Outcome) -> 
         if abs(ours.seconds - theirs.seconds) <= close_s:
             return ""
         return f"{ours.seconds:.3f} s, plain FFmpeg {theirs.seconds:.3f} s {theirs.error!r}"
+    if ours.error == Code.NO_AUDIO and not theirs.seconds:
+        return ""
     if theirs.error or (ours.error == Code.TRUNCATED and mutation.startswith("cut")):
         return ""
     if preset == "copy" and ours.error == Code.UNSUPPORTED_CODEC and mutation in CHANGING:
