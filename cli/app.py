@@ -29,10 +29,6 @@ class App(Services):
         self.documents.check()
         self.storage.check()
 
-    def announce_due(self) -> None:
-        """Announce results that an earlier run could not; a receiver that is down costs 10 s."""
-        self.tracker.announce_due(max_failures=1)
-
 
 def load(
     invocation: Invocation,

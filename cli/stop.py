@@ -65,7 +65,11 @@ class Stop:
         self._requested = True
         os.write(self._writable, b"x")
         again = "; press Ctrl-C again to quit at once" if number == signal.SIGINT else ""
-        _say(f"stopping{again}")
+        # Below a progress bar if one is drawn there; not through a console: this may have
+        # interrupted it while it held its lock.
+        with suppress(OSError):
+            clear = "\r\x1b[2K" if os.isatty(2) else ""
+            os.write(2, f"{clear}stopping{again}\n".encode())
 
 
 def _leave_terminal() -> None:
@@ -89,11 +93,3 @@ def _is_closed_terminal(number: int) -> bool:
     except termios.error as error:
         return bool(error.args[0] == errno.EIO)
     return False
-
-
-def _say(text: str) -> None:
-    """Write a line to standard error, below a progress bar if one is drawn there."""
-    # Not through a console: the handler may have interrupted it while it held its lock.
-    with suppress(OSError):
-        clear = "\r\x1b[2K" if os.isatty(2) else ""
-        os.write(2, f"{clear}{text}\n".encode())

@@ -45,7 +45,14 @@ def backfill(invocation: Invocation, since: datetime | None, dry_run: bool, json
     app = load(invocation, options, read_only=dry_run)
     quiet = json or invocation.quiet
     if dry_run:
-        return _plan(app, json=json, quiet=quiet)
+        new = [item for item in watched_recordings(app) if app.tracker.get(item.key) is None]
+        if json:
+            json_output.write({"name": one.name, "key": one.key, "action": "queue"} for one in new)
+        elif not quiet:
+            for item in new:
+                screen.line(f"{screen.marks.waiting} {shown(item.name)}  ", ("queue", "dim"))
+            screen.line(f"{counted(len(new), 'recording')} would be queued")
+        return exits.OK
     queue = app.settings.recordings_queue_url
     if queue.kind == "local" and not queue.path:
         # A queue inside this process would be lost when it ends.
@@ -61,17 +68,6 @@ def backfill(invocation: Invocation, since: datetime | None, dry_run: bool, json
     elif not quiet:
         screen.line(f"{counted(len(run.queued), 'recording')} queued")
     return exits.INTERRUPTED if run.stop.requested() else status
-
-
-def _plan(app: App, *, json: bool, quiet: bool) -> int:
-    new = [item for item in watched_recordings(app) if app.tracker.get(item.key) is None]
-    if json:
-        json_output.write({"name": one.name, "key": one.key, "action": "queue"} for one in new)
-    elif not quiet:
-        for item in new:
-            screen.line(f"{screen.marks.waiting} {shown(item.name)}  ", ("queue", "dim"))
-        screen.line(f"{counted(len(new), 'recording')} would be queued")
-    return exits.OK
 
 
 @dataclass

@@ -61,7 +61,8 @@ def extract(
     run = ExtractRun(runner, force=force, quiet=json or invocation.quiet)
     if not dry_run:
         app.check_reachable()
-        app.announce_due()
+        # Results of earlier runs; a receiver that is down costs 10 s.
+        app.tracker.announce_due(max_failures=1)
     with runner.stop.on_signals():
         inputs = run.find(files)
         for one in inputs:

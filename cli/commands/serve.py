@@ -114,7 +114,7 @@ def serve(
             if not stop.requested():
                 systemd.notify("READY=1")
                 if not invocation.quiet:
-                    _explain(plan, app.settings, _url(front))
+                    _explain(plan, app.settings, front)
             _wait(system, stop)
             systemd.notify("STOPPING=1")
     return exits.OK
@@ -126,11 +126,6 @@ def _listen(host: str, port: int | None) -> socket.socket:
     if port is None and taken != PORT:
         screen.line(f"port {PORT} is taken; using {taken}", error=True)
     return front
-
-
-def _url(front: socket.socket) -> str:
-    host, port = front.getsockname()[:2]
-    return f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}/"  # noqa: S104
 
 
 def _story(settings: Settings, *, is_quiet: bool) -> Story:
@@ -167,9 +162,11 @@ class _Log:
             self._story.say((f"{name}: ", "dim"), (shown(message), "yellow"))
 
 
-def _explain(plan: SystemPlan, settings: Settings, url: str) -> None:
+def _explain(plan: SystemPlan, settings: Settings, front: socket.socket) -> None:
+    host, port = front.getsockname()[:2]
+    reachable = "127.0.0.1" if host == "0.0.0.0" else host  # noqa: S104
     rows = [
-        ("dashboard", url),
+        ("dashboard", f"http://{reachable}:{port}/"),
         (
             "Drive",
             f"swept every {settings.sweep_minutes:g} min" if plan.drive else "not configured",

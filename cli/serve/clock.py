@@ -120,18 +120,18 @@ class Clock:
             self._run(job)
 
     def _run(self, job: ScheduledJob) -> None:
-        self._try(job)
-        job.runs += 1
-
-    def _try(self, job: ScheduledJob) -> None:
-        for wait_s in (*job.retries_s, None):
-            if self._stopped.is_set():
-                return
-            try:
-                if job.run():
+        """Run a job, again after each of its ``retries_s`` as long as it fails."""
+        try:
+            for wait_s in (*job.retries_s, None):
+                if self._stopped.is_set():
                     return
-            except Exception:
-                log.exception("%s failed", job.name)
-            if wait_s is None or self._stopped.wait(wait_s):
-                return
-            log.warning("%s failed; trying again", job.name)
+                try:
+                    if job.run():
+                        return
+                except Exception:
+                    log.exception("%s failed", job.name)
+                if wait_s is None or self._stopped.wait(wait_s):
+                    return
+                log.warning("%s failed; trying again", job.name)
+        finally:
+            job.runs += 1

@@ -102,26 +102,24 @@ class Processes:
     def _watch(self) -> None:
         while not self._stopping.wait(0.1):
             for process in self._all:
-                self._revive(process)
-
-    def _revive(self, process: ServerProcess) -> None:
-        now = time.monotonic()
-        if process.running is not None:
-            status = process.running.poll()
-            if status is None:
-                return
-            _close(process.running)
-            process.running = None
-            stable = now - process.started_at >= _STABLE_S
-            process.failures = 1 if stable else process.failures + 1
-            # The first time at once; a process that cannot start must not use up a CPU.
-            wait_s = 0.0 if process.failures == 1 else 0.5 * 2.0 ** min(process.failures, 10)
-            process.due = now + min(wait_s, _LONGEST_BACKOFF_S)
-            how = f"signal {-status}" if status < 0 else f"exit status {status}"
-            log.warning("%s ended (%s); restarting it", process.name, how)
-        if now >= process.due:
-            process.restarts += 1
-            process.start(self._on_line)
+                now = time.monotonic()
+                if process.running is not None:
+                    status = process.running.poll()
+                    if status is None:
+                        continue
+                    _close(process.running)
+                    process.running = None
+                    stable = now - process.started_at >= _STABLE_S
+                    process.failures = 1 if stable else process.failures + 1
+                    # The first time at once; a process that cannot start must not use up a CPU.
+                    failures = min(process.failures, 10)
+                    wait_s = 0.0 if failures == 1 else 0.5 * 2.0**failures
+                    process.due = now + min(wait_s, _LONGEST_BACKOFF_S)
+                    how = f"signal {-status}" if status < 0 else f"exit status {status}"
+                    log.warning("%s ended (%s); restarting it", process.name, how)
+                if now >= process.due:
+                    process.restarts += 1
+                    process.start(self._on_line)
 
     def stop(self) -> None:
         """Ask all to stop; what still runs after ``STOP_S`` is killed with its children."""

@@ -17,15 +17,12 @@ if TYPE_CHECKING:
     from werkzeug.wrappers import Response
 
 
-def _configured() -> Services:
-    try:
-        return Services.from_environment()
-    except ConfigurationError as error:
-        sys.exit(f"dashboard cannot start:\n{error}")
+try:
+    _services = Services.from_environment()
+except ConfigurationError as error:
+    sys.exit(f"dashboard cannot start:\n{error}")
 
-
-# Loaded in gunicorn's master, before the fork: build nothing, only register the fork hook.
-_services = _configured()
+# Runs before gunicorn forks: build nothing, only register the fork hook.
 shutdown.listen_after_fork()
 
 

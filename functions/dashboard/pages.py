@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from flask import Blueprint, Response, render_template, request, stream_with_context
@@ -149,8 +149,15 @@ def recording(key: str) -> str:
 def nightly() -> str:
     """Show the nightly runs, and the files of the last one."""
     nights = context().monitor.nights()
-    counts = _night_counts(nights[0]["started_at"]) if nights else {}
-    files = listing.page(context().documents, Filters(source="sftp"), limit=50)
+    documents, counts = context().documents, {}
+    for status in Status if nights else ():
+        counts[status.value] = documents.count(
+            COLLECTION,
+            ("source", Op.EQ, "sftp"),
+            ("status", Op.EQ, status.value),
+            ("updated_at", Op.GE, nights[0]["started_at"]),
+        )
+    files = listing.page(documents, Filters(source="sftp"), limit=50)
     return render_template(
         "nightly.html",
         nights=nights,
@@ -158,18 +165,6 @@ def nightly() -> str:
         files=files.recordings,
         has_sftp=context().backend.has_sftp,
     )
-
-
-def _night_counts(started: datetime) -> dict[str, int]:
-    documents, counts = context().documents, {}
-    for status in Status:
-        counts[status.value] = documents.count(
-            COLLECTION,
-            ("source", Op.EQ, "sftp"),
-            ("status", Op.EQ, status.value),
-            ("updated_at", Op.GE, started),
-        )
-    return counts
 
 
 @blueprint.get("/health")

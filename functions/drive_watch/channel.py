@@ -203,16 +203,14 @@ class Channels:
         The new channel is open before the old ones are stopped; both are valid in between.
         Raises ``PageTokenError``, or what Drive met.
         """
-        good = next((channel for channel in existing if self._lasts(channel)), None)
+        enough = self.clock() + 2 * INTERVAL
+        good = next((one for one in existing if self._works(one) and one.expires_at > enough), None)
         what = "kept" if good else "opened"
         current = good or self._open(feed, api, page_token)
         for channel in existing:
             if channel.id != current.id:
                 self._retire(channel, api)
         return what, current
-
-    def _lasts(self, channel: Channel) -> bool:
-        return self._works(channel) and channel.expires_at - self.clock() > 2 * INTERVAL
 
     def _works(self, channel: Channel) -> bool:
         return (

@@ -177,12 +177,17 @@ class Manifest:
                     if_generation=there.generation if there else 0,
                     cache_control="no-cache",
                 )
-        if copy:
-            self._copy(copy)
+        copied: int | None = None
+        while copy and (there := self.storage.stat(self.name)) and there.generation != copied:
+            with self.storage.open(self.name) as content:
+                copy("manifest.json", content.read())
+            copied = there.generation  # a merge meanwhile makes another version
         for part in found:
             if part is parts.get(part.row["source"]):
                 for name in part.replaces:
-                    self._remove_replaced(name, part.row["source"])
+                    old = self.storage.stat(name)
+                    if old and old.metadata.get("source_id") == part.row["source"]:
+                        self.storage.delete(name, if_generation=old.generation)
             try:
                 self.storage.delete(part.stored.name, if_generation=part.stored.generation)
             except ConflictError:
@@ -216,11 +221,6 @@ class Manifest:
         with ThreadPoolExecutor(_READERS) as pool:
             current = zip(parts, pool.map(is_current, parts), strict=True)
             return {part.row["source"]: part for part, is_it in current if is_it}
-
-    def _remove_replaced(self, name: str, source: str) -> None:
-        there = self.storage.stat(name)
-        if there and there.metadata.get("source_id") == source:
-            self.storage.delete(name, if_generation=there.generation)
 
     def current_rows(self) -> Iterator[Row]:
         """Yield the rows of the manifest and of the parts, as a merge would write them."""
@@ -259,14 +259,6 @@ class Manifest:
         totals["duration_s"] = round(totals["duration_s"], 3)
         file.write(f'\n], "totals": {json.dumps(totals)}}}\n')
         return changed
-
-    def _copy(self, put: Callable[[str, Path | bytes], object]) -> None:
-        """Copy the manifest elsewhere, until the newest version was copied."""
-        copied: int | None = None
-        while (there := self.storage.stat(self.name)) and there.generation != copied:
-            with self.storage.open(self.name) as file:
-                put("manifest.json", file.read())
-            copied = there.generation
 
 
 def _merged(rows: Iterable[Row], parts: Mapping[str, Row]) -> Iterator[tuple[Row, bool]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from functions.sftp_compress.manifest import Entry, Manifest
@@ -84,20 +83,17 @@ class CompressionWorker(Worker[CompressedObjectWriter]):
             self.manifest.add(entry, replaces, generation=stored.generation)
         if self.mirror:
             with audio.stages.timed("mirror"):
-                self._copy(self.mirror, stored, encoded.path)
+                name = stored.name.removeprefix(self.manifest.name.removesuffix("manifest.json"))
+                self.mirror.put(name, encoded.path)
+                # Another revision's worker may have replaced the object meanwhile.
+                copied = stored.generation
+                while (there := self.storage.stat(stored.name)) and there.generation != copied:
+                    with self.storage.open(stored.name) as file:
+                        self.mirror.put(name, file.read())
+                    copied = there.generation
         with audio.stages.timed("manifest"):
             self.merge_manifest(key=audio.item.key)
         return stored, {}
-
-    def _copy(self, mirror: Mirror, stored: StoredObject, path: Path) -> None:
-        """Copy an object to the mirror, and what replaced it meanwhile if something did."""
-        name = stored.name.removeprefix(self.manifest.name.removesuffix("manifest.json"))
-        mirror.put(name, path)
-        copied = stored.generation
-        while (there := self.storage.stat(stored.name)) and there.generation != copied:
-            with self.storage.open(stored.name) as file:
-                mirror.put(name, file.read())
-            copied = there.generation
 
     def process(self, item: SourceFile, options: RunOptions = _DEFAULTS) -> Result:
         """Process one file, once, and merge the manifest if no other file follows.

@@ -96,10 +96,12 @@ class MemoryDocuments:
         return float(sum(value for value in values if _kind(value) == _NUMBER))
 
     def _matching(self, collection: str, where: Sequence[Where]) -> list[Versioned]:
-        conditions = [(field, operator, _plain(value)) for field, operator, value in where]
         with self._lock:
-            inside = [item for (name, _), item in self._stored.items() if name == collection]
-        return [item for item in inside if _meets(item.document, conditions)]
+            found = [item for (name, _), item in self._stored.items() if name == collection]
+        for path, operator, value in where:
+            wanted = _plain(value)
+            found = [one for one in found if _compare(_field(one.document, path), operator, wanted)]
+        return found
 
     def check(self) -> None:
         """Do nothing: memory is always available."""
@@ -143,10 +145,6 @@ def _field(document: Mapping[str, Any], path: str) -> Any:
             return _MISSING
         value = value[name]
     return value
-
-
-def _meets(document: Mapping[str, Any], conditions: Sequence[Where]) -> bool:
-    return all(_compare(_field(document, path), op, wanted) for path, op, wanted in conditions)
 
 
 def _compare(value: Any, operator: str, wanted: Any) -> bool:

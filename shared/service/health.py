@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any
 
@@ -28,7 +28,13 @@ def check(
     pool = ThreadPoolExecutor(max_workers=max(1, len(parts)), thread_name_prefix="health")
     end = time.monotonic() + timeout_s
     asked = {name: pool.submit(_ask, part) for name, part in parts.items()}
-    components = {name: _answer(future, end, timeout_s) for name, future in asked.items()}
+    components = {}
+    for name, future in asked.items():
+        try:
+            components[name] = future.result(timeout=max(0.0, end - time.monotonic()))
+        except FutureTimeoutError:
+            message = f"no answer within {timeout_s:g} s"
+            components[name] = {"ok": False, "message": message, "ms": round(timeout_s * 1000)}
     pool.shutdown(wait=False)
     healthy = all(component["ok"] for component in components.values())
     return {"status": "ok" if healthy else "down", "components": components}
@@ -46,14 +52,6 @@ def _ask(part: Callable[[], object]) -> dict[str, Any]:
         return {"ok": False, "message": message, "ms": _ms(start)}
     message = answer if isinstance(answer, str) else "ok"
     return {"ok": True, "message": message, "ms": _ms(start)}
-
-
-def _answer(future: Future[dict[str, Any]], end: float, timeout_s: float) -> dict[str, Any]:
-    try:
-        return future.result(timeout=max(0.0, end - time.monotonic()))
-    except FutureTimeoutError:
-        message = f"no answer within {timeout_s:g} s"
-        return {"ok": False, "message": message, "ms": round(timeout_s * 1000)}
 
 
 def _ms(start: float) -> int:

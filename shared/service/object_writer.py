@@ -80,7 +80,16 @@ class ObjectWriter:
             raise TransientError(
                 f"another recording took the name of {stored.name} at the same time"
             )
-        chunks = self._chunks(stored.name, pieces, recipe)
+        chunks, rows = [], []
+        for index, piece in enumerate(pieces):
+            name = naming.chunk_object(stored.name, index, recipe.extension)
+            size = self._put(name, piece.path, recipe.content_type).bytes
+            chunk = Chunk(object=name, start_s=piece.start_s, end_s=piece.end_s, bytes=size)
+            chunks.append(chunk)
+            rows.append({**asdict(chunk), "sha256": file_sha256(piece.path)})
+        if rows:
+            index_of_chunks = {"audio": stored.name, "chunks": rows}
+            self._put_json(naming.chunks_index_object(stored.name), index_of_chunks)
         # Other presets and crashed runs leave objects; the document names only one.
         audio = self.claim.recording.audio
         names = [*self._names(recipe.extension), *([audio.object] if audio else [])]
@@ -88,7 +97,7 @@ class ObjectWriter:
             for there in self._beside(stem):
                 if self._is_ours(there) and there.name not in self._written:
                     self._delete(there)
-        return stored, chunks
+        return stored, tuple(chunks)
 
     def audio(self, path: Path, recipe: Recipe, duration_s: float) -> StoredObject:
         """Store the audio under the recording's name, with a suffix where that is taken.
@@ -193,23 +202,6 @@ class ObjectWriter:
         self.control.renew()
         with _another_writer(there.name):
             self.storage.delete(there.name, if_generation=there.generation)
-
-    def _chunks(self, audio: str, pieces: Sequence[Piece], recipe: Recipe) -> tuple[Chunk, ...]:
-        """Store the chunks and their index; returns the chunks as the document lists them."""
-        made = []
-        for index, piece in enumerate(pieces):
-            name = naming.chunk_object(audio, index, recipe.extension)
-            stored = self._put(name, piece.path, recipe.content_type)
-            made.append(
-                Chunk(object=name, start_s=piece.start_s, end_s=piece.end_s, bytes=stored.bytes)
-            )
-        if pieces:
-            rows = [
-                {**asdict(chunk), "sha256": file_sha256(piece.path)}
-                for chunk, piece in zip(made, pieces, strict=True)
-            ]
-            self._put_json(naming.chunks_index_object(audio), {"audio": audio, "chunks": rows})
-        return tuple(made)
 
     def done(
         self, encoded: Encoded, verified: Verified, stored: StoredObject, now: datetime

@@ -57,22 +57,19 @@ class Requeue:
         Raises transient errors of the tracker or a queue; the rest is due again in a minute.
         Any other error of one recording is logged, and the others continue.
         """
-        try:
-            return self._republish() if self.queues else 0
-        finally:
-            self.tracker.announce_due()
-
-    def _republish(self) -> int:
         of_ours = ("source", Op.IN, sorted(map(str, self.queues)))
         published = 0
-        for where in _due(self.tracker.clock()):
-            # Read whole before the first document is written.
-            due = list(
-                self.tracker.documents.find(
-                    COLLECTION, of_ours, *where, order_by=where[-1][0], limit=BATCH
+        try:
+            for where in _due(self.tracker.clock()) if self.queues else ():
+                # Read whole before the first document is written.
+                due = list(
+                    self.tracker.documents.find(
+                        COLLECTION, of_ours, *where, order_by=where[-1][0], limit=BATCH
+                    )
                 )
-            )
-            published += sum(self._publish(read) for read in due)
+                published += sum(self._publish(read) for read in due)
+        finally:
+            self.tracker.announce_due()
         return published
 
     def _publish(self, read: Versioned) -> bool:

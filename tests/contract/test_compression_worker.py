@@ -18,7 +18,7 @@ from shared.adapters.local.storage import FilesystemStorage
 from shared.adapters.memory import MemoryDocuments, MemoryStorage
 from shared.core.errors import Code, PermanentError
 from shared.core.message import SourceFile
-from shared.core.ports import ByteSource, Queue, Sources, Storage, StoredObject
+from shared.core.ports import ByteSource, Mirror, Queue, Sources, Storage, StoredObject
 from shared.tracking.lease import Outcome
 from shared.tracking.tracker import Tracker
 from tests.backends import on_every_storage
@@ -36,6 +36,9 @@ class Server:
     folder: Path
     #: Called once, after the next check that a source is unchanged.
     after_check: list[Callable[[], object]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir()
 
     def item(self, name: str = NAME) -> SourceFile:
         status = (self.folder / name).stat()
@@ -80,12 +83,18 @@ def rows(worker: CompressionWorker) -> Mapping[str, Any]:
     return {row["source"]: row for row in worker.manifest.rows()}
 
 
+def build(server: Server, storage: Storage, mirror: Mirror | None = None) -> CompressionWorker:
+    return CompressionWorker(
+        tracker=Tracker(MemoryDocuments(), lease=timedelta(hours=1)),
+        storage=storage,
+        sources={"sftp": server},
+        mirror=mirror,
+    )
+
+
 @pytest.fixture
 def worker(storage: Storage, tmp_path: Path) -> CompressionWorker:
-    folder = tmp_path / "server"
-    folder.mkdir()
-    tracker = Tracker(MemoryDocuments(), lease=timedelta(hours=1))
-    return CompressionWorker(tracker=tracker, storage=storage, sources={"sftp": Server(folder)})
+    return build(Server(tmp_path / "server"), storage)
 
 
 def server_of(worker: CompressionWorker) -> Server:
@@ -142,13 +151,8 @@ def test_an_older_revision_does_not_replace_a_newer_one_s_row(
                 pause.pop()()
             return super().put(name, *arguments, **options)
 
-    folder = tmp_path / "server"
-    folder.mkdir()
-    server = Server(folder)
-    tracker = Tracker(MemoryDocuments(), lease=timedelta(hours=1))
-    worker = CompressionWorker(
-        tracker=tracker, storage=Frozen(tmp_path / "audio"), sources={"sftp": server}
-    )
+    server = Server(tmp_path / "server")
+    worker = build(server, Frozen(tmp_path / "audio"))
     if not is_merged:  # the older revision is in flight, and the merge is left to it
         assert worker.process(server.put(0.5, 1_000)).outcome is Outcome.DONE
         monkeypatch.setattr(manifest, "MERGED_BYTES_PER_S", 0.01)
@@ -174,15 +178,8 @@ def test_an_older_revision_does_not_replace_a_newer_one_s_copy(tmp_path: Path) -
                 pause.pop()()
             copies[name] = content.read_bytes() if isinstance(content, Path) else content
 
-    folder = tmp_path / "server"
-    folder.mkdir()
-    server, storage = Server(folder), MemoryStorage()
-    worker = CompressionWorker(
-        tracker=Tracker(MemoryDocuments(), lease=timedelta(hours=1)),
-        storage=storage,
-        sources={"sftp": server},
-        mirror=Frozen(),
-    )
+    server, storage = Server(tmp_path / "server"), MemoryStorage()
+    worker = build(server, storage, mirror=Frozen())
     older = server.put(1.0, 2_000)
     pause.append(lambda: worker.process(server.put(2.0, 3_000)))
     worker.process(older)
@@ -194,8 +191,6 @@ def test_a_file_that_returns_before_its_end_is_written_is_not_skipped(
     code: Code, tmp_path: Path
 ) -> None:
     """Drive's change came while the worker had the recording, so no other will come."""
-    folder = tmp_path / "server"
-    folder.mkdir()
     away = [True]
 
     class Returning(Server):
@@ -205,18 +200,14 @@ def test_a_file_that_returns_before_its_end_is_written_is_not_skipped(
                 raise PermanentError(code, "it was away at this moment")
             return super().open(item)
 
-    server = Returning(folder)
-    worker = CompressionWorker(
-        tracker=Tracker(MemoryDocuments()), storage=MemoryStorage(), sources={"sftp": server}
-    )
+    server = Returning(tmp_path / "server")
+    worker = build(server, MemoryStorage())
     item = server.put(0.5, 1_000)
     assert worker.process(item).outcome is Outcome.RETRY
     assert worker.process(item).outcome is Outcome.DONE
 
 
 def test_a_file_that_differs_whenever_it_is_looked_at_is_skipped(tmp_path: Path) -> None:
-    folder = tmp_path / "server"
-    folder.mkdir()
 
     class Restless(Server):
         def open(self, item: SourceFile) -> ByteSource:
@@ -228,10 +219,8 @@ def test_a_file_that_differs_whenever_it_is_looked_at_is_skipped(tmp_path: Path)
             source.check_unchanged = changed  # type: ignore[method-assign]
             return source
 
-    server = Restless(folder)
-    worker = CompressionWorker(
-        tracker=Tracker(MemoryDocuments()), storage=MemoryStorage(), sources={"sftp": server}
-    )
+    server = Restless(tmp_path / "server")
+    worker = build(server, MemoryStorage())
     item = server.put(0.5, 1_000)
     assert worker.process(item).outcome is Outcome.RETRY
     assert worker.process(item).outcome is Outcome.SKIPPED
@@ -248,12 +237,8 @@ def test_files_that_a_slow_scan_finds_one_by_one_are_merged_once(
             merges.extend([name] * name.endswith("/manifest.json"))
             return super().put(name, *arguments, **options)
 
-    folder = tmp_path / "server"
-    folder.mkdir()
-    server, tracker = Server(folder), Tracker(MemoryDocuments())
-    worker = CompressionWorker(
-        tracker=tracker, storage=Counting(tmp_path / "audio"), sources={"sftp": server}
-    )
+    server = Server(tmp_path / "server")
+    worker = build(server, Counting(tmp_path / "audio"))
     assert worker.process(server.put(0.5, 1_000)).outcome is Outcome.DONE
     assert merges == [OBJECT.replace("day/take_compressed.wav", "manifest.json")]
     monkeypatch.setattr(manifest, "MERGED_BYTES_PER_S", 0.01)  # as if it were long
@@ -270,13 +255,14 @@ def test_files_that_a_slow_scan_finds_one_by_one_are_merged_once(
 
         def list(self) -> Iterator[SourceFile]:
             for number in range(4):
-                (folder / f"{number}.wav").write_bytes((folder / NAME).read_bytes())
+                copy = server.folder / f"{number}.wav"
+                copy.write_bytes((server.folder / NAME).read_bytes())
                 yield server.item(f"{number}.wav")
 
     monkeypatch.setattr(nightly, "PAGE", 1)
     summary = nightly.Nightly(
         sources=cast(Sources, Slow()),
-        tracker=tracker,
+        tracker=worker.tracker,
         queue=cast(Queue, AtOnce()),
         settle=timedelta(0),
     ).run()

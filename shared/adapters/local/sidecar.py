@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from shared.core import untrusted_json
 from shared.core.ports import StoredObject
@@ -124,12 +123,14 @@ class Sidecar:
             data = sidecar_path(path).read_bytes()
         except (FileNotFoundError, NotADirectoryError):
             return None
+        known = {each.name for each in dataclasses.fields(Version)}
         try:
-            return cls(tuple(_version(item) for item in untrusted_json.parse(data)["versions"]))
+            items = untrusted_json.parse(data)["versions"]
+            return cls(
+                tuple(
+                    Version(**{name: value for name, value in item.items() if name in known})
+                    for item in items
+                )
+            )
         except (ValueError, KeyError, TypeError):
             return cls()
-
-
-def _version(item: Mapping[str, Any]) -> Version:
-    known = {f.name for f in dataclasses.fields(Version)}
-    return Version(**{name: value for name, value in item.items() if name in known})

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.adapters.local.database import APPLICATION_ID, MIGRATIONS
 from shared.adapters.local.documents import SQLiteDocuments
+from shared.adapters.local.schema import APPLICATION_ID, MIGRATIONS
 from shared.core.errors import ConfigurationError
 from shared.core.ports import Op
 
