@@ -58,7 +58,7 @@ SECONDS ?= 60
 fuzz: setup ## Feed mutated inputs to every parser of outside data (SECONDS=600, SEED=7)
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS)$(if $(SEED), --seed $(SEED))
 
-chaos: setup ## Run the whole system under faults (SEED=7 N=500); the same seed meets the same faults
+chaos: setup ## Run the whole system under faults (SEED=7 N=500); the same seed repeats the same faults
 	$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(N),--count $(N))
 
 test-tools: ## Install what some tests need beyond Python: sshd, Chromium, Java, emulators, scanners

@@ -1,4 +1,4 @@
-"""Runs workers in this process: what is made again, and waiting for other processes."""
+"""Runs workers in this process; decides what is processed again, and waits for other processes."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ _SHOWN = ("WARNING", "ERROR", "CRITICAL")
 @click.option("--demo", is_flag=True, help="Run with stand-ins for Drive and an SFTP server.")
 @click.option(
     "--emulators", is_flag=True,
-    help="With --demo: on emulators of Pub/Sub, Firestore and Cloud Storage.",
+    help="With --demo: use emulators of Pub/Sub, Firestore and Cloud Storage.",
 )  # fmt: skip
 @click.pass_obj
 def serve(
@@ -72,7 +72,7 @@ def serve(
 ) -> int:
     """Run the whole system on this machine until Ctrl-C.
 
-    It watches Google Drive, compresses the SFTP server's files by night (SCHEDULE), and
+    It watches Google Drive, compresses the SFTP server's files at night (SCHEDULE), and
     serves the dashboard. What is not configured is left out. Settings are environment
     variables; docs/self-hosting.md explains them and shows a systemd unit.
     """

@@ -38,7 +38,11 @@ _STYLES = {
     "audio-pipeline status --failed\n"
     "audio-pipeline status --status done --limit 5 --json",
 )
-@click.option("--failed", is_flag=True, help="Only failed recordings: the reason, and a command.")
+@click.option(
+    "--failed",
+    is_flag=True,
+    help="Only failed recordings, with the reason and the command to retry.",
+)
 @click.option(
     "--status", "only", type=click.Choice([s.value for s in Status], case_sensitive=False),
     help="Only recordings of this status.",

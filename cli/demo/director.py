@@ -128,7 +128,7 @@ def _play(demo: Demo, system: System, services: Services, story: Story, stop: St
     stage.wait_for(demo, services.tracker, in_drive, stop.wait)
     if stop.wait(_SHOWN_S):
         return exits.INTERRUPTED
-    story.say(("\nThe nightly run, ahead of time: the SFTP server's files become small.", "bold"))
+    story.say(("\nThe nightly run, ahead of time: compressing the SFTP server's files.", "bold"))
     system.clock.run_now("nightly")
     stage.wait_for(demo, services.tracker, demo.items, stop.wait)
     if stop.wait(_SHOWN_S):

@@ -129,7 +129,7 @@ def results_url(text: str) -> ResultsUrl:
         return ResultsUrl(kind="pubsub", project=project, topic=topic)
     url = _web_address(address)
     if url.scheme == "http" and not _LOOPBACK.fullmatch(url.hostname or ""):
-        raise ValueError("is http, and results leave this machine over https only")
+        raise ValueError("is http; results leave this machine over https only")
     # What a request line cannot contain (RFC 9112, section 3.2).
     matching(r"[!-~]+", text)
     if "#" in query:

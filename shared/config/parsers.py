@@ -57,7 +57,7 @@ class SftpCredentials:
         if not values["password"] and not key:
             raise ValueError("has neither password nor private_key")
         if key and not re.match(r"\s*-----BEGIN [A-Z ]+-----\s", key):
-            raise ValueError("has a private_key that is not PEM with its lines kept (\\n in JSON)")
+            raise ValueError("has a private_key that is not PEM with line breaks (\\n in JSON)")
         if values["passphrase"] and not key:
             raise ValueError("has a passphrase and no private_key")
         return cls(

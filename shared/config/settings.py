@@ -84,14 +84,14 @@ class Settings:
     drive_folder_ids: tuple[str, ...] = _variable(
         var.drive_ids,
         (),
-        "Drive ids with commas between, the last part of a folder's address",
+        "comma-separated Drive ids, the last part of a folder's address",
         "1a2B3c4D5e6F7g8H9i0J",
     )
     drive_subjects: tuple[str, ...] = _variable(
-        var.emails, (), "e-mail addresses with commas between", "ann@example.com,bob@example.com"
+        var.emails, (), "comma-separated e-mail addresses", "ann@example.com,bob@example.com"
     )
     drive_ids: tuple[str, ...] = _variable(
-        var.drive_ids, (), "ids of shared drives with commas between", "0AbCdEfGhIjKlUk9PVA"
+        var.drive_ids, (), "comma-separated ids of shared drives", "0AbCdEfGhIjKlUk9PVA"
     )
     drive_service_account: str = _variable(
         var.email,
@@ -161,7 +161,9 @@ class Settings:
     encode_workers: int = _variable(
         var.whole(1, 256), _available_cpus, "a whole number from 1 to 256", "2"
     )
-    sftp_host: str = _variable(var.host, "", "a host's name or address, alone", "sftp.example.com")
+    sftp_host: str = _variable(
+        var.host, "", "a host name or address, without a port", "sftp.example.com"
+    )
     sftp_port: int = _variable(var.whole(1, 65_535), 22, "a port, 1 to 65535", "22")
     sftp_remote_path: str = _variable(
         var.remote_path, "/audio", "the path of a directory on the server", "/audio"
@@ -176,7 +178,7 @@ class Settings:
     output_dir: str = _variable(
         var.output_dir,
         "compressed",
-        "a relative path of a-z, 0-9, '.', '_' and '-', not metadata, nor a year's",
+        "a relative path of a-z, 0-9, '.', '_' and '-'; not metadata and not a year",
         "compressed",
     )
     sample_rate: int = _variable(var.whole(8_000, 192_000), 16_000, "8000 to 192000 Hz", "16000")
@@ -202,7 +204,7 @@ class Settings:
     results_secret: tuple[Secret, ...] | None = _variable(
         var.webhook_secrets,
         None,
-        "whsec_ and the base64 of 24 to 64 bytes; several with spaces between",
+        "whsec_ and the base64 of 24 to 64 bytes; several separated by spaces",
         "whsec_…",
     )
     iap_audience: str = _variable(
@@ -212,7 +214,7 @@ class Settings:
         "/projects/123456789/locations/europe-west1/services/dashboard",
     )
     dashboard_hosts: tuple[str, ...] = _variable(
-        var.hosts, (), "names of hosts with commas between", "recordings.example.com"
+        var.hosts, (), "comma-separated host names", "recordings.example.com"
     )
     schedule: str = _variable(
         var.cron, "0 2 * * *", "the five fields of a cron schedule", "30 1 * * 1-5"
