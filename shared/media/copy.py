@@ -17,7 +17,7 @@ from shared.media.encoded import EncodeContext, Encoded, tolerance
 from shared.media.ffmpeg.log import Log
 from shared.media.packets import Packets
 from shared.media.presets import Recipe
-from shared.media.source.inputs import Input
+from shared.media.source.inputs import Input, own_file
 from shared.media.tracks import Probe
 
 #: A source of no more bytes than this is decoded as a whole: that takes less than starting FFmpeg,
@@ -29,6 +29,8 @@ _LOOKED_AT = 256
 #: The encoder's delay is no more packets, and no more seconds, than this (Opus: 80 ms; HE-AAC:
 #: 3 packets). What else starts before zero was trimmed by an edit list.
 _DELAY_PACKETS, _DELAY_S = 4, 0.09
+#: How much longer or shorter a copy of joined recordings may play: less than anyone can hear.
+_CLOSE_S = 0.04
 #: How far the table's length may be from the count of packets times their samples.
 _AGREES = 0.002
 
@@ -73,16 +75,19 @@ def copy(input_: Input, found: Probe, recipe: Recipe, work: EncodeContext) -> En
     )
     try:
         copied = _run(input_, found, recipe, work, decode_all=everything, constant=True)
-        if not everything and _length(copied) is None:
+        if not everything and (
+            _length(copied) is None or copied.table.trimmed_inside or _discarded(copied.table)
+        ):
             everything = True
             copied = _run(input_, found, recipe, work, decode_all=True, constant=True)
     except PermanentError as error:
         if error.code not in _FAILED:
             raise
         recipe, copied = _with_changes(input_, found, recipe, work, error)
+    if copied.table.trimmed_inside or _discarded(copied.table):
+        recipe, copied = _with_cuts(input_, found, recipe, work, copied)
     table, log = copied.table, copied.log
-    # What an encoder needs to start is marked as not played, but every container keeps it.
-    discarded = table.discarded - (table.early if -table.begin_s <= _DELAY_S else 0)
+    discarded = _discarded(table)
     duration_s = _length(copied) or 0.0
     if copied.frames.whole or log.reports_demuxing_error():
         refuse_damaged(input_, found, log, duration_s, work)
@@ -103,6 +108,14 @@ def copy(input_: Input, found: Probe, recipe: Recipe, work: EncodeContext) -> En
         source_errors=counts.errors if counts else None,
         keeps_packets=_keeps_packets(recipe, copied, discarded),
     )
+
+
+def _discarded(table: Packets) -> int:
+    """Return how many packets are never played and may be left out of a copy.
+
+    What an encoder needs to start is marked as not played, but every container keeps it.
+    """
+    return table.discarded - (table.early if -table.begin_s <= _DELAY_S else 0)
 
 
 def _keeps_packets(recipe: Recipe, copied: _Copied, discarded: int) -> bool:
@@ -131,6 +144,42 @@ def _with_changes(
     if _plays(input_, found, work):
         raise _not_copyable(_NO_CONTAINER) from error
     raise error
+
+
+def _with_cuts(
+    input_: Input, found: Probe, recipe: Recipe, work: EncodeContext, copied: _Copied
+) -> tuple[Recipe, _Copied]:
+    """Return a copy that plays no more than its source, in Matroska if need be.
+
+    Joined recordings and edit lists have samples or packets inside the track that are not played.
+    Most containers mark those at the start and the end only, so a copy could last longer.
+    Raises ``unsupported_codec`` where Matroska does not help.
+    """
+    if not copied.frames.whole or _decodes_as_long(recipe, copied, work):
+        return recipe, copied
+    path, recipe = work.directory / f"audio.{recipe.extension}", presets.in_matroska(recipe)
+    path.unlink()
+    try:
+        copied = _run(input_, found, recipe, work, decode_all=True, constant=False)
+    except PermanentError as error:
+        if error.code not in _FAILED:
+            raise
+        raise _not_copyable(_NO_CONTAINER) from error
+    if not _decodes_as_long(recipe, copied, work):
+        raise _not_copyable(_NO_CONTAINER)
+    return recipe, copied
+
+
+def _decodes_as_long(recipe: Recipe, copied: _Copied, work: EncodeContext) -> bool:
+    """Return whether a copy decodes to the length of its source."""
+    duration_s = sum(copied.frames.seconds)
+    path = work.directory / f"audio.{recipe.extension}"
+    with work.job(duration_s) as job:
+        output = ["-map", "0", "-f", "framecrc", "pipe:1"]
+        process = job.start([*own_file(path, recipe), *output], stdout=True, ours=True)
+        length = sum(seconds for _, seconds, _ in packets.rows(process.blocks(), job))
+        process.end()
+    return abs(length - duration_s) <= _CLOSE_S
 
 
 def _not_copyable(why: str) -> PermanentError:

@@ -17,6 +17,8 @@ from shared.media.presets import GATHERED
 
 _FLAGS = re.compile(rb"F=0x([0-9A-Fa-f]+)")
 _DISCARD = 0x4  # AV_PKT_FLAG_DISCARD of libavcodec/packet.h
+#: The side data of a packet of which samples are cut off (libavformat/framecrcenc.c).
+_TRIMMED = b"Skip Samples"
 
 #: The most packets of any recording: half a day of packets of 2.5 ms, the shortest of Opus.
 MAX_PACKETS = 20_000_000
@@ -66,7 +68,8 @@ class Packets:
     with the times that ``without_gaps`` sets. ``last_s`` is the last packet's duration,
     ``discarded`` the number of packets that are never played: those outside an edit list, and
     empty ones, such as FFmpeg's FLAC encoder writes at the end of an AVI. ``early`` are those of
-    them that start before zero.
+    them that start before zero. ``trimmed_inside`` is whether samples of a packet between the
+    first and the last one are cut off: where one recording ends and a joined one begins.
     """
 
     count: int
@@ -77,6 +80,7 @@ class Packets:
     last_s: float
     discarded: int
     early: int
+    trimmed_inside: bool
 
 
 #: ``numbered`` puts three values into a packet's duration: its number, its own duration in ticks
@@ -178,6 +182,7 @@ def read(
     """
     base, rest = Fraction(1), b""
     table, discarded, early, second = _Table(), 0, 0, 1.0
+    trimmed: list[int] = []
     for block in blocks:
         job.touch()
         *lines, rest = (rest + block).split(b"\n")
@@ -195,6 +200,8 @@ def read(
                 unplayed = flags and int(flags[1], 16) & _DISCARD
                 discarded += bool(unplayed) or not int(size)
                 early += bool(unplayed) and int(pts) < 0
+                if _TRIMMED in rest_of_line and len(trimmed) < 3:
+                    trimmed.append(table.count)
         on_time(float(table.done * base))
     start = max(0, table.first)
     return Packets(
@@ -206,6 +213,7 @@ def read(
         last_s=float(base * table.last),
         discarded=discarded,
         early=early,
+        trimmed_inside=bool(set(trimmed) - {1, table.count}),
     )
 
 

@@ -255,6 +255,11 @@ def with_changing_parameters(recipe: Recipe) -> Recipe | None:
     return recipe if recipe.codec_name in ("mp3", "ac3", "eac3", "dts", "mp2") else None
 
 
+def in_matroska(recipe: Recipe) -> Recipe:
+    """Return a copy's recipe for the one container that cuts samples off any packet."""
+    return replace(recipe, **_MKA._asdict())
+
+
 def nearest_mp3_rate(rate: int) -> int:
     """Return the rate that MP3 has nearest to ``rate``, the higher of two as near."""
     return min(MP3_RATES, key=lambda one: (abs(one - rate), -one))

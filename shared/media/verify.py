@@ -132,7 +132,8 @@ def _check_outline(encoded: Encoded, found: Outline, log: Log) -> None:
         fewest -= _starts_with_copied_info_frame(encoded)
     raw = recipe.codec_name.startswith("pcm_")  # in packets of any size
     if is_copy and not raw and not fewest <= found.count <= encoded.frames:
-        if not encoded.keeps_packets:
+        # More of them: a packet of the source was no frame, such as one of a damaged container.
+        if not encoded.keeps_packets or found.count > encoded.frames:
             raise _not_copyable()
         raise _failed(f"it has {found.count} packets where {encoded.frames} were copied")
     if not is_copy and (errors := log.errors()):
