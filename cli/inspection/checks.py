@@ -19,9 +19,9 @@ from shared.bootstrap import Services
 from shared.config.settings import Settings
 from shared.core.errors import ConfigurationError, PipelineError
 from shared.core.ports import Checkable
-from shared.media.ffmpeg.box import features
 from shared.media.ffmpeg.limits import available_memory, memory_share
 from shared.media.ffmpeg.process import check_executable, executable
+from shared.media.ffmpeg.sandbox import features
 
 _ENCODERS = ("libmp3lame", "libopus", "flac", "aac")
 _EMULATORS = ("PUBSUB_EMULATOR_HOST", "FIRESTORE_EMULATOR_HOST", "STORAGE_EMULATOR_HOST")

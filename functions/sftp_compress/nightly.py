@@ -36,27 +36,27 @@ log = logging.getLogger(__name__)
 
 
 @dataclass
-class Scan:
-    """Notes in the tracker that a scan is under way, so that more files may follow.
+class ScanNote:
+    """A note in the tracker that a scan is under way, so that more files may follow.
 
-    While one is, a worker that sees nothing else in flight still does not merge a long
-    manifest. A scan that died counts as over after ``_SCAN_LIVES``.
+    While there is one, a worker that sees nothing else in flight still does not merge a long
+    manifest. The note of a scan that died expires after ``_SCAN_LIVES``.
     """
 
     tracker: Tracker
     until: datetime | None = None
 
-    def note(self) -> None:
+    def renew(self) -> None:
         """Write the note, or renew it when half of its time is over."""
         now = self.tracker.clock()
         if self.until is None or self.until - now < _SCAN_LIVES / 2:
             self._write(now + _SCAN_LIVES)
 
-    def end(self) -> None:
+    def remove(self) -> None:
         self._write(None)
 
-    def is_under_way(self) -> bool:
-        """Return whether any process scans; reads one document."""
+    def is_valid(self) -> bool:
+        """Return whether any process is scanning; reads one document."""
         read = self.tracker.documents.get(_SCANS, _CURRENT)
         until = document_time(read.document["until"]) if read and read.document["until"] else None
         return until is not None and until > self.tracker.clock()
@@ -96,19 +96,19 @@ class Nightly:
         ``UnreachableError``, which are recorded too; published files stay published.
         """
         started, counts = self.tracker.clock(), Counter[str]()
-        scan, held = Scan(self.tracker), list[SourceFile]()
+        note, held = ScanNote(self.tracker), list[SourceFile]()
         try:
             files = self.sources.list()
             while page := list(islice(files, PAGE)):
                 if held:
-                    scan.note()
+                    note.renew()
                 counts["found"] += len(page)
                 settled = [one for one in page if abs(started - one.created_at) >= self.settle]
                 counts["unsettled"] += len(page) - len(settled)
                 wanted = [item for item in settled if self._is_wanted(item, counts)]
                 counts["known"] += len(settled) - len(wanted)
                 if wanted:
-                    scan.note()
+                    note.renew()
                     # One is kept for the end of the scan, so that another file always follows:
                     # the last one's worker merges the manifest.
                     *wanted, last = [*held, *wanted]
@@ -127,10 +127,10 @@ class Nightly:
                     " reports other sizes or times each time",
                 )
         except (ServerError, UnreachableError) as error:
-            self._publish_last(held, scan, counts)
+            self._publish_last(held, note, counts)
             self._record(started, counts, error)
             raise
-        self._publish_last(held, scan, counts)
+        self._publish_last(held, note, counts)
         return self._record(started, counts)
 
     def _publish(self, items: Sequence[SourceFile], counts: Counter[str]) -> None:
@@ -142,9 +142,11 @@ class Nightly:
             self.tracker.enqueue(item)
         counts["queued"] += len(items)
 
-    def _publish_last(self, held: Sequence[SourceFile], scan: Scan, counts: Counter[str]) -> None:
+    def _publish_last(
+        self, held: Sequence[SourceFile], note: ScanNote, counts: Counter[str]
+    ) -> None:
         if held:
-            scan.end()
+            note.remove()
             self._publish(held, counts)
 
     def _is_wanted(self, item: SourceFile, counts: Counter[str]) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from functions.sftp_compress.manifest import Entry, Manifest
-from functions.sftp_compress.nightly import Scan
+from functions.sftp_compress.nightly import ScanNote
 from functions.sftp_compress.objects import CompressedObjectWriter
 from shared.core import naming
 from shared.core.errors import is_transient
@@ -127,6 +127,6 @@ class CompressionWorker(Worker[CompressedObjectWriter]):
         if not now and manifest.was_merged_recently():
             if self.tracker.is_in_flight(Source.SFTP, other_than=key):
                 return
-            if Scan(self.tracker).is_under_way():
+            if ScanNote(self.tracker).is_valid():
                 return
         manifest.merge(self.mirror.put if self.mirror else None)

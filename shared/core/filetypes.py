@@ -60,6 +60,6 @@ def mime_type(name: str) -> str:
     return known or _GUESS.guess_type(name)[0] or "application/octet-stream"
 
 
-def is_sound(name: str) -> bool:
+def is_audio_name(name: str) -> bool:
     """Return whether a file is audio without video, by its extension."""
     return RECORDING_TYPES.get(PurePosixPath(name).suffix.lower(), "").startswith("audio/")

@@ -26,7 +26,7 @@ from shared.core.message import SourceFile
 from shared.core.ports import ByteSource
 from shared.core.records import Status
 from shared.media import parallel_mp3
-from shared.media.ffmpeg import box
+from shared.media.ffmpeg import sandbox
 from shared.tracking.lease import Outcome
 from tests.media import clips
 from tests.media.containers import CountingSource
@@ -118,7 +118,7 @@ def test_cancelled_midway(preset: str, minutes: Path, worker: Rig) -> None:
 def test_interrupted_between_a_start_and_the_note_of_it(
     owner: str, minutes: Path, worker: Rig
 ) -> None:
-    box.features()  # starts processes too, at its first call
+    sandbox.features()  # starts processes too, at its first call
     monkeypatch = pytest.MonkeyPatch()
     module, _, name = owner.rpartition(".")
     start = getattr(sys.modules[module], name)

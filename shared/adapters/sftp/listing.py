@@ -22,7 +22,7 @@ from shared.adapters.sftp.packets import (
 from shared.adapters.sftp.server import SftpServer, translate_errors
 from shared.adapters.sftp.session import SftpSession
 from shared.core.errors import Code, PermanentError, TransientError
-from shared.core.filetypes import is_sound
+from shared.core.filetypes import is_audio_name
 from shared.core.naming import encode_path
 from shared.core.sftp_errors import ServerCode, ServerError
 
@@ -50,7 +50,7 @@ class FoundFile:
 
 
 @dataclass
-class SoundFiles:
+class AudioFiles:
     """The audio files below ``root``, listed once.
 
     Skipped are hidden names, links, devices, names that could lead elsewhere, the
@@ -177,7 +177,7 @@ class SoundFiles:
     def _note_others(self, folder: bytes, path: bytes, page: list[DirectoryEntry]) -> None:
         """Note the files whose names are not those of audio."""
         files = [_name(one.name, path) for one in page if _type_of(one) is FileType.REGULAR]
-        others = [name for name in files if not is_sound(shown(name))]
+        others = [name for name in files if not is_audio_name(shown(name))]
         self._others += len(others)
         room = _SHOWN_NAMES - len(self._other_names)
         self._other_names += [encode_path(posixpath.join(folder, one)) for one in others[:room]]
@@ -224,7 +224,7 @@ def _identified(
         below = posixpath.join(folder, name)
         if file_type is FileType.DIRECTORY:
             yield file_type, FoundFile(below, Attributes())
-        elif file_type is FileType.REGULAR and is_sound(shown(name)):
+        elif file_type is FileType.REGULAR and is_audio_name(shown(name)):
             if isinstance(one, StatusError):
                 if one.code in MISSING:
                     continue  # removed since the directory was read
@@ -246,7 +246,7 @@ def _is_visible(name: bytes) -> bool:
 
 def _may_matter(name: bytes, file_type: FileType | None) -> bool:
     if file_type is FileType.REGULAR:
-        return is_sound(shown(name))
+        return is_audio_name(shown(name))
     return file_type is not FileType.OTHER
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from shared.adapters.sftp.listing import FoundFile, SoundFiles, shown
+from shared.adapters.sftp.listing import AudioFiles, FoundFile, shown
 from shared.adapters.sftp.packets import DISCONNECTED, MISSING, Attributes, FileType, StatusError
 from shared.adapters.sftp.server import SftpServer
 from shared.adapters.sftp.session import SftpSession
@@ -65,12 +65,12 @@ class SftpSources:
     def list(self) -> Iterator[SourceFile]:
         """Yield the audio files below the directory, a page of the server's at a time.
 
-        See ``SoundFiles`` for what is skipped. Raises ``ServerError`` and
+        See ``AudioFiles`` for what is skipped. Raises ``ServerError`` and
         ``UnreachableError``.
         """
         timeless = 0
         with self._server.used():
-            for found in SoundFiles(self._server, self._root, self._exclude).all():
+            for found in AudioFiles(self._server, self._root, self._exclude).all():
                 if found.attributes.mtime is None:
                     timeless += 1
                     if timeless == 1:

@@ -1,9 +1,9 @@
 """Starts, watches, limits and ends FFmpeg processes; no other module does.
 
-FFmpeg runs in a sandbox (``shared.media.ffmpeg.box``) and within limits (``limits``), without this
-program's environment, and with no standard input except what this program writes. It may read only
-the descriptors or the loopback address that it is given (``shared.media.source.inputs``), and the
-files of its job's directory.
+FFmpeg runs in a sandbox (``shared.media.ffmpeg.sandbox``) and within limits (``limits``), without
+this program's environment, and with no standard input except what this program writes. It may read
+only the descriptors or the loopback address that it is given (``shared.media.source.inputs``), and
+the files of its job's directory.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from shared.core.errors import (
     PermanentError,
     TransientError,
 )
-from shared.media.ffmpeg.box import Box
 from shared.media.ffmpeg.limits import Limits
 from shared.media.ffmpeg.log import Log
 from shared.media.ffmpeg.pipes import PIPE_SIZE, grow, reporting
+from shared.media.ffmpeg.sandbox import Sandbox
 
 #: The exit status of a program whose libraries the loader cannot load (ld.so(8)).
 _NOT_LOADED = 127
@@ -107,7 +107,7 @@ def check_executable() -> None:
     """Raise ``ConfigurationError`` when FFmpeg is too old, or cannot be run in its sandbox."""
     path = executable()
     try:
-        process = Box().start(
+        process = Sandbox().start(
             [path, "-version"], env={}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         )
         _, printed = process.communicate(timeout=20)
@@ -338,9 +338,9 @@ class Job:
         ]
         if not stdin:
             command.append("-nostdin")
-        box = Box(directory=self._directory, port=port, slot=slot)
+        sandbox = Sandbox(directory=self._directory, port=port, slot=slot)
         with reporting(pulse) as (reports, fd):
-            popen = box.start(
+            popen = sandbox.start(
                 [*command, *(_reports_to(fd) if fd else ()), *arguments],
                 stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
                 stdout=subprocess.PIPE if stdout else subprocess.DEVNULL,

@@ -21,8 +21,8 @@ _PRINT = "import ctypes; print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))"  # PR_GE
          "from cli.main import main\n"
          "try: main()\n"
          "except SystemExit: pass", "0"),
-        ("from shared.media.ffmpeg.box import Box\n"
-         "Box().start(['/bin/true']).wait()", "0"),
+        ("from shared.media.ffmpeg.sandbox import Sandbox\n"
+         "Sandbox().start(['/bin/true']).wait()", "0"),
         ("import os\nfrom shared.core.kernel import hide_process\n"
          "hide_process()\n"
          "if os.fork(): os._exit(os.waitstatus_to_exitcode(os.wait()[1]))", "0"),
@@ -40,8 +40,8 @@ def test_a_start_of_ffmpeg_closes_no_million_of_files() -> None:
         "import resource; limit = resource.RLIMIT_NOFILE\n"
         "hard = resource.getrlimit(limit)[1]\n"
         "resource.setrlimit(limit, (hard, hard))\n"
-        "from shared.media.ffmpeg.box import Box\n"
-        "Box().start(['/bin/true']).wait()\n"
+        "from shared.media.ffmpeg.sandbox import Sandbox\n"
+        "Sandbox().start(['/bin/true']).wait()\n"
         "print(*resource.getrlimit(limit), hard)"
     )
     printed = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, check=True)

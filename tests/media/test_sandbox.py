@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 
 from shared.core.errors import Code, PermanentError, TransientError
-from shared.media.ffmpeg import box, landlock
-from shared.media.ffmpeg.box import features
+from shared.media.ffmpeg import landlock, sandbox
 from shared.media.ffmpeg.limits import Limits
 from shared.media.ffmpeg.process import Job, executable
+from shared.media.ffmpeg.sandbox import features
 from tests.emulators import missing
 from tests.media.rig import RangeSources, Rig
 
@@ -88,7 +88,7 @@ def without(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
     def take(**names: object) -> None:
         found = replace(features(), **names)  # type: ignore[arg-type]
-        monkeypatch.setattr(box, "features", lambda: found)
+        monkeypatch.setattr(sandbox, "features", lambda: found)
 
     return take
 
@@ -206,17 +206,18 @@ def test_nothing_is_executed_by_landlock_alone(
 _PARENT = """
 import os, subprocess, sys
 from shared.core import kernel
-from shared.media.ffmpeg import box
+from shared.media.ffmpeg import sandbox
 attacker, user, state = sys.argv[1:]
-found = box.Features(landlock=0, seccomp=False, capabilities=user == "root" and state == "hidden")
-box.features = lambda: found
+drops = user == "root" and state == "hidden"
+found = sandbox.Features(landlock=0, seccomp=False, capabilities=drops)
+sandbox.features = lambda: found
 if user == "other" and os.getuid() == 0:
     os.setuid(65534)
     kernel.prctl(kernel._PR_SET_DUMPABLE, 1)  # as in a program that user has started
 if state == "shown":
     kernel.hide_process = lambda: None
 for name in ("parent-environment", "parent-memory"):
-    process = box.Box().start([attacker, "attack", name], stdout=subprocess.PIPE)
+    process = sandbox.Sandbox().start([attacker, "attack", name], stdout=subprocess.PIPE)
     print(process.communicate()[0].decode().strip())
 """
 
@@ -307,7 +308,7 @@ def test_a_recording_is_extracted_whatever_the_kernel_lacks(
 def test_missing_parts_are_logged_once(
     attack: Attack, without: Callable[..., None], caplog: pytest.LogCaptureFixture
 ) -> None:
-    box._report.cache_clear()
+    sandbox._report.cache_clear()
     without(landlock=0)
 
     for _ in range(3):
@@ -328,12 +329,12 @@ def test_an_old_landlock_is_used_as_far_as_it_goes(
         monkeypatch.setattr(landlock, "abi", lambda version=version: version)
         without(landlock=version)
         assert attack("write", tmp_path / "beside") == "EACCES"
-        assert ("connect anywhere" in "".join(box.features().missing)) == (version < 4)
+        assert ("connect anywhere" in "".join(sandbox.features().missing)) == (version < 4)
 
 
 def test_a_program_that_cannot_be_started_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        box.Box().start([str(tmp_path / "none")])
+        sandbox.Sandbox().start([str(tmp_path / "none")])
     assert os.listdir(tmp_path) == []  # noqa: PTH208
 
 
@@ -347,7 +348,7 @@ def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
         program.chmod(0o755)
         monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(program))
         executable.cache_clear()
-        box.interpreters.cache_clear()
+        sandbox.interpreters.cache_clear()
         work = tmp_path / "work"
         work.mkdir(exist_ok=True)
         with Job(Limits(), directory=work) as job:
@@ -358,7 +359,7 @@ def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
 
     yield run
     executable.cache_clear()
-    box.interpreters.cache_clear()
+    sandbox.interpreters.cache_clear()
 
 
 def test_a_script_may_run_the_bundled_ffmpeg(script: Callable[[str, str], str]) -> None:
@@ -396,11 +397,11 @@ def test_a_script_is_refused_the_same_as_a_program(
 def test_a_loader_that_lists_nothing_does_not_matter(
     attack: Attack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    box._needed_by.cache_clear()
+    sandbox._needed_by.cache_clear()
     with monkeypatch.context() as patched:
         nothing = subprocess.CompletedProcess([], 1, b"", b"")
         patched.setattr(subprocess, "run", lambda *_, **__: nothing)
-        box._needed_by(executable())
+        sandbox._needed_by(executable())
 
     assert attack("thread") == "done"
-    box._needed_by.cache_clear()
+    sandbox._needed_by.cache_clear()

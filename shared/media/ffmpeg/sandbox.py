@@ -45,7 +45,7 @@ _starting = threading.Lock()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Box:
+class Sandbox:
     """What one FFmpeg may use.
 
     ``directory`` is where it may read and write files, ``port`` the TCP port it may connect to.
@@ -195,7 +195,7 @@ def _script_filter(*, client: bool) -> bytes:
     return seccomp.program_of_script(client=client)
 
 
-def _rules(program: str, box: Box, stack: ExitStack) -> int:
+def _rules(program: str, sandbox: Sandbox, stack: ExitStack) -> int:
     run_by = interpreters(program)
     # A script executes its interpreter, the bundled FFmpeg and the system's, and nothing else.
     others = (*run_by, *_other_ffmpegs()) if run_by else ()
@@ -208,8 +208,8 @@ def _rules(program: str, box: Box, stack: ExitStack) -> int:
         - {Path("/")},
         execute=(Path(program), *others, *(loader for loader, _ in needs if loader)),
         write=_WRITE,
-        fill=box.directory,
-        port=box.port,
+        fill=sandbox.directory,
+        port=sandbox.port,
     )
     stack.callback(os.close, rules)
     return rules
