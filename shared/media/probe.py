@@ -23,7 +23,7 @@ from shared.media.damage import container_is_damaged
 from shared.media.ffmpeg.log import Log
 from shared.media.ffmpeg.pipes import Collector
 from shared.media.ffmpeg.process import Job
-from shared.media.formats import completeness, mp4_boxes
+from shared.media.formats import completeness, matroska, mp4_boxes
 from shared.media.formats.sniff import refuse_non_recording
 from shared.media.source.inputs import MAX_TRACKS, Input
 from shared.media.tracks import MOST_CHANNELS, RATES, UNDESCRIBED, AudioTrack, Probe
@@ -188,7 +188,7 @@ def _probe(input_: Input, job: Job, options: tuple[str, ...]) -> tuple[Probe | N
     return Probe(
         container=look.demuxer,
         duration_s=duration_s,
-        start_s=start_s,
+        start_s=_late_s(look.demuxer, start_s, input_),
         tracks=tracks,
         opened_with=options,
         created_at=_created_at(look.log),
@@ -288,6 +288,20 @@ def _times(log: Log) -> tuple[float | None, float]:
         return None, 0.0
     length = match["h"] and int(match["h"]) * 3600 + int(match["m"]) * 60 + float(match["s"])
     return length or None, float(match["start"] or 0)
+
+
+def _late_s(demuxer: str, start_s: float, input_: Input) -> float:
+    """Return how much later than the recording the time begins that FFmpeg counts from.
+
+    FFmpeg counts from ``start_s``, the earliest packet, but of Matroska it leaves out pictures
+    that it may not decode. An MP4 is played from zero, and its edit list may begin with nothing.
+    """
+    if demuxer.startswith("mov"):
+        return max(0.0, start_s)
+    if demuxer.startswith("matroska"):
+        first_s = matroska.first_time_s(input_.source)
+        return 0.0 if first_s is None else max(0.0, start_s - first_s)
+    return 0.0
 
 
 def _created_at(log: Log) -> datetime | None:

@@ -64,9 +64,10 @@ class AudioTrack:
 class Probe:
     """What a file is.
 
-    ``container`` is FFmpeg's name of the demuxer. ``duration_s`` and ``start_s`` are what the
-    container declares: good enough for progress, never for a decision. ``created_at`` is its
-    creation time in UTC, as unreliable, for names.
+    ``container`` is FFmpeg's name of the demuxer. ``duration_s`` is what the container declares:
+    good enough for progress, never for a decision. ``start_s`` is how much later than the recording
+    the time begins that FFmpeg counts from. ``created_at`` is the container's creation time in UTC,
+    as unreliable, for names.
     ``opened_with`` are the options that it took to find the audio, which each further process
     needs as well.
     """
@@ -78,27 +79,14 @@ class Probe:
     opened_with: tuple[str, ...] = ()
     created_at: datetime | None = None
 
-    @property
-    def starts_at_zero(self) -> bool:
-        """Whether its clock is played from zero: an MP4's, and a Matroska's that is no live one.
-
-        ``start_s`` does not show that: it leaves out pictures without a decoder.
-        """
-        return self.container.startswith("mov") or (
-            self.container.startswith("matroska") and self.duration_s is not None
-        )
-
     def start_offset(self, first_s: float, log: Log) -> float:
         """Return how much later than the recording its audio starts, in seconds.
 
-        ``first_s`` is the first frame's time in the output of the process with this ``log``:
-        since the recording's start, or (MPEG-TS) since that of the streams in use.
+        ``first_s`` is the first frame's time in the output of the process with this ``log``.
         """
         if self.container in _CLOCK_JUMPS:
             first_s += log.start_correction_s()
-        if self.starts_at_zero:
-            first_s += max(0.0, self.start_s)
-        return max(0.0, round(first_s, 3))
+        return max(0.0, round(first_s + self.start_s, 3))
 
     @property
     def in_order(self) -> bool:

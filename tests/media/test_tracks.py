@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from shared.core.errors import Code
+from shared.core.records import Status
 from tests.media import clips, kinds
 from tests.media.rig import RangeSources, Rig
 
@@ -98,6 +100,63 @@ def test_a_late_start_is_recorded_and_not_filled(
     assert made.audio.duration_s == pytest.approx(length, abs=0.03)
     rate = 16000 if preset == "whisper" else 48000
     assert clips.decoded_samples(made.path) / rate == pytest.approx(length, abs=0.03)
+
+
+_SINCE_BOOT = ("-output_ts_offset", "100000")
+_PICTURES = {
+    "webm": ("-c:v", "libvpx", "-deadline", "realtime", "-c:a", "libopus"),
+    "asf": ("-c:v", "wmv2", "-c:a", "wmav2"),
+    "ogg": ("-c:v", "libtheora", "-c:a", "libvorbis"),
+}
+
+
+@pytest.mark.parametrize("late_s", [0, 1.7])
+@pytest.mark.parametrize("extension", ["mkv", "webm", "live.webm", "ts", "asf", "ogg", "flv"])
+def test_a_clock_since_boot_counts_from_its_first_packet(
+    extension: str, late_s: float, worker: Rig, tmp_path: Path
+) -> None:
+    clip = tmp_path / f"boot.{extension}"
+    codecs = _PICTURES.get(clip.suffix[1:], ("-c:v", "libx264", "-bf", "0", "-c:a", "aac"))
+    picture = ["-f", "lavfi", "-i", "testsrc2=s=160x90:r=25:d=6"]
+    live = ["-live", "1"] if extension.startswith("live") else []
+    sound = ["-itsoffset", str(late_s), *clips.speech(4, 48000, 2)]
+    clips.run(*picture, *sound, "-map", "0", "-map", "1", *codecs, *live, *_SINCE_BOOT, clip)
+
+    for preset in ("mp3", "copy"):
+        made = worker.extract(clip, preset)
+        # The first packet of WMA decodes to nothing.
+        assert made.audio.start_offset_s == pytest.approx(late_s, abs=0.09), preset
+        assert made.audio.duration_s == pytest.approx(4, abs=0.05)
+
+
+@pytest.mark.parametrize("extension", ["mkv", "webm", "live.webm", "ts", "wma", "ogg", "flv"])
+def test_a_clock_since_boot_without_a_picture(extension: str, worker: Rig, tmp_path: Path) -> None:
+    clip = tmp_path / f"boot.{extension}"
+    codec = {"webm": "libopus", "wma": "wmav2", "ogg": "libvorbis"}.get(clip.suffix[1:], "aac")
+    live = ["-live", "1"] if extension.startswith("live") else []
+    clips.run(*clips.speech(4, 48000, 2), "-c:a", codec, *live, *_SINCE_BOOT, clip)
+
+    for preset in ("mp3", "copy"):
+        made = worker.extract(clip, preset, max_duration_hours=1)
+        assert made.audio.start_offset_s == pytest.approx(0, abs=0.09), preset
+
+
+@pytest.mark.parametrize("late_s", [0, 1.7])
+@pytest.mark.parametrize("offset_s", [0, 100_000])
+def test_a_cut_file_is_measured_from_its_first_packet(
+    offset_s: int, late_s: float, worker: Rig, tmp_path: Path
+) -> None:
+    whole, cut = tmp_path / "whole.mkv", tmp_path / "cut.mkv"
+    picture = ["-f", "lavfi", "-i", "testsrc2=s=160x90:r=25:d=8"]
+    sound = ["-itsoffset", str(late_s), *clips.speech(8 - late_s, 48000, 2)]
+    options = ["-c:v", "libx264", "-bf", "0", "-c:a", "aac", "-output_ts_offset", str(offset_s)]
+    clips.run(*picture, *sound, "-map", "0", "-map", "1", *options, whole)
+    data = whole.read_bytes()
+
+    cut.write_bytes(data[: len(data) * 98 // 100])
+    assert worker.extract(cut).audio.start_offset_s == pytest.approx(late_s, abs=0.03)
+    cut.write_bytes(data[: len(data) * 60 // 100])
+    worker.extract(cut).ended_as(Status.FAILED, Code.TRUNCATED)
 
 
 def patched(path: Path, box: bytes, seconds: float) -> None:

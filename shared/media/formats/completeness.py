@@ -8,14 +8,13 @@ declare nothing (Ogg, MPEG-TS, a fragmented MP4, a live Matroska) are always who
 
 from __future__ import annotations
 
-import math
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from shared.core.ports import ByteSource
-from shared.media.formats import mp3_frames, mp4_boxes
+from shared.media.formats import matroska, mp3_frames, mp4_boxes
 from shared.media.formats.bounded_reader import BoundedReader, UnknownStructureError
 from shared.media.formats.wave_chunks import RiffChunk, is_w64, is_wav, w64_chunks, wav_chunks
 
@@ -34,11 +33,6 @@ _TOP_LEVEL = frozenset(
     {b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"uuid", b"styp", b"sidx"}
     | {b"moof", b"mfra", b"meta", b"udta", b"PICT", b"pdin", b"emsg", b"prft", b"ssix", b"junk"}
 )
-#: Elements of Matroska (RFC 9559, 5.1).
-_EBML_HEADER, _SEGMENT, _CLUSTER = 0x1A45DFA3, 0x18538067, 0x1F43B675
-_INFO, _TIMESTAMP_SCALE, _DURATION = 0x1549A966, 0x2AD7B1, 0x4489
-_MATROSKA = _EBML_HEADER.to_bytes(4, "big")
-
 #: Formats of a WAV of which each block is one sample of each channel: PCM, float, A-law,
 #: mu-law, and the extensible header, which contains one of them in practice.
 _SAMPLED = frozenset({1, 3, 6, 7, 0xFFFE})
@@ -113,46 +107,14 @@ def _mp4(reader: BoundedReader) -> Completeness:
 
 
 def _matroska(reader: BoundedReader) -> Completeness:
-    """Compare the size of the Segment (RFC 9559); an unknown one is that of a live recording."""
-    kind, _, end = _element(reader, 0)
-    if kind != _EBML_HEADER or end is None:
-        raise UnknownStructureError("no EBML header")
-    kind, body, end = _element(reader, end)
-    if kind != _SEGMENT:
-        raise UnknownStructureError("no Segment")
+    """Compare the size of the Segment; an unknown one is that of a live recording."""
+    _, body, end = matroska.segment(reader)
     if end is None or end <= reader.size:
         return WHOLE
-    return _sized(reader, end, _matroska_duration(reader, body))
-
-
-def _matroska_duration(reader: BoundedReader, at: int) -> float | None:
-    """Return the Duration of the Segment whose content starts at ``at``, in seconds."""
-    scale, ticks = 1_000_000, 0.0
-    while at < reader.size:
-        kind, body, end = _element(reader, at)
-        if kind == _CLUSTER or end is None:
-            break
-        if kind == _TIMESTAMP_SCALE:
-            scale = reader.uint(body, end - body)
-        elif kind == _DURATION:
-            (ticks,) = struct.unpack(">f" if end - body == 4 else ">d", reader.at(body, end - body))
-        at = body if kind == _INFO else end
-    return ticks * scale / 1e9 if math.isfinite(ticks) and ticks > 0 else None
-
-
-def _element(reader: BoundedReader, offset: int) -> tuple[int, int, int | None]:
-    """Return an element's id, where its body begins, and where it ends (``None``: unknown)."""
-    width = 9 - reader.uint(offset, 1).bit_length()
-    if width > 4:
-        raise UnknownStructureError(f"no element at {offset}")
-    kind = reader.uint(offset, width)
-    offset += width
-    width = 9 - reader.uint(offset, 1).bit_length()
-    if width > 8:
-        raise UnknownStructureError(f"a size of {width} bytes")
-    mask = (1 << 7 * width) - 1
-    size, body = reader.uint(offset, width) & mask, offset + width
-    return kind, body, None if size == mask else body + size
+    length, first = matroska.times(reader, body)
+    if length and first and first < length:
+        length -= first  # FFmpeg writes the time of the last packet's end
+    return _sized(reader, end, length)
 
 
 def _wav(reader: BoundedReader) -> Completeness:
@@ -336,7 +298,7 @@ def _mp3(reader: BoundedReader, start: int) -> Completeness:
 
 
 _FORMATS: tuple[tuple[Callable[[bytes], bool], _Examine], ...] = (
-    (lambda head: head[:4] == _MATROSKA, _matroska),
+    (lambda head: head[:4] == matroska.SIGNATURE, _matroska),
     (is_wav, _wav),
     (is_w64, _w64),
     (lambda head: head[:4] == b"RIFF" and head[8:12] == b"AVI ", _avi),
