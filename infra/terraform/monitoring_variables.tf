@@ -7,7 +7,7 @@ variable "backlog_minutes" {
 
   validation {
     condition     = var.backlog_minutes >= 10 && var.backlog_minutes <= 1440
-    error_message = "backlog_minutes is 10 to 1440: one message may take 10 minutes by itself."
+    error_message = "backlog_minutes must be from 10 to 1440: one message may take 10 minutes by itself."
   }
 }
 
@@ -18,7 +18,7 @@ variable "budget_amount" {
 
   validation {
     condition     = var.budget_amount >= 1 && floor(var.budget_amount) == var.budget_amount
-    error_message = "budget_amount is a whole number, at least 1."
+    error_message = "budget_amount must be a whole number, at least 1."
   }
 }
 
@@ -29,7 +29,7 @@ variable "failure_rate_percent" {
 
   validation {
     condition     = var.failure_rate_percent > 0 && var.failure_rate_percent < 100
-    error_message = "failure_rate_percent is more than 0 and less than 100."
+    error_message = "failure_rate_percent must be more than 0 and less than 100."
   }
 }
 
@@ -40,7 +40,7 @@ variable "notification_channels" {
 
   validation {
     condition     = alltrue([for id in var.notification_channels : can(regex("^projects/[^/]+/notificationChannels/[0-9]+$", id))])
-    error_message = "notification_channels are ids, projects/P/notificationChannels/N, as gcloud beta monitoring channels list prints them."
+    error_message = "notification_channels must be ids, projects/P/notificationChannels/N, as gcloud beta monitoring channels list prints them."
   }
 }
 
@@ -51,7 +51,7 @@ variable "notification_emails" {
 
   validation {
     condition     = alltrue([for address in var.notification_emails : can(regex("^[^@,[:space:]]+@[^@,[:space:]]+$", address))])
-    error_message = "notification_emails are e-mail addresses."
+    error_message = "notification_emails must be e-mail addresses."
   }
 }
 
@@ -62,7 +62,7 @@ variable "runbook_url" {
 
   validation {
     condition     = can(regex("^[^#[:space:]]+$", var.runbook_url))
-    error_message = "runbook_url is the page's address, without an anchor."
+    error_message = "runbook_url must be the page's address, without an anchor."
   }
 }
 
@@ -77,13 +77,13 @@ variable "working_day" {
 
   validation {
     condition     = alltrue([for day in var.working_day.days : contains(range(7), day)])
-    error_message = "working_day.days are 0 (Sunday) to 6 (Saturday)."
+    error_message = "working_day.days must be 0 (Sunday) to 6 (Saturday)."
   }
 
   validation {
     condition = alltrue([
       for hour in [var.working_day.start_hour_utc, var.working_day.end_hour_utc] : contains(range(24), hour)
     ]) && var.working_day.start_hour_utc != var.working_day.end_hour_utc
-    error_message = "working_day starts and ends at different hours, 0 to 23 in UTC."
+    error_message = "working_day must start and end at different hours, 0 to 23 in UTC."
   }
 }

@@ -8,7 +8,7 @@ variable "audio_bitrate" {
 
   validation {
     condition     = can(regex("^([0-9]+k)?$", var.audio_bitrate))
-    error_message = "audio_bitrate is kilobits per second, such as 128k."
+    error_message = "audio_bitrate must be kilobits per second, such as 128k."
   }
 }
 
@@ -19,7 +19,7 @@ variable "audio_preset" {
 
   validation {
     condition     = contains(["mp3", "copy", "opus", "whisper"], var.audio_preset)
-    error_message = "audio_preset is mp3, copy, opus or whisper."
+    error_message = "audio_preset must be mp3, copy, opus or whisper."
   }
 }
 
@@ -30,7 +30,7 @@ variable "backfill_since" {
 
   validation {
     condition     = can(regex("^([0-9]{4}-[0-9]{2}-[0-9]{2})?$", var.backfill_since))
-    error_message = "backfill_since is a date, YYYY-MM-DD."
+    error_message = "backfill_since must be a date, YYYY-MM-DD."
   }
 }
 
@@ -41,7 +41,7 @@ variable "channel_ttl_hours" {
 
   validation {
     condition     = var.channel_ttl_hours >= 1 && var.channel_ttl_hours <= 168
-    error_message = "channel_ttl_hours is 1 to 168: Drive keeps a channel for at most a week."
+    error_message = "channel_ttl_hours must be from 1 to 168: Drive keeps a channel for at most a week."
   }
 }
 
@@ -52,7 +52,7 @@ variable "chunk_max_mb" {
 
   validation {
     condition     = var.chunk_max_mb >= 0
-    error_message = "chunk_max_mb is 0 or more."
+    error_message = "chunk_max_mb must be 0 or more."
   }
 }
 
@@ -63,7 +63,7 @@ variable "drive_folder_ids" {
 
   validation {
     condition     = alltrue([for id in var.drive_folder_ids : can(regex("^[A-Za-z0-9_-]+$", id))])
-    error_message = "drive_folder_ids are ids: the last part of a folder's URL, not the URL."
+    error_message = "drive_folder_ids must be ids: the last part of a folder's URL, not the URL."
   }
 }
 
@@ -74,7 +74,7 @@ variable "drive_ids" {
 
   validation {
     condition     = alltrue([for id in var.drive_ids : can(regex("^[A-Za-z0-9_-]+$", id))])
-    error_message = "drive_ids are ids of shared drives."
+    error_message = "drive_ids must be ids of shared drives."
   }
 }
 
@@ -85,7 +85,7 @@ variable "drive_subjects" {
 
   validation {
     condition     = alltrue([for user in var.drive_subjects : can(regex("^[^@,[:space:]]+@[^@,[:space:]]+$", user))])
-    error_message = "drive_subjects are e-mail addresses."
+    error_message = "drive_subjects must be e-mail addresses."
   }
 }
 
@@ -96,7 +96,7 @@ variable "encode_workers" {
 
   validation {
     condition     = var.encode_workers >= 0 && var.encode_workers <= 256
-    error_message = "encode_workers is 0 to 256."
+    error_message = "encode_workers must be from 0 to 256."
   }
 }
 
@@ -107,7 +107,7 @@ variable "lease_seconds" {
 
   validation {
     condition     = var.lease_seconds >= 10 && var.lease_seconds <= 3600
-    error_message = "lease_seconds is 10 to 3600."
+    error_message = "lease_seconds must be from 10 to 3600."
   }
 }
 
@@ -118,7 +118,7 @@ variable "max_duration_hours" {
 
   validation {
     condition     = var.max_duration_hours > 0 && var.max_duration_hours <= 1000
-    error_message = "max_duration_hours is more than 0, at most 1000."
+    error_message = "max_duration_hours must be more than 0 and at most 1000."
   }
 }
 
@@ -129,7 +129,7 @@ variable "push_limit_seconds" {
 
   validation {
     condition     = var.push_limit_seconds >= 30 && var.push_limit_seconds <= 570
-    error_message = "push_limit_seconds is 30 to 570; the rest of the 600 is needed to hand over."
+    error_message = "push_limit_seconds must be from 30 to 570; the rest of the 600 is needed to hand over."
   }
 }
 
@@ -140,7 +140,7 @@ variable "sftp_bitrate" {
 
   validation {
     condition     = can(regex("^[0-9]+k$", var.sftp_bitrate))
-    error_message = "sftp_bitrate is kilobits per second, such as 32k."
+    error_message = "sftp_bitrate must be kilobits per second, such as 32k."
   }
 }
 
@@ -151,7 +151,7 @@ variable "sftp_channels" {
 
   validation {
     condition     = contains([1, 2], var.sftp_channels)
-    error_message = "sftp_channels is 1 or 2."
+    error_message = "sftp_channels must be 1 or 2."
   }
 }
 
@@ -162,7 +162,7 @@ variable "sftp_host" {
 
   validation {
     condition     = can(regex("^[A-Za-z0-9.:-]*$", var.sftp_host))
-    error_message = "sftp_host is a host name or address, without sftp:// and without a path."
+    error_message = "sftp_host must be a host name or address, without sftp:// and without a path."
   }
 }
 
@@ -185,7 +185,7 @@ variable "sftp_output_format" {
 
   validation {
     condition     = contains(["wav", "mp3", "opus", "flac", "pcm"], var.sftp_output_format)
-    error_message = "sftp_output_format is wav, mp3, opus, flac or pcm."
+    error_message = "sftp_output_format must be wav, mp3, opus, flac or pcm."
   }
 }
 
@@ -196,7 +196,7 @@ variable "sftp_port" {
 
   validation {
     condition     = var.sftp_port >= 1 && var.sftp_port <= 65535
-    error_message = "sftp_port is 1 to 65535."
+    error_message = "sftp_port must be from 1 to 65535."
   }
 }
 
@@ -213,7 +213,7 @@ variable "sftp_sample_rate" {
 
   validation {
     condition     = var.sftp_sample_rate >= 8000 && var.sftp_sample_rate <= 192000
-    error_message = "sftp_sample_rate is 8000 to 192000 Hz."
+    error_message = "sftp_sample_rate must be from 8000 to 192000 Hz."
   }
 }
 
@@ -224,7 +224,7 @@ variable "sftp_settle_minutes" {
 
   validation {
     condition     = var.sftp_settle_minutes >= 0 && var.sftp_settle_minutes <= 10080
-    error_message = "sftp_settle_minutes is 0 to 10080."
+    error_message = "sftp_settle_minutes must be from 0 to 10080."
   }
 }
 

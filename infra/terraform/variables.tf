@@ -19,7 +19,7 @@ variable "billing_account" {
 
   validation {
     condition     = can(regex("^([0-9A-F]{6}-[0-9A-F]{6}-[0-9A-F]{6})?$", var.billing_account))
-    error_message = "billing_account is an id such as 012345-6789AB-CDEF01, without billingAccounts/; or empty."
+    error_message = "billing_account must be an id such as 012345-6789AB-CDEF01, without billingAccounts/; or empty."
   }
 }
 
@@ -36,7 +36,7 @@ variable "coldline_after_days" {
 
   validation {
     condition     = var.coldline_after_days >= 0 && floor(var.coldline_after_days) == var.coldline_after_days
-    error_message = "coldline_after_days is a whole number of days, 0 for never."
+    error_message = "coldline_after_days must be a whole number of days, 0 for never."
   }
 }
 
@@ -47,7 +47,7 @@ variable "compress_max_instances" {
 
   validation {
     condition     = var.compress_max_instances >= 1 && var.compress_max_instances <= 100
-    error_message = "compress_max_instances is 1 to 100."
+    error_message = "compress_max_instances must be from 1 to 100."
   }
 }
 
@@ -58,7 +58,7 @@ variable "dashboard_members" {
 
   validation {
     condition     = alltrue([for member in var.dashboard_members : can(regex("^((user|group):[^@[:space:]]+@[^@[:space:]]+|domain:[^@[:space:]]+)$", member))])
-    error_message = "dashboard_members are group:ADDRESS, user:ADDRESS or domain:DOMAIN."
+    error_message = "dashboard_members must be group:ADDRESS, user:ADDRESS or domain:DOMAIN."
   }
 }
 
@@ -69,7 +69,7 @@ variable "egress_subnetwork" {
 
   validation {
     condition     = can(regex("^(projects/[^/]+/regions/[^/]+/subnetworks/[^/]+)?$", var.egress_subnetwork))
-    error_message = "egress_subnetwork is projects/PROJECT/regions/REGION/subnetworks/NAME, or empty."
+    error_message = "egress_subnetwork must be projects/PROJECT/regions/REGION/subnetworks/NAME, or empty."
   }
 
   validation {
@@ -84,7 +84,7 @@ variable "environment" {
 
   validation {
     condition     = contains(["dev", "staging", "prod"], var.environment)
-    error_message = "environment is dev, staging or prod."
+    error_message = "environment must be dev, staging or prod."
   }
 }
 
@@ -95,7 +95,7 @@ variable "extract_max_instances" {
 
   validation {
     condition     = var.extract_max_instances >= 1 && var.extract_max_instances <= 1000
-    error_message = "extract_max_instances is 1 to 1000."
+    error_message = "extract_max_instances must be from 1 to 1000."
   }
 }
 
@@ -106,7 +106,7 @@ variable "extract_memory" {
 
   validation {
     condition     = can(regex("^[1-4]Gi$", var.extract_memory))
-    error_message = "extract_memory is 1Gi to 4Gi, the most that 1 vCPU can have."
+    error_message = "extract_memory must be from 1Gi to 4Gi, the most that 1 vCPU can have."
   }
 }
 
@@ -117,7 +117,7 @@ variable "firestore_database" {
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9-]{2,61}[a-z0-9]$", var.firestore_database))
-    error_message = "firestore_database is 4 to 63 of a-z, 0-9 and -, and starts with a letter."
+    error_message = "firestore_database must be from 4 to 63 of a-z, 0-9 and -, and start with a letter."
   }
 }
 
@@ -134,7 +134,7 @@ variable "image" {
 
   validation {
     condition     = can(regex("^([a-z0-9][a-z0-9.:/_-]*@sha256:[0-9a-f]{64})?$", var.image))
-    error_message = "image is NAME@sha256:DIGEST, since a tag can be moved; or empty."
+    error_message = "image must be NAME@sha256:DIGEST, since a tag can be moved; or empty."
   }
 }
 
@@ -145,7 +145,7 @@ variable "kms_key_name" {
 
   validation {
     condition     = can(regex("^(projects/[^/]+/locations/[^/]+/keyRings/[^/]+/cryptoKeys/[^/]+)?$", var.kms_key_name))
-    error_message = "kms_key_name is projects/P/locations/L/keyRings/R/cryptoKeys/K, or empty."
+    error_message = "kms_key_name must be projects/P/locations/L/keyRings/R/cryptoKeys/K, or empty."
   }
 }
 
@@ -156,7 +156,7 @@ variable "log_retention_days" {
 
   validation {
     condition     = var.log_retention_days >= 1
-    error_message = "log_retention_days is at least 1."
+    error_message = "log_retention_days must be at least 1."
   }
 }
 
@@ -173,7 +173,7 @@ variable "nearline_after_days" {
 
   validation {
     condition     = var.nearline_after_days >= 0 && floor(var.nearline_after_days) == var.nearline_after_days
-    error_message = "nearline_after_days is a whole number of days, 0 for never."
+    error_message = "nearline_after_days must be a whole number of days, 0 for never."
   }
 }
 
@@ -184,7 +184,7 @@ variable "nightly_schedule" {
 
   validation {
     condition     = length(split(" ", trimspace(var.nightly_schedule))) == 5
-    error_message = "nightly_schedule is a cron line of five fields, such as 0 2 * * *."
+    error_message = "nightly_schedule must be a cron line of five fields, such as 0 2 * * *."
   }
 }
 
@@ -194,7 +194,7 @@ variable "project_id" {
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9-]{4,28}[a-z0-9]$", var.project_id))
-    error_message = "project_id is the id of a project, not its name or number: 6 to 30 of a-z, 0-9 and -."
+    error_message = "project_id must be the id of a project, not its name or number: 6 to 30 of a-z, 0-9 and -."
   }
 }
 
@@ -210,7 +210,7 @@ variable "region" {
 
   validation {
     condition     = can(regex("^[a-z]+-[a-z]+[0-9]+$", var.region))
-    error_message = "region is a region such as europe-west1, not a zone."
+    error_message = "region must be a region such as europe-west1, not a zone."
   }
 }
 
@@ -221,7 +221,7 @@ variable "soft_delete_days" {
 
   validation {
     condition     = var.soft_delete_days == 0 || (var.soft_delete_days >= 7 && var.soft_delete_days <= 90)
-    error_message = "soft_delete_days is 0, or 7 to 90."
+    error_message = "soft_delete_days must be 0, or 7 to 90."
   }
 }
 
@@ -238,7 +238,7 @@ variable "time_zone" {
 
   validation {
     condition     = can(regex("^[A-Z][A-Za-z]+(/[A-Z][A-Za-z0-9_+-]+){0,2}$", var.time_zone))
-    error_message = "time_zone is a name in the tz database, such as Europe/Berlin."
+    error_message = "time_zone must be a name in the tz database, such as Europe/Berlin."
   }
 }
 
@@ -249,7 +249,7 @@ variable "viewers" {
 
   validation {
     condition     = alltrue([for member in var.viewers : can(regex("^((user|group):[^@[:space:]]+@[^@[:space:]]+|domain:[^@[:space:]]+)$", member))])
-    error_message = "viewers are group:ADDRESS, user:ADDRESS or domain:DOMAIN."
+    error_message = "viewers must be group:ADDRESS, user:ADDRESS or domain:DOMAIN."
   }
 }
 
@@ -260,7 +260,7 @@ variable "web_image" {
 
   validation {
     condition     = can(regex("^([a-z0-9][a-z0-9.:/_-]*@sha256:[0-9a-f]{64})?$", var.web_image))
-    error_message = "web_image is NAME@sha256:DIGEST, since a tag can be moved; or empty."
+    error_message = "web_image must be NAME@sha256:DIGEST, since a tag can be moved; or empty."
   }
 
   validation {

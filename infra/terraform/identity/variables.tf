@@ -5,7 +5,7 @@ variable "attribute_condition" {
 
   validation {
     condition     = var.attribute_condition == null || can(regex("^assertion\\.[a-z_]+ *(==|!=) *'[^'\\\\]*'( *&& *assertion\\.[a-z_]+ *(==|!=) *'[^'\\\\]*')*$", var.attribute_condition))
-    error_message = "attribute_condition is one or more comparisons joined by &&, such as assertion.environment == 'production'; nothing that could widen the other conditions."
+    error_message = "attribute_condition must be one or more comparisons joined by &&, such as assertion.environment == 'production'; nothing that could widen the other conditions."
   }
 
   validation {
@@ -24,7 +24,7 @@ variable "branch" {
 
   validation {
     condition     = can(regex("^[A-Za-z0-9._/-]+$", var.branch))
-    error_message = "branch is the name of a branch, without refs/heads/."
+    error_message = "branch must be the name of a branch, without refs/heads/."
   }
 }
 
@@ -35,7 +35,7 @@ variable "build_repository" {
 
   validation {
     condition     = can(regex("^(projects/[^/]+/locations/[^/]+/connections/[^/]+/repositories/[^/]+)?$", var.build_repository))
-    error_message = "build_repository is projects/P/locations/L/connections/C/repositories/R, or empty."
+    error_message = "build_repository must be projects/P/locations/L/connections/C/repositories/R, or empty."
   }
 }
 
@@ -59,12 +59,12 @@ variable "claims" {
     condition = var.claims == null || alltrue([
       for name in try([var.claims.owner_id, var.claims.ref, var.claims.repository], []) : can(regex("^[a-z_]+$", name))
     ])
-    error_message = "claims.owner_id, ref and repository are names of claims, such as project_path."
+    error_message = "claims.owner_id, ref and repository must be names of claims, such as project_path."
   }
 
   validation {
     condition     = var.claims == null || can(regex("^(assertion\\.[a-z_]+ *(==|!=) *'[^'\\\\]*'( *&& *assertion\\.[a-z_]+ *(==|!=) *'[^'\\\\]*')*)?$", var.claims.extra))
-    error_message = "claims.extra is one or more comparisons joined by &&, or empty."
+    error_message = "claims.extra must be one or more comparisons joined by &&, or empty."
   }
 }
 
@@ -74,7 +74,7 @@ variable "environment" {
 
   validation {
     condition     = contains(["dev", "staging", "prod"], var.environment)
-    error_message = "environment is dev, staging or prod."
+    error_message = "environment must be dev, staging or prod."
   }
 }
 
@@ -85,7 +85,7 @@ variable "issuer_uri" {
 
   validation {
     condition     = startswith(var.issuer_uri, "https://")
-    error_message = "issuer_uri starts with https://."
+    error_message = "issuer_uri must start with https://."
   }
 }
 
@@ -95,7 +95,7 @@ variable "project_id" {
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9-]{4,28}[a-z0-9]$", var.project_id))
-    error_message = "project_id is the id of a project: 6 to 30 of a-z, 0-9 and -."
+    error_message = "project_id must be the id of a project: 6 to 30 of a-z, 0-9 and -."
   }
 }
 
@@ -106,7 +106,7 @@ variable "region" {
 
   validation {
     condition     = can(regex("^[a-z]+-[a-z]+[0-9]+$", var.region))
-    error_message = "region is a region such as europe-west1, not a zone."
+    error_message = "region must be a region such as europe-west1, not a zone."
   }
 }
 
@@ -117,7 +117,7 @@ variable "repository" {
 
   validation {
     condition     = can(regex("^([A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)+)?$", var.repository))
-    error_message = "repository is owner/name, without https://."
+    error_message = "repository must be owner/name, without https://."
   }
 }
 
@@ -128,6 +128,6 @@ variable "repository_owner_id" {
 
   validation {
     condition     = can(regex("^[0-9]*$", var.repository_owner_id))
-    error_message = "repository_owner_id is a number: the id that https://api.github.com/users/OWNER shows."
+    error_message = "repository_owner_id must be a number: the id that https://api.github.com/users/OWNER shows."
   }
 }
