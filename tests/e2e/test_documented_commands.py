@@ -283,7 +283,7 @@ WAYS: dict[str, Way] = {
     "make constraints": NotRun("asks the package index for the newest versions"),
     "make destroy": Elsewhere("delivery/test_destroy.py", "test_[a-z_]+"),
     "make requirements": writes_what_is_committed,
-    "python infra/terraform_readme.py": writes_what_is_committed,
+    ".venv/bin/python infra/terraform_readme.py": writes_what_is_committed,
     "pytest --cache-clear": collects,
     ".venv/bin/pre-commit install": in_a_repository,
     # architecture
