@@ -27,11 +27,13 @@ if TYPE_CHECKING:
     from shared.media.source.range_server import RangeServer
 
 #: Containers of recordings and audio. No playlist, manifest, script, picture or device is
-#: among them, because those can make FFmpeg read other files or addresses.
+#: among them, because those can make FFmpeg read other files or addresses. Left out as well are
+#: formats that only one maker's devices write: OMA, whose codecs have no decoder below, and DHAV of
+#: surveillance cameras.
 DEMUXERS = (
-    "aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,dsf,dss,dts,dtshd,dv,eac3,flac,flv,iamf,loas,"
-    "matroska,webm,mlp,mov,mp4,m4a,3gp,3g2,mj2,mp3,mpc,mpc8,mpeg,mpegts,mxf,nut,ogg,opus,qcp,rm,"
-    "sox,tak,truehd,tta,voc,w64,wav,wtv,wv"
+    "aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,dsf,dss,dts,dtshd,dv,eac3,flac,flv,iamf,ircam,"
+    "loas,matroska,webm,mlp,mov,mp4,m4a,3gp,3g2,mj2,mp3,mpc,mpc8,mpeg,mpegts,mxf,nistsphere,nut,"
+    "ogg,opus,qcp,rm,sox,tak,truehd,tta,voc,w64,wav,wtv,wv"
 )
 
 #: Decoders of audio; nothing else in a file is ever decoded.
