@@ -27,7 +27,16 @@ if TYPE_CHECKING:
     from shared.adapters.local.sources import LocalSources, OnLeftOut
     from shared.adapters.memory import MemoryQueue
     from shared.adapters.sftp.server import SftpServer
-    from shared.core.ports import Documents, Jobs, Mirror, Queue, Results, Sources, Storage
+    from shared.core.ports import (
+        Documents,
+        Jobs,
+        Mirror,
+        PassedOver,
+        Queue,
+        Results,
+        Sources,
+        Storage,
+    )
     from shared.core.sftp_login import PersonalLogin
     from shared.service.push_auth import PushAuthenticator
 
@@ -207,12 +216,17 @@ class Services:
     @cached_property
     def sftp_sources(self) -> Sources:
         """Audio files of the SFTP server."""
+        return self.sftp_files()
+
+    def sftp_files(self, passed_over: PassedOver | None = None) -> Sources:
+        """Audio files of the SFTP server; a listing adds the other files to ``passed_over``."""
         from shared.adapters.sftp.sources import SftpSources  # noqa: PLC0415
 
         return SftpSources(
             self._sftp_server,
             self.settings.sftp_remote_path,
             exclude=self.settings.sftp_mirror_path,
+            passed_over=passed_over,
         )
 
     @cached_property

@@ -44,7 +44,7 @@ from shared.core.errors import (
 )
 from shared.core.message import Source, SourceFile
 from shared.core.naming import decode_path, manifest_object, manifest_parts
-from shared.core.ports import Documents
+from shared.core.ports import Documents, PassedOver
 from shared.core.records import Status
 from shared.core.times import document_time
 
@@ -92,6 +92,7 @@ class AuditRun:
     problems: list[Problem] = field(default_factory=list)
     empty: list[str] = field(default_factory=list)
     gone: list[str] = field(default_factory=list)
+    passed_over: PassedOver = field(default_factory=PassedOver)
 
     def compare(self, folders: Sequence[Path]) -> None:
         """Compare every source, then the leases and the audio."""
@@ -136,7 +137,8 @@ class AuditRun:
         last = last_nightly_run(services.documents)
         since = last - timedelta(minutes=settings.sftp_settle_minutes) if last else None
         try:
-            found = waiting(services.sftp_sources.list(), self.known, since)
+            files = services.sftp_files(self.passed_over).list()
+            found = waiting(files, self.known, since)
             self.tallies["SFTP server"] = tally(found, self.known)
         except (ConfigurationError, TransientError) as error:
             self.problems.append(Problem(ProblemKind.UNREADABLE, settings.sftp_host, str(error)))
@@ -219,6 +221,9 @@ class AuditRun:
     def _notes(self) -> Iterator[str]:
         if self.empty:
             yield f"{len(self.empty):,} empty: {listed(self.empty)}"
+        if passed := self.passed_over.count:
+            names = listed(self.passed_over.names, passed)
+            yield f"{passed:,} on the SFTP server passed over, not audio by name: {names}"
         if self.gone:
             recordings = counted(len(self.gone), "recording")
             yield f"{recordings} whose source is gone: {listed(self.gone)}"

@@ -20,7 +20,7 @@ from cli.stop import Stop
 from cli.ui import json_output
 from cli.ui.console import screen
 from cli.ui.progress import bar
-from cli.ui.report import print_result
+from cli.ui.report import listed, print_result
 from cli.ui.text import shown
 from functions.sftp_compress.assembly import build_nightly, build_worker
 from shared.core.counts import counted
@@ -228,6 +228,9 @@ class CompressRun:
                     f"{counts['unsettled']:,} still changing: a run takes them once they are"
                     f" {minutes:g} minutes old; --settle 0 takes them now"
                 )
+            if passed := nightly.passed_over.count:
+                names = listed(nightly.passed_over.names, passed)
+                screen.line(f"{passed:,} passed over, not audio by name: {names}")
         worker = build_worker(self.app)
         runner = LocalRunner(self.app, worker, self.stop)
         tried: set[str] = set()

@@ -137,7 +137,8 @@ class RunSummary:
             screen.line("  ", (command, "dim"))
 
 
-def listed(names: Sequence[str]) -> str:
-    """Return a few names, and how many more there are."""
-    more = f" and {len(names) - _NAMES:,} more" if len(names) > _NAMES else ""
+def listed(names: Sequence[str], total: int | None = None) -> str:
+    """Return a few names, and how many more there are of ``total``, by default all of ``names``."""
+    total = len(names) if total is None else total
+    more = f" and {total - _NAMES:,} more" if total > _NAMES else ""
     return ", ".join(shown(name) for name in names[:_NAMES]) + more

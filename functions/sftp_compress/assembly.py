@@ -9,6 +9,7 @@ from functions.sftp_compress.nightly import Nightly
 from functions.sftp_compress.worker import CompressionWorker
 from shared.bootstrap import Services
 from shared.core.message import Source
+from shared.core.ports import PassedOver
 from shared.media.ffmpeg.process import executable
 from shared.service.push import Push
 from shared.service.receiver import Receiver
@@ -23,8 +24,10 @@ def build_nightly(
     remake_as: str = "",
 ) -> Nightly:
     """Return the scan of the SFTP server that the settings name."""
+    passed_over = PassedOver()
     return Nightly(
-        sources=services.sftp_sources,
+        sources=services.sftp_files(passed_over),
+        passed_over=passed_over,
         tracker=services.tracker,
         queue=services.sftp_queue,
         settle=timedelta(minutes=services.settings.sftp_settle_minutes),

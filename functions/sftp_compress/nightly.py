@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
 
 from shared.core.errors import Code, PermanentError
 from shared.core.message import SourceFile
-from shared.core.ports import Document, Queue, Sources
+from shared.core.ports import Document, PassedOver, Queue, Sources
 from shared.core.records import Status
 from shared.core.sftp_errors import ServerCode, ServerError, UnreachableError
 from shared.core.times import document_time
@@ -78,6 +78,7 @@ class Nightly:
         resume: Also publish what has not ended: for a queue that was lost with its process.
         retry_failed: Also publish what failed.
         remake_as: Also publish what was made with another preset than this one, if given.
+        passed_over: Where ``sources`` adds the files that are not audio by their names.
     """
 
     sources: Sources
@@ -87,13 +88,16 @@ class Nightly:
     resume: bool = False
     retry_failed: bool = False
     remake_as: str = ""
+    passed_over: PassedOver = field(default_factory=PassedOver)
 
     def run(self) -> dict[str, Any]:
         """Publish what is new or has changed, and record the night.
 
         Returns the counts: ``found`` audio files, of which ``queued`` were published,
-        ``known`` before, and ``unsettled``. Raises ``ServerError`` and
-        ``UnreachableError``, which are recorded too; published files stay published.
+        ``known`` before, and ``unsettled``; with ``passed_over`` (``count`` and the first
+        ``names``) where there are files that are not audio by their names.
+        Raises ``ServerError`` and ``UnreachableError``, which are recorded too; published files
+        stay published.
         """
         started, counts = self.tracker.clock(), Counter[str]()
         note, held = ScanNote(self.tracker), list[SourceFile]()
@@ -181,6 +185,8 @@ class Nightly:
         summary: dict[str, Any] = {
             name: counts[name] for name in ("found", "queued", "known", "unsettled")
         }
+        if self.passed_over.count:
+            summary["passed_over"] = asdict(self.passed_over)
         night: Document = {
             "date": started.date().isoformat(),
             "started_at": started,

@@ -76,6 +76,21 @@ class Sources(Protocol):
         """Yield every recording that is there now, in no particular order."""
 
 
+#: The most names that are kept of files that a listing passed over.
+MAX_PASSED_OVER = 20
+
+
+@dataclass
+class PassedOver:
+    """Files that a listing passed over since their names are not those of audio.
+
+    ``names`` are the first of them, at most ``MAX_PASSED_OVER``.
+    """
+
+    count: int = 0
+    names: list[str] = field(default_factory=list)
+
+
 @dataclass(frozen=True, kw_only=True)
 class StoredObject:
     """An object as the bucket describes it.

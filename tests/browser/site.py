@@ -228,6 +228,7 @@ class Site:
                     "queued": 4,
                     "known": 116,
                     "unsettled": 0,
+                    "passed_over": {"count": 23, "names": ["notes.txt", "calls/old.sln"]},
                     "error": error if back == 3 else None,
                 },
             )

@@ -179,6 +179,35 @@ def test_sound_becomes_small_in_its_own_directories(nights: Nights, wav: bytes) 
     assert (audio.codec, audio.preset) == ("mp3", "compress-wav")
 
 
+def test_a_night_lists_the_files_that_it_passes_over(nights: Nights, wav: bytes) -> None:
+    nights.put("a.wav", wav)
+    for number in range(25):
+        nights.put(f"calls/{number:02}.sln", b"raw")
+
+    summary, _ = nights.night()
+    again, _ = nights.night()
+
+    assert summary["found"] == 1
+    for one in (summary["passed_over"], again["passed_over"]):
+        assert one["count"] == 25
+        assert len(one["names"]) == 20
+        assert set(one["names"]) < {f"calls/{number:02}.sln" for number in range(25)}
+    night = nights.services.documents.get("nightly_runs", summary["date"])
+    assert night is not None
+    assert night.document["passed_over"]["count"] == 25
+
+
+def test_an_empty_night_names_the_files_that_are_there(nights: Nights) -> None:
+    nights.put("a.sln", b"raw")
+
+    with pytest.raises(ServerError):
+        nights.night()
+
+    (night,) = nights.services.documents.find("nightly_runs", order_by="date", limit=1)
+    assert night.document["error"]["code"] == "empty_directory"
+    assert night.document["passed_over"] == {"count": 1, "names": ["a.sln"]}
+
+
 def test_a_second_night_does_nothing(nights: Nights, wav: bytes) -> None:
     nights.put("a.wav", wav)
     nights.put("bad.wav", b"RIFF0000WAVEnonsense" * 100)

@@ -24,15 +24,13 @@ from shared.adapters.sftp.session import SftpSession
 from shared.core.errors import Code, PermanentError, TransientError
 from shared.core.filetypes import is_audio_name
 from shared.core.naming import encode_path
+from shared.core.ports import MAX_PASSED_OVER, PassedOver
 from shared.core.sftp_errors import ServerCode, ServerError
 
 #: Limits of one listing: a server can send names for ever, or directories in directories.
 MAX_NAMES = 1_000_000
 MAX_DEPTH = 32
 MAX_S = 1800.0
-
-#: The most names of files without an audio extension that are logged.
-_SHOWN_NAMES = 20
 
 # The line of `ls -l`: a type, then permissions, of which SolarWinds sends eight
 # (github.com/apache/mina-sshd issue 489). Some servers repeat the name instead.
@@ -54,16 +52,16 @@ class AudioFiles:
     """The audio files below ``root``, listed once.
 
     Skipped are hidden names, links, devices, names that could lead elsewhere, the
-    directory ``exclude``, and names without an audio extension, of which the first ones are
-    logged. A directory or file that cannot be read is logged as an error and hides no other.
+    directory ``exclude``, and names without an audio extension, which are logged and counted
+    in ``passed_over``. A directory or file that cannot be read is logged as an error and hides no
+    other.
     """
 
     server: SftpServer
     root: bytes
     exclude: bytes = b""
+    passed_over: PassedOver = field(default_factory=PassedOver)
     _names: int = 0
-    _other_names: list[str] = field(default_factory=list)
-    _others: int = 0
     _deadline: float = field(default_factory=lambda: time.monotonic() + MAX_S)
 
     def all(self) -> Iterator[FoundFile]:
@@ -85,11 +83,11 @@ class AudioFiles:
                     _log.error("skipping %s: it is too deep", encode_path(found.path))
                 else:
                     waiting.append(found.path)
-        if self._others:
+        if self.passed_over.count:
             _log.info(
                 "files without an audio extension passed over: %d",
-                self._others,
-                extra={"names": self._other_names},
+                self.passed_over.count,
+                extra={"names": self.passed_over.names},
             )
 
     def _check_root(self) -> bytes | None:
@@ -178,9 +176,11 @@ class AudioFiles:
         """Note the files whose names are not those of audio."""
         files = [_name(one.name, path) for one in page if _type_of(one) is FileType.REGULAR]
         others = [name for name in files if not is_audio_name(shown(name))]
-        self._others += len(others)
-        room = _SHOWN_NAMES - len(self._other_names)
-        self._other_names += [encode_path(posixpath.join(folder, one)) for one in others[:room]]
+        self.passed_over.count += len(others)
+        room = MAX_PASSED_OVER - len(self.passed_over.names)
+        self.passed_over.names += [
+            encode_path(posixpath.join(folder, one)) for one in others[:room]
+        ]
 
 
 def _is_link(session: SftpSession, path: bytes) -> bool:

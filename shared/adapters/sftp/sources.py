@@ -18,6 +18,7 @@ from shared.core.errors import Code, PermanentError, TransientError
 from shared.core.filetypes import mime_type
 from shared.core.message import Source, SourceFile
 from shared.core.naming import decode_path, encode_path
+from shared.core.ports import PassedOver
 from shared.core.sftp_errors import UnreachableError
 
 #: Bytes hashed at the start, in the middle and at the end of a file without a time.
@@ -40,12 +41,21 @@ class SftpSources:
         root: The directory, ``SFTP_REMOTE_PATH``; relative to the login's directory unless
             absolute.
         exclude: A directory to skip where it is below ``root``: ``SFTP_MIRROR_PATH``.
+        passed_over: Where each listing adds the files that it passes over, if anyone asks.
     """
 
-    def __init__(self, server: SftpServer, root: str, *, exclude: str = "") -> None:
+    def __init__(
+        self,
+        server: SftpServer,
+        root: str,
+        *,
+        exclude: str = "",
+        passed_over: PassedOver | None = None,
+    ) -> None:
         self._server = server
         self._root = root.encode()
         self._exclude = exclude.encode()
+        self._passed_over = passed_over
 
     def open(self, item: SourceFile) -> SftpFile:
         """Open the revision that ``item`` names.
@@ -70,7 +80,9 @@ class SftpSources:
         """
         timeless = 0
         with self._server.used():
-            for found in AudioFiles(self._server, self._root, self._exclude).all():
+            passed_over = self._passed_over or PassedOver()
+            files = AudioFiles(self._server, self._root, self._exclude, passed_over)
+            for found in files.all():
                 if found.attributes.mtime is None:
                     timeless += 1
                     if timeless == 1:
