@@ -9,12 +9,24 @@ from typing import Any
 
 from shared.core.errors import ConflictError, TransientError
 from shared.core.message import SourceFile
-from shared.core.records import Recording
+from shared.core.records import Audio, Recording, Status
 from shared.tracking.claim import Claim
 from shared.tracking.tracker import ClaimRefusal, Tracker
 
 T0 = datetime(2025, 4, 7, 16, 52, tzinfo=UTC)
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
+
+#: The audio of a recording that was ``finished``.
+AUDIO = Audio(
+    object="dev/2025/04/a_audio.mp3",
+    bytes=9,
+    crc32c="AAAAAA==",
+    duration_s=1.5,
+    start_offset_s=0.0,
+    codec="mp3",
+    bitrate_kbps=128.0,
+    preset="mp3",
+)
 
 
 class SettableClock:
@@ -57,6 +69,21 @@ def existing(tracker: Tracker, key: str) -> Recording:
     recording = tracker.get(key)
     assert recording is not None
     return recording
+
+
+def finished(tracker: Tracker, **changes: Any) -> Recording:
+    """Return the recording of ``source_file()``, claimed and finished as DONE."""
+    return claimed(tracker.claim(source_file())).finish(Status.DONE, audio=AUDIO, **changes)
+
+
+def code_of(recording: Recording) -> str:
+    """Return the code of a recording's error, or empty."""
+    return recording.error.code if recording.error else ""
+
+
+def tracker_over(documents: Any, tracker: Tracker) -> Tracker:
+    """Return a tracker on other documents, of the same time."""
+    return Tracker(documents, clock=tracker.clock)
 
 
 class Faults:

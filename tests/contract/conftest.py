@@ -7,7 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from shared.core.ports import Documents, Queue, Storage
+from shared.tracking.tracker import Tracker
 from tests.backends import DOCUMENTS, LOCAL_DOCUMENTS, LOCAL_STORAGES, STORAGES, TOPICS, Topic
+from tests.recordings import SettableClock
 
 
 @pytest.fixture(params=LOCAL_DOCUMENTS)
@@ -35,3 +37,15 @@ def topic(request: pytest.FixtureRequest) -> Iterator[Topic]:
 def queue(topic: Topic) -> Queue:
     """The publishing side of the topic."""
     return topic.queue
+
+
+@pytest.fixture
+def clock() -> SettableClock:
+    """A clock that stands still until a test moves it."""
+    return SettableClock()
+
+
+@pytest.fixture
+def tracker(documents: Documents, clock: SettableClock) -> Tracker:
+    """The tracker over each database, at the time of ``clock``."""
+    return Tracker(documents, clock=clock)

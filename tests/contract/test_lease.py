@@ -48,16 +48,6 @@ SHORT = timedelta(seconds=0.03)
 PATIENCE_S = 30.0
 
 
-@pytest.fixture
-def clock() -> SettableClock:
-    return SettableClock()
-
-
-@pytest.fixture
-def tracker(documents: Documents, clock: SettableClock) -> Tracker:
-    return Tracker(documents, clock=clock)
-
-
 @pytest.fixture(autouse=True)
 def no_heart_beats_on() -> Iterator[None]:
     yield

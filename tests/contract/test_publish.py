@@ -116,11 +116,6 @@ class Content:
 
 
 @pytest.fixture
-def clock() -> SettableClock:
-    return SettableClock()
-
-
-@pytest.fixture
 def tracker(clock: SettableClock) -> Tracker:
     return Tracker(MemoryDocuments(), clock=clock)
 

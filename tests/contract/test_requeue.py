@@ -13,7 +13,6 @@ import pytest
 from shared.adapters.memory import MemoryDocuments, MemoryQueue
 from shared.core.errors import Code, PermanentError, TransientError
 from shared.core.message import SourceFile
-from shared.core.ports import Documents
 from shared.core.records import COLLECTION, Audio, Recording, Status
 from shared.tracking import requeue
 from shared.tracking.requeue import Requeue
@@ -35,16 +34,6 @@ ITEM = source_file()
 KEY = ITEM.key
 EXPIRED = timedelta(seconds=60)
 INSTANT = timedelta(microseconds=1)
-
-
-@pytest.fixture
-def clock() -> SettableClock:
-    return SettableClock()
-
-
-@pytest.fixture
-def tracker(documents: Documents, clock: SettableClock) -> Tracker:
-    return Tracker(documents, clock=clock)
 
 
 @pytest.fixture
