@@ -6,6 +6,7 @@ import io
 import itertools
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -236,6 +237,10 @@ class MemoryStorage:
                 check_generation(wanted.name, there, if_generation)
             self._stored[wanted.name] = wanted, data
             return wanted
+
+    def prepare(self, name: str, content: Path) -> AbstractContextManager[None]:  # noqa: ARG002
+        """Do nothing: a write to memory is fast."""
+        return nullcontext()
 
     def stat(self, name: str) -> StoredObject | None:
         """Return the object, or ``None``."""

@@ -9,6 +9,7 @@ implements them, ``shared/bootstrap.py`` chooses. Every adapter passes the suite
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -131,6 +132,13 @@ class Storage(Protocol):
         bytes and the same ``metadata["key"]`` is success (the answer of an earlier try
         was lost). Any other number replaces that generation only and raises
         ``ConflictError`` when another is there. ``None`` overwrites.
+        """
+
+    def prepare(self, name: str, content: Path) -> AbstractContextManager[None]:
+        """Start what is slow about a ``put`` of this file, which must not change any more.
+
+        Nothing becomes visible before the ``put``. If none follows within the context, nothing
+        is left. A failure is not reported: the ``put`` meets it again.
         """
 
     def stat(self, name: str) -> StoredObject | None:

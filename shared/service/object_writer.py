@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -58,6 +58,10 @@ class ObjectWriter:
         upload finds that another revision's worker wrote the name meanwhile. Recordings whose
         revisions have objects of their own need no look.
         """
+
+    def prepare(self, path: Path, extension: str) -> AbstractContextManager[None]:
+        """Start to write the audio while it is verified; it stays invisible until ``audio``."""
+        return self.storage.prepare(self._names(extension)[0], path)
 
     def publish(
         self,

@@ -147,19 +147,20 @@ class Worker(ABC, Generic[W]):
                     claim.update(created_at=made)
                 with stages.timed("encode"):
                     encoded = self._encode(input_, found, context)
-            with stages.timed("verify"), context.job(encoded.duration_s) as job:
-                verified = verify.verify(encoded, job)
-                silent = silence.is_silent(encoded.path, encoded.recipe, verified.levels, job)
-            writer = self.writer(claim, control)
-            writer.look(encoded.recipe.extension)
-            source.check_unchanged()
-            audio = VerifiedAudio(
-                item=item, encoded=encoded, verified=verified, context=context, stages=stages
-            )
-            stored, more = self.publish(audio, writer)
+            writer, recipe = self.writer(claim, control), encoded.recipe
+            with writer.prepare(encoded.path, recipe.extension):
+                with stages.timed("verify"), context.job(encoded.duration_s) as job:
+                    verified = verify.verify(encoded, job)
+                    silent = silence.is_silent(encoded.path, recipe, verified.levels, job)
+                writer.look(recipe.extension)
+                source.check_unchanged()
+                audio = VerifiedAudio(
+                    item=item, encoded=encoded, verified=verified, context=context, stages=stages
+                )
+                stored, more = self.publish(audio, writer)
             now = self.tracker.clock()
             fields = writer.done(encoded, verified, stored, now) | more | {"silent": silent}
-            writer.log(now, fields, encoded.recipe, stages.seconds)
+            writer.log(now, fields, recipe, stages.seconds)
             return fields
 
     def _encode(self, input_: Input, found: Probe, context: EncodeContext) -> Encoded:

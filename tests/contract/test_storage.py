@@ -95,6 +95,26 @@ def test_content_may_be_a_file_which_stays(storage: Storage, tmp_path: Path) -> 
     assert source.read_bytes() == b"from a file"
 
 
+def test_a_file_may_be_prepared_before_it_is_put(storage: Storage, tmp_path: Path) -> None:
+    source = tmp_path / "made.mp3"
+    source.write_bytes(b"from a file")
+    with storage.prepare(NAME, source):
+        assert storage.stat(NAME) is None
+        made = put(storage, source, if_generation=0)
+    assert (made.bytes, made.crc32c) == (11, crc32c(b"from a file"))
+    assert storage.stat(NAME) == made
+    assert read(storage) == b"from a file"
+    assert source.read_bytes() == b"from a file"
+
+
+def test_what_was_prepared_and_not_put_is_no_object(storage: Storage, tmp_path: Path) -> None:
+    source = tmp_path / "made.mp3"
+    source.write_bytes(b"from a file")
+    with storage.prepare(NAME, source):
+        pass
+    assert list(storage.list()) == []
+
+
 def test_a_file_that_is_not_there_makes_no_object(storage: Storage, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         put(storage, tmp_path / "missing.mp3", if_generation=0)

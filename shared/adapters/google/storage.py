@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -139,6 +140,10 @@ class GCSStorage:
             if error.code in (404, 410) and "upload_id=" in url:
                 raise _StartOverError(f"the upload session of {blob.name} has expired") from error
             raise
+
+    def prepare(self, name: str, content: Path) -> AbstractContextManager[None]:  # noqa: ARG002
+        """Do nothing: an upload is visible as soon as it is complete."""
+        return nullcontext()
 
     def stat(self, name: str) -> StoredObject | None:
         """Return the object, or ``None`` when there is none."""

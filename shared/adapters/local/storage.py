@@ -6,8 +6,8 @@ import errno
 import os
 import secrets
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from io import BytesIO
@@ -17,6 +17,7 @@ from typing import BinaryIO, cast
 import google_crc32c
 
 from shared.adapters.local import directory
+from shared.adapters.local.early_copy import EarlyCopy
 from shared.adapters.local.modes import create_directory, create_file
 from shared.adapters.local.sidecar import (
     HIDDEN,
@@ -73,6 +74,7 @@ class FilesystemStorage:
         self._fsync = fsync
         self._known_root = KnownDirectory(self.root)
         self._swept: set[Path] = set()
+        self._early: dict[Path, EarlyCopy[_Staged]] = {}
 
     def url(self, name: str) -> str:
         """Return the object's ``file://`` address, percent-encoded."""
@@ -101,18 +103,39 @@ class FilesystemStorage:
             metadata=dict(metadata or {}),
         )
         opened = BytesIO(content) if isinstance(content, bytes) else content.open("rb", buffering=0)
+        early = self._early.get(content) if isinstance(content, Path) else None
         with opened, directory.translate_errors(name, self.root):
             source = cast(BinaryIO, opened)
-            self._make_root()
-            self._make_directory(path.parent)
-            if path.parent not in self._swept:
-                self._swept.add(path.parent)
-                for entry in path.parent.iterdir():
-                    if entry.name.startswith(HIDDEN) and entry.name.endswith(UNFINISHED):
-                        directory.remove_older(entry, ABANDONED_AFTER_S)
-            with self._staged(path, source) as staged, directory.exclusive(path.parent) as alone:
+            self._make_parent(path)
+            ready = early.result() if early and early.directory == path.parent else None
+            with (
+                nullcontext(ready) if ready else self._staged(path, source) as staged,
+                directory.exclusive(path.parent) as alone,
+            ):
                 wanted = replace(wanted, bytes=staged.bytes, crc32c=staged.crc32c)
                 return self._commit(path, name, staged, wanted, if_generation, alone)
+
+    @contextmanager
+    def prepare(self, name: str, content: Path) -> Iterator[None]:
+        """Copy the file in the background, to a hidden file in the directory of the object."""
+        path = self._path(name)
+
+        def copy(check: Callable[[], None]) -> _Staged:
+            self._make_parent(path)
+            target = _unfinished_path(path)
+            try:
+                with content.open("rb", buffering=0) as source:
+                    return self._copy(cast(BinaryIO, source), target, check)
+            except BaseException:
+                target.unlink(missing_ok=True)
+                raise
+
+        self._early[content] = early = EarlyCopy(content, path.parent, copy)
+        try:
+            yield
+        finally:
+            del self._early[content]
+            early.close()
 
     def stat(self, name: str) -> StoredObject | None:
         """Return the object, or ``None``."""
@@ -226,6 +249,16 @@ class FilesystemStorage:
                 [f"{self.root} cannot be used as a directory: {error.strerror}"]
             ) from error
 
+    def _make_parent(self, path: Path) -> None:
+        """Create the directory of an object, and remove what dead processes left there."""
+        self._make_root()
+        self._make_directory(path.parent)
+        if path.parent not in self._swept:
+            self._swept.add(path.parent)
+            for entry in path.parent.iterdir():
+                if entry.name.startswith(HIDDEN) and entry.name.endswith(UNFINISHED):
+                    directory.remove_older(entry, ABANDONED_AFTER_S)
+
     def _make_directory(self, path: Path) -> None:
         missing = []
         while not path.is_dir():
@@ -241,20 +274,24 @@ class FilesystemStorage:
 
     @contextmanager
     def _staged(self, path: Path, source: BinaryIO) -> Iterator[_Staged]:
-        staged = hidden_path(path, f".{secrets.token_hex(8)}{UNFINISHED}")
+        staged = _unfinished_path(path)
         try:
             yield self._copy(source, staged)
         finally:
             staged.unlink(missing_ok=True)  # after a successful rename it is gone already
 
-    def _copy(self, source: BinaryIO, target: Path) -> _Staged:
+    def _copy(
+        self, source: BinaryIO, target: Path, check: Callable[[], None] = lambda: None
+    ) -> _Staged:
         size = crc = 0
         with open(target, "xb", opener=create_file) as file:
             while block := source.read(directory.BLOCK):
+                check()
                 file.write(block)
                 crc = google_crc32c.extend(crc, block)
                 size += len(block)
             file.flush()
+            check()
             if self._fsync:
                 os.fsync(file.fileno())
         return _Staged(target, size, encode_crc32c(crc))
@@ -316,6 +353,10 @@ class FilesystemStorage:
     def _sync(self, where: Path) -> None:
         if self._fsync:
             directory.sync(where)
+
+
+def _unfinished_path(path: Path) -> Path:
+    return hidden_path(path, f".{secrets.token_hex(8)}{UNFINISHED}")
 
 
 def _is_free(sidecar: Sidecar | None, path: Path, wanted: Version, alone: bool) -> bool:

@@ -118,6 +118,81 @@ def test_another_instance_sees_what_was_put(storage: FilesystemStorage) -> None:
     assert FilesystemStorage(storage.root).stat(NAME) == made
 
 
+# ── prepared before it is put ──
+
+
+def wait_for_copy(storage: FilesystemStorage) -> int:
+    """Return the number of the file that the early copy is written to."""
+    deadline = time.monotonic() + 20
+    while not (found := list(storage.root.rglob("*.tmp"))):
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    return found[0].stat().st_ino
+
+
+def test_a_prepared_copy_becomes_the_object(storage: FilesystemStorage, tmp_path: Path) -> None:
+    content = tmp_path / "made.mp3"
+    content.write_bytes(b"x" * 3_000_000)
+    with storage.prepare(NAME, content):
+        copied = wait_for_copy(storage)
+        made = put(storage, content, if_generation=0)
+    assert (storage.root / NAME).stat().st_ino == copied
+    assert made.crc32c == crc32c_of(b"x" * 3_000_000)
+    assert unfinished(storage) == []
+
+
+def test_a_prepared_copy_is_removed_when_nothing_is_put(
+    storage: FilesystemStorage, tmp_path: Path
+) -> None:
+    content = tmp_path / "made.mp3"
+    content.write_bytes(b"x" * 3_000_000)
+    with storage.prepare(NAME, content):
+        wait_for_copy(storage)
+    assert files(storage) == []
+
+
+def test_a_file_that_changed_since_is_copied_again(
+    storage: FilesystemStorage, tmp_path: Path
+) -> None:
+    content = tmp_path / "made.mp3"
+    content.write_bytes(b"before")
+    with storage.prepare(NAME, content):
+        wait_for_copy(storage)
+        content.write_bytes(b"afterwards")
+        made = put(storage, content)
+    assert (made.bytes, made.crc32c) == (10, crc32c_of(b"afterwards"))
+    assert read(storage) == b"afterwards"
+    assert unfinished(storage) == []
+
+
+def test_a_prepared_file_may_be_put_under_another_name(
+    storage: FilesystemStorage, tmp_path: Path
+) -> None:
+    content = tmp_path / "made.mp3"
+    content.write_bytes(b"audio")
+    put(storage, b"theirs", metadata=THEIRS)
+    with storage.prepare(NAME, content):
+        with pytest.raises(ObjectExistsError):
+            put(storage, content, if_generation=0)
+        for other in (f"{NAME}.2", "dev/2026/elsewhere.mp3"):
+            put(storage, content, name=other, if_generation=0)
+            assert read(storage, other) == b"audio"
+    assert read(storage) == b"theirs"
+    assert unfinished(storage) == []
+
+
+def test_a_copy_that_fails_early_is_reported_by_the_put(small_disk: Path, tmp_path: Path) -> None:
+    storage = FilesystemStorage(small_disk / "audio")
+    content = tmp_path / "made.mp3"
+    content.write_bytes(bytes(64 << 20))
+    with (
+        storage.prepare(NAME, content),
+        pytest.raises(TransientError, match=r"disk of .* is full"),
+    ):
+        put(storage, content)
+    assert files(storage) == []
+
+
 # ── names stay inside ──
 
 
