@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import re
 import threading
 from collections import Counter
@@ -26,6 +27,8 @@ MAX_PACKETS = 20_000_000
 _MAX_STEPS = 1 << 16
 
 _COLUMNS = ("stream", "dts", "pts", "duration", "size")
+#: These and a checksum; flags and side data are further ones, where there are any.
+_PLAIN_COLUMNS = 6
 
 
 def arguments(stream: int | str) -> list[str]:
@@ -185,7 +188,8 @@ def read(
     trimmed: list[int] = []
     for block in blocks:
         job.touch()
-        *lines, rest = (rest + block).split(b"\n")
+        text, newline, rest = (rest + block).rpartition(b"\n")
+        lines = text.split(b"\n") if newline and not table.add_lines(text, second) else ()
         for line in lines:
             if line.startswith(b"#"):
                 base = _time_base(line) or base
@@ -256,6 +260,38 @@ class _Table:
         self.done += min(duration, _GAP * (self._last[1] or duration))
         self.end = pts + duration
         self._last = (pts, duration)
+
+    def add_lines(self, text: bytes, second: float) -> bool:
+        """Take many lines at once, in a third of the time; ``False`` if that would be another sum.
+
+        It is where each line follows the one before without a gap, and has neither flags nor a
+        decoding time of its own.
+        """
+        columns = text.replace(b"\n", b",").split(b",")
+        if len(columns) != _PLAIN_COLUMNS * (text.count(b"\n") + 1) or not self.count:
+            return False
+        _, dts, pts, durations, sizes, _ = (columns[n::6] for n in range(6))
+        before, lasting = self._last
+        times, lengths = [before, *map(int, pts)], [lasting, *map(int, durations)]
+        steps = list(map(operator.sub, times[1:], times))
+        shortest = min(lengths)
+        if (
+            dts != pts
+            or not all(map(int, sizes))
+            or min(steps) < 0
+            or max(steps) > 4 * shortest + second
+            or not max(lengths) <= _GAP * shortest
+        ):
+            return False
+        self._steps.update(zip(steps, lengths, strict=False))
+        self.gapless += times[-1] - before
+        self.count += len(steps)
+        _refuse_more(self.count, MAX_PACKETS)
+        _refuse_more(len(self._steps), _MAX_STEPS)
+        self.done += sum(lengths) - lasting
+        self.end = times[-1] + lengths[-1]
+        self._last = (times[-1], lengths[-1])
+        return True
 
     def duration(self) -> Fraction:
         """Return how long all packets last together."""

@@ -32,6 +32,40 @@ def test_any_block_size_gives_the_same(size: int) -> None:
     assert read("1/48000", rows, size) == read("1/48000", rows)
 
 
+_LINES = st.lists(
+    st.tuples(
+        st.sampled_from([1024] * 6 + [0, 1, 900, 5000, 60_000, -3]),  # to the next packet
+        st.sampled_from([1024] * 6 + [0, 20, 5000]),  # its duration
+        st.sampled_from([100] * 9 + [0]),  # its size
+        st.sampled_from([""] * 9 + [", F=0x5", ", F=0x0, S=1, Skip Samples, 10, 0x2"]),
+        st.sampled_from([0] * 9 + [-7]),  # from its time to its decoding time
+    ),
+    min_size=20,
+    max_size=60,
+)
+
+
+@given(_LINES, st.integers(min_value=100, max_value=1500), st.integers(-2000, 10), st.booleans())
+def test_lines_taken_at_once_give_what_single_lines_give(
+    lines: list[tuple[int, int, int, str, int]], size: int, at: int, regular: bool
+) -> None:
+    text = "#tb 0: 1/48000\n"
+    for step, duration, bytes_, rest, delay in lines:
+        text += f"0, {at + delay:10}, {at:10}, {duration:8}, {bytes_:8}, 0x1234{rest}\n"
+        at += step
+    data = text.encode()
+
+    def outcome(size: int) -> packets.Packets | str:
+        blocks = (data[at : at + size] for at in range(0, len(data), size))
+        try:
+            return packets.read(blocks, Job(Limits()), lambda _: None, regular=regular)
+        except packets.IrregularTimesError as error:
+            return str(error)
+
+    # A block that contains the header is read line by line.
+    assert outcome(size) == outcome(len(data))
+
+
 def test_milliseconds_round_but_do_not_add_up() -> None:
     rows = [(n * 1024 * 1000 // 48000, 21) for n in range(10_000)]
 
