@@ -24,8 +24,8 @@ class EarlyCopy(Generic[C]):
     """A copy of ``content`` in ``directory``, made by ``copy`` in a thread of its own.
 
     ``copy`` gets a function that raises once the copy is not wanted any more, to call between
-    blocks. A copy that fails is simply not there: the writer then copies the file itself, and
-    meets what the thread met.
+    blocks. If it fails, ``result`` is ``None``: the caller then copies the file itself, and
+    gets the error that the thread got.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class EarlyCopy(Generic[C]):
         return status.st_ino, status.st_size, status.st_mtime_ns
 
     def result(self) -> C | None:
-        """Return the copy, once it is complete; ``None`` if there is none of the file as it is."""
+        """Wait for the copy and return it; ``None`` if it failed, or the file has changed since."""
         self._thread.join()
         if self._copied is None or self._content_state() != self._state:
             return None
