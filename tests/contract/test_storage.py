@@ -107,7 +107,7 @@ def test_a_file_may_be_prepared_before_it_is_put(storage: Storage, tmp_path: Pat
     assert source.read_bytes() == b"from a file"
 
 
-def test_a_prepared_file_that_is_not_put_is_no_object(storage: Storage, tmp_path: Path) -> None:
+def test_preparing_alone_makes_no_object(storage: Storage, tmp_path: Path) -> None:
     source = tmp_path / "made.mp3"
     source.write_bytes(b"from a file")
     with storage.prepare(NAME, source):
