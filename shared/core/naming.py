@@ -95,12 +95,12 @@ def audio_object(
 
 def chunk_object(audio: str, index: int, extension: str) -> str:
     """Return the name of one chunk of the audio object ``audio``, counted from 0."""
-    return f"{_without_ending(audio)}.chunks/{index:03}.{extension}"
+    return f"{audio.rpartition('.')[0]}.chunks/{index:03}.{extension}"
 
 
 def chunks_index_object(audio: str) -> str:
     """Return the name of the list of the chunks of the audio object ``audio``."""
-    return f"{_without_ending(audio)}.chunks/chunks.json"
+    return f"{audio.rpartition('.')[0]}.chunks/chunks.json"
 
 
 def waveform_object(audio: str) -> str:
@@ -109,11 +109,7 @@ def waveform_object(audio: str) -> str:
     Kept apart from the audio, so that people who browse a month see recordings only.
     """
     env, _, rest = audio.partition("/")
-    return f"{env}/metadata/waveforms/{_without_ending(rest)}.png"
-
-
-def _without_ending(name: str) -> str:
-    return name.rpartition(".")[0]
+    return f"{env}/metadata/waveforms/{rest.rpartition('.')[0]}.png"
 
 
 def log_object(env: str, key: str, when: datetime) -> str:

@@ -156,16 +156,15 @@ class WorkControl:
         """Ask the work to stop now."""
         self._interrupted = True
 
-    def check(self) -> None:
-        """Raise ``LeaseLostError`` or ``CancelledError`` when the work must stop now."""
+    def renew(self) -> None:
+        """Renew the lease; called just before each write that others can see.
+
+        Raises ``LeaseLostError`` or ``CancelledError`` when the work must stop now.
+        """
         if self.heartbeat.lost:
             raise self.heartbeat.lost
         if self.should_stop():
             raise CancelledError("stopped on request")
-
-    def renew(self) -> None:
-        """Renew the lease; called just before each write that others can see."""
-        self.check()
         self._claim.update()
 
     def progress(self, fraction: float) -> None:

@@ -395,8 +395,8 @@ def test_a_failed_heartbeat_does_not_stop_the_work(clock: SettableClock) -> None
 
 
 def checking(claim: Claim, control: WorkControl) -> dict[str, Any]:
-    control.check()
-    raise AssertionError("the control was to be should_stop")
+    control.renew()
+    raise AssertionError("the work should have been stopped")
 
 
 def test_a_request_to_stop_gives_back(tracker: Tracker) -> None:

@@ -69,24 +69,23 @@ class SQLiteDocuments:
 
     def create(self, collection: str, doc_id: str, document: Document) -> Versioned:
         """Create a document; raises ``ConflictError`` if it exists."""
-        made = _versioned(doc_id, document)
+        # A random version: a document deleted and created again never has its old one.
+        body, version = _encode(document), secrets.token_hex(8)
         sql = "INSERT INTO documents (collection, id, version, body) VALUES (?, ?, ?, ?)"
-        if not self._write(
-            sql + " ON CONFLICT DO NOTHING", [collection, doc_id, made.version, _encode(document)]
-        ):
+        if not self._write(sql + " ON CONFLICT DO NOTHING", [collection, doc_id, version, body]):
             raise ConflictError(f"{collection}/{doc_id} exists already")
-        return made
+        return Versioned(doc_id, json.loads(body), version)
 
     def replace(self, collection: str, read: Versioned, document: Document) -> Versioned:
         """Replace the whole document; raises ``ConflictError`` unless it is still ``read``."""
-        made = _versioned(read.id, document)
+        body, version = _encode(document), secrets.token_hex(8)
         if not self._write(
             "UPDATE documents SET version = ?, body = ?"
             " WHERE collection = ? AND id = ? AND version = ?",
-            [made.version, _encode(document), collection, read.id, read.version],
+            [version, body, collection, read.id, read.version],
         ):
             raise ConflictError(f"{collection}/{read.id} changed since it was read")
-        return made
+        return Versioned(read.id, json.loads(body), version)
 
     def delete(self, collection: str, read: Versioned) -> None:
         """Remove the document; raises ``ConflictError`` unless it is still ``read``."""
@@ -233,11 +232,6 @@ class SQLiteDocuments:
     def _write(self, sql: str, values: Sequence[Any]) -> bool:
         with self._connection().use() as connection:
             return connection.execute(sql, values).rowcount == 1
-
-
-def _versioned(doc_id: str, document: Document) -> Versioned:
-    # Random, so that a document deleted and created again never has its old version.
-    return Versioned(doc_id, json.loads(_encode(document)), secrets.token_hex(8))
 
 
 # ── values ──

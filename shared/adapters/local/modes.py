@@ -12,14 +12,9 @@ import stat
 from pathlib import Path
 
 
-def file_mode(directory: Path) -> int:
-    """Return the mode of a new file in ``directory``: 0600, or 0640 where a group shares it."""
-    return 0o640 if _is_shared(directory) else 0o600
-
-
 def create_file(path: str | Path, flags: int) -> int:
-    """Open a file as ``os.open`` does, with the mode of its directory: an ``opener``."""
-    return os.open(path, flags, file_mode(Path(path).parent))
+    """Open a file as ``os.open`` does: 0600, or 0640 where a group shares its directory."""
+    return os.open(path, flags, 0o640 if _is_shared(Path(path).parent) else 0o600)
 
 
 def create_directory(path: Path) -> None:
