@@ -1,11 +1,12 @@
 """Encodes MP3 with several encoders side by side; the result has the bytes of a single encoder.
 
 LAME is single-threaded and takes nearly all the time. The samples are cut by count into segments.
-Each segment is encoded by its own process, which starts some frames early; these lead-in frames
-are dropped. After them the encoder's state must equal that of an encoder which started at the
-beginning. Its longest memory is in silence: its hearing threshold decreases by at most 7.5 % per
-frame over a range of 1,600, which takes 95 frames. This is checked: the last lead-in frames must
-equal the end of the previous segment, else ``NotConvergedError`` asks for a single encoder.
+Each encoder gets one segment after another, and each segment starts some frames early; these
+lead-in frames are dropped. After them the encoder's state must equal that of an encoder which
+started at the beginning and got everything. Its longest memory is in silence: its hearing threshold
+decreases by at most 7.5 % per frame over a range of 1,600, which takes 95 frames. This is checked:
+the last lead-in frames must equal the end of the previous segment, else ``NotConvergedError`` asks
+for a single encoder.
 
 At 44.1 kHz the padding of frames has a period of 49, so all counts are multiples of 49.
 """
@@ -15,6 +16,7 @@ from __future__ import annotations
 import os
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -32,8 +34,7 @@ BLOCK_FRAMES = 49
 #: Blocks encoded and dropped before a segment: 98 frames, of which 95 can be needed.
 LEAD_BLOCKS = 2
 #: Blocks of a segment: 113 s at 48 kHz, to which the lead-in adds 2 %. Segments are shorter
-#: towards the end, so that all encoders end at about the same time; one more costs as much as
-#: 5 blocks.
+#: towards the end, so that all encoders end at about the same time.
 SEGMENT_BLOCKS, SHORTEST_BLOCKS = 96, 12
 #: Frames that must be equal on both sides of a seam.
 AGREEING_FRAMES = 4
@@ -52,11 +53,15 @@ class FrameSink(Protocol):
 
 @dataclass
 class _Segment:
-    """Samples for one encoder. ``None`` follows the last block."""
+    """Samples for one encoder. ``None`` follows the last block.
+
+    ``frames`` are all that its samples become, with those before and behind the ones to keep.
+    """
 
     index: int
     lead_frames: int
-    keep_frames: int | None = None  # set at its end; None keeps all
+    keep_frames: int | None = None  # set at its end, like ``frames``; None keeps all
+    frames: int | None = None
     blocks: queue.SimpleQueue[memoryview | None] = field(default_factory=queue.SimpleQueue)
 
 
@@ -80,6 +85,8 @@ class ParallelEncoder:
         self._job = job
         self._arguments = presets.mp3_encoder_arguments(recipe, sample_format)
         self._sample_bytes = recipe.channels * (2 if sample_format == "s16le" else 4)
+        # An encoder goes on with another segment behind them, where the padding must fit.
+        self._ahead_frames = BLOCK_FRAMES if recipe.sample_rate % 11025 == 0 else AGREEING_FRAMES
         block_samples = BLOCK_FRAMES * mp3_frames.samples_per_frame(recipe.sample_rate)
         self._block_bytes = block_samples * self._sample_bytes
         self._expected_blocks = int((expected_s or 0.0) * recipe.sample_rate / block_samples)
@@ -116,6 +123,7 @@ class ParallelEncoder:
             for thread in started:
                 if thread.ident is not None:
                     thread.join()
+        self._results.check(self._job)
 
     def _guard(self, target: Callable[..., None], *arguments: int) -> None:
         try:
@@ -179,9 +187,10 @@ class ParallelEncoder:
         The old one gets a few more frames, since its last frames depend on them. A segment ends
         only before a whole block, so that the last segment is never too short.
         """
-        ahead = self._block_bytes // BLOCK_FRAMES * AGREEING_FRAMES
+        ahead = self._block_bytes // BLOCK_FRAMES * self._ahead_frames
         self._put(segment, memoryview(bytes(following[:ahead])))
         segment.keep_frames = length * BLOCK_FRAMES
+        segment.frames = segment.lead_frames + segment.keep_frames + self._ahead_frames
         segment.blocks.put(None)
         return self._start_segment(segment.index + 1, lead)
 
@@ -207,31 +216,65 @@ class ParallelEncoder:
             return self._spare.get_nowait()
         return bytearray(self._block_bytes)
 
-    # The workers: one encoder process per segment.
+    # The workers: one encoder process each, for as many segments as it gets.
 
     def _work(self, slot: int) -> None:
-        while (segment := self._segments.get()) is not None:
-            process = self._job.start(
-                self._arguments, stdin=True, stdout=True, ours=True, slot=slot
-            )
-            feeder = threading.Thread(target=self._guard, args=(self._feed, process, segment))
-            feeder.start()
-            data = b"".join(process.blocks())
-            feeder.join()
-            self._job.check()
-            process.wait()
-            self._job.forget(process)
-            self._results.add(segment.index, *_trimmed(data, segment))
+        first = self._segments.get()
+        if first is None:
+            return
+        process = self._job.start(self._arguments, stdin=True, stdout=True, ours=True, slot=slot)
+        fed = deque([first])
+        feeder = threading.Thread(target=self._guard, args=(self._feed, process, first, fed))
+        feeder.start()
+        data = bytearray()
+        for block in process.blocks():
+            data += block
+            while fed and (end := _end(data, fed[0])) is not None:
+                self._finish(fed.popleft(), data, end)
+        feeder.join()
+        self._job.check()
+        process.wait()
+        for segment in fed:
+            end = _end(data, segment)
+            if end is None and segment.frames is not None:
+                raise TransientError("an MP3 encoder wrote fewer frames than it got samples")
+            self._finish(segment, data, len(data) if end is None else end)
 
-    def _feed(self, process: Process, segment: _Segment) -> None:
+    def _finish(self, segment: _Segment, data: bytearray, end: int) -> None:
+        """Take a segment's frames off the front of an encoder's output."""
+        self._results.add(segment.index, *_trimmed(bytes(data[:end]), segment))
+        del data[:end]
+
+    def _feed(self, process: Process, first: _Segment, fed: deque[_Segment]) -> None:
+        """Write segments to an encoder, and add each to ``fed`` before its first sample."""
+        segment: _Segment | None = first
         with suppress(BrokenPipeError):  # the encoder's log has the reason
-            while (block := segment.blocks.get()) is not None:
-                write_all(process.stdin, block)
-                if isinstance(block.obj, bytearray):
-                    self._spare.put(block.obj)
-                self._room.release()
-                self._job.touch()
+            while segment is not None:
+                while (block := segment.blocks.get()) is not None:
+                    write_all(process.stdin, block)
+                    if isinstance(block.obj, bytearray):
+                        self._spare.put(block.obj)
+                    self._room.release()
+                    self._job.touch()
+                segment = self._segments.get()
+                if segment is not None:
+                    fed.append(segment)
         process.close_stdin()
+
+
+def _end(data: bytearray, segment: _Segment) -> int | None:
+    """Return where a segment's frames end in an encoder's output, ``None`` if some are missing.
+
+    Those behind the frames to keep count as well: an encoder that is stopped early, and writes its
+    last frames, is not taken for one that got all samples.
+    """
+    if segment.frames is None or len(data) < 4:
+        return None
+    first = mp3_frames.Header.parse(bytes(data[:4]))
+    if len(data) < segment.frames * (first.size - first.padding):
+        return None
+    starts = mp3_frames.whole_frames(data)
+    return starts[segment.frames] if segment.frames < len(starts) else None
 
 
 def _trimmed(data: bytes, segment: _Segment) -> tuple[bytes, bytes, bytes]:
@@ -282,7 +325,11 @@ class _Results:
             self._changed.wait_for(
                 lambda: self._error or index in self._ready or index == self._count
             )
-            if self._error:
-                job.check()
-                raise self._error
+            self.check(job)
             return self._ready.pop(index, None)
+
+    def check(self, job: Job) -> None:
+        """Raise the error of any thread, or what stopped the job."""
+        if self._error:
+            job.check()
+            raise self._error

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from shared.adapters.local.sources import LocalSources
 from shared.media import encode, parallel_mp3, presets, probe
 from shared.media.encode import EncodeContext, Encoded
+from shared.media.ffmpeg.process import Job, Process
 from shared.media.formats import mp3_frames
 from shared.media.source import inputs
 from tests.media import clips
@@ -142,6 +145,24 @@ def test_bytes_do_not_depend_on_the_declared_length(
     # 51 blocks: 25, 13, 12 and the rest where the length is right; 12, 12 and the rest where it is
     # too short; all at once where it is unknown or ten hours.
     assert len(encoded) == {0.0: 1, 20.0: 3, 60.0: 4, 36_000.0: 1}[declared_s]
+
+
+@pytest.mark.usefixtures("many_seams")
+def test_each_worker_starts_one_encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clip = tmp_path / "clip.wav"
+    clips.run(*clips.speech(60, 44100, 1), clip)
+    slots: list[int | None] = []
+    start = Job.start
+
+    def counting(job: Job, arguments: Sequence[str], **options: Any) -> Process:
+        if "libmp3lame" in arguments:
+            slots.append(options["slot"])
+        return start(job, arguments, **options)
+
+    monkeypatch.setattr(Job, "start", counting)
+    extract(clip, tmp_path / "out", workers=3)
+
+    assert sorted(map(str, slots)) == ["0", "1", "2"]
 
 
 @pytest.mark.usefixtures("many_seams")

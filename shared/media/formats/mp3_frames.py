@@ -90,7 +90,7 @@ def frame_starts(data: bytes | mmap.mmap, start: int = 0) -> array[int]:
 
     Raises ``FrameError`` unless the rest of ``data`` is whole frames of one kind and bit rate.
     """
-    starts = _whole_frames(data, start)
+    starts = whole_frames(data, start)
     if starts[-1] != len(data):
         raise FrameError(f"the last frame is cut at byte {len(data)}")
     return starts
@@ -107,7 +107,7 @@ def count_frames(blocks: Iterator[bytes]) -> tuple[Header, int]:
         if len(data) < 4:
             continue
         first = first or data[:4]
-        starts = _whole_frames(data, 0)
+        starts = whole_frames(data)
         count += len(starts) - 1
         rest = data[starts[-1] :]
         if count and rest and not _same_kind(rest[:4], first):
@@ -123,12 +123,15 @@ def _same_kind(head: bytes, first: bytes) -> bool:
     return all(a & mask == b & mask for a, b, mask in zip(head, first, masks, strict=False))
 
 
-def _whole_frames(data: bytes | mmap.mmap, start: int) -> array[int]:
-    """Return the offset of each whole frame, and the end of the last one."""
+def whole_frames(data: bytes | bytearray | mmap.mmap, start: int = 0) -> array[int]:
+    """Return the offset of each whole frame, and the end of the last one.
+
+    Raises ``FrameError`` for anything but frames of one kind; the last one may be cut.
+    """
     starts, at, end = array("q", [start]), start, len(data)
     if end < start + 4:
         return starts
-    first = Header.parse(data[start : start + 4])
+    first = Header.parse(bytes(data[start : start + 4]))
     size = first.size - first.padding
     second, third = data[start + 1], data[start + 2] & ~_PADDING_BIT
     while at + 3 <= end:
