@@ -19,7 +19,9 @@ import pytest
 
 from functions.sftp_compress.assembly import build_nightly, build_worker
 from functions.sftp_compress.manifest import Manifest
+from shared.adapters.local.storage import FilesystemStorage
 from shared.adapters.memory import MemoryQueue, MemoryStorage
+from shared.adapters.sftp.mirror import SftpMirror
 from shared.bootstrap import Services
 from shared.core.errors import ConflictError, TransientError
 from shared.core.message import SourceFile
@@ -390,12 +392,21 @@ def test_an_empty_directory_is_an_error_and_recorded(nights: Nights) -> None:
 # The manifest under fire.
 
 
-@pytest.mark.parametrize("call", ["add", "merge", "_copy", "_remove_replaced"])
+@pytest.mark.parametrize(
+    ("owner", "call"),
+    [
+        (Manifest, "add"),
+        (Manifest, "merge"),
+        (SftpMirror, "put"),  # of the merged manifest
+        (FilesystemStorage, "delete"),  # of the object that was replaced
+    ],
+)
 def test_a_kill_between_object_manifest_and_done_is_repaired(
     sshd: Sshd,  # noqa: F811
     tmp_path: Path,
     wav: bytes,
     monkeypatch: pytest.MonkeyPatch,
+    owner: type,
     call: str,
 ) -> None:
     """The second night another format is asked for, so the first one's object is replaced."""
@@ -409,12 +420,16 @@ def test_a_kill_between_object_manifest_and_done_is_repaired(
     class Killed(BaseException):
         pass
 
-    def die(*_: object, **__: object) -> None:
+    called = getattr(owner, call)
+
+    def die(self: object, *arguments: object, **options: object) -> object:
+        if call == "put" and arguments[0] != "manifest.json":
+            return called(self, *arguments, **options)
         raise Killed
 
     nights.put("a.wav", wav, LONG_AGO + 1)
     with monkeypatch.context() as patch:
-        patch.setattr(Manifest, call, die)
+        patch.setattr(owner, call, die)
         with pytest.raises(Killed):
             nights.night()
     item = nights.recording("a.wav").to_source_file()
@@ -532,7 +547,6 @@ def test_the_mirror_gets_a_copy_and_is_not_a_source(
 
 def test_a_mirror_without_extensions_is_written_too(tmp_path: Path) -> None:
     from cli.demo import sftp_standin
-    from shared.adapters.sftp.mirror import SftpMirror
     from shared.adapters.sftp.server import SftpServer
     from shared.adapters.sftp.session import SftpSession
     from shared.config.parsers import SftpCredentials
@@ -559,7 +573,6 @@ def test_a_broken_line_leaves_the_mirrored_file_whole(
     sshd: Sshd,  # noqa: F811
     tmp_path: Path,
 ) -> None:
-    from shared.adapters.sftp.mirror import SftpMirror
 
     server = sshd.server()
     mirror = SftpMirror(server, str(sshd.root))
