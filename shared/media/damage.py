@@ -8,7 +8,7 @@ from shared.core.errors import Code, PermanentError
 from shared.media.encoded import EncodeContext, tolerance
 from shared.media.ffmpeg.log import PATCHWELCOME, Log
 from shared.media.ffmpeg.process import Job
-from shared.media.formats import completeness, frame_gaps, mp4_boxes
+from shared.media.formats import completeness, frame_gaps, junk, mp4_boxes
 from shared.media.source.inputs import Input
 from shared.media.tracks import Probe
 
@@ -25,12 +25,18 @@ def refuse_damaged(
     """
     if log.reports_demuxing_error():
         with work.job(found.duration_s) as job:
-            if _demuxed(input_, found.input_options, job).status == PATCHWELCOME:
-                raise PermanentError(
-                    Code.UNSUPPORTED_CODEC,
-                    "its format changes on the way in a way that is not supported, so only a part "
-                    "of the audio could be read",
-                )
+            status = _demuxed(input_, found.input_options, job).status
+        if status == PATCHWELCOME:
+            raise PermanentError(
+                Code.UNSUPPORTED_CODEC,
+                "its format changes on the way in a way that is not supported, so only a part "
+                "of the audio could be read",
+            )
+        if status and found.container == "ogg" and junk.ends_as_ogg(input_.source):
+            raise PermanentError(
+                Code.CORRUPT,
+                f"the file is damaged: only its first {duration_s:.1f} s of audio can be read",
+            )
     counts = log.input_counts()
     if not duration_s:
         if counts is None or not counts.packets:

@@ -23,7 +23,7 @@ from shared.media.damage import container_is_damaged
 from shared.media.ffmpeg.log import Log
 from shared.media.ffmpeg.pipes import Collector
 from shared.media.ffmpeg.process import Job
-from shared.media.formats import completeness, matroska, mp4_boxes
+from shared.media.formats import completeness, junk, matroska, mp4_boxes
 from shared.media.formats.sniff import refuse_non_recording
 from shared.media.source.inputs import MAX_TRACKS, Input
 from shared.media.tracks import MOST_CHANNELS, RATES, UNDESCRIBED, AudioTrack, Probe
@@ -55,6 +55,7 @@ _RESYNCING = {
     **dict.fromkeys((".ogg", ".oga", ".ogv", ".opus", ".spx"), "ogg"),
     **dict.fromkeys((".ts", ".m2t", ".m2ts", ".mts"), "mpegts"),
     **dict.fromkeys((".mpg", ".mpeg", ".vob"), "mpeg"),
+    **dict.fromkeys((".mkv", ".mka", ".webm", ".weba"), "matroska"),
 }
 
 #: The most bytes of FFmpeg's description of a file, which has some hundred for each track.
@@ -73,7 +74,7 @@ _DURATION = re.compile(
     r"^  Duration: (?:N/A|(?P<h>\d{1,6}):(?P<m>\d\d):(?P<s>\d\d\.\d\d))"
     r"(?:, start: (?P<start>-?\d{1,12}\.\d{1,6}))?"
 )
-_HEADER_LINE = re.compile(r"#(codec_id|sample_rate|channel_layout_name) (\d+): (.*)")
+_HEADER_LINE = re.compile(r"#(extradata|codec_id|sample_rate|channel_layout_name) (\d+): (.*)")
 _HEADER_END = b"#stream#"
 
 _PARENTHESES = re.compile(r" ?\([^()]*\)")
@@ -134,7 +135,7 @@ def probe(input_: Input, job: Job) -> Probe:
     refuse_non_recording(input_.source.read(0, HEAD_BYTES))
     with input_.translate_errors():
         found, look = _probe(input_, job, ())
-        if found is None or not found.track.decodable:
+        if found is None or not found.track.decodable or found.track.assumed:
             second, look = _probe(input_, job, _DEEPER)
             found = second or found
     if found is None:
@@ -155,8 +156,11 @@ def probe(input_: Input, job: Job) -> Probe:
 
 
 def _probe(input_: Input, job: Job, options: tuple[str, ...]) -> tuple[Probe | None, _Look]:
+    demuxer = _RESYNCING.get(PurePath(input_.name).suffix.lower())
+    if demuxer and (junk_bytes := junk.bytes_before(input_.source, demuxer)):
+        options = (*options, "-f", demuxer, "-skip_initial_bytes", str(junk_bytes))
     look = _look(input_, job, "0:a", options)
-    if not look.opened and (demuxer := _RESYNCING.get(PurePath(input_.name).suffix.lower())):
+    if not look.opened and demuxer and "-f" not in options:
         # Junk hides the frames from FFmpeg, which sees no name of a local file.
         options = (*options, "-f", demuxer)
         look = _look(input_, job, "0:a", options)
@@ -179,7 +183,7 @@ def _probe(input_: Input, job: Job, options: tuple[str, ...]) -> tuple[Probe | N
             headers[index] = alone.header.get(0, {})
     duration_s, start_s = _times(look.log)
     tracks = tuple(
-        _track(stream, headers.get(int(stream["index"]), {}), look.defaults)
+        _track(stream, headers.get(int(stream["index"]), {}), look.defaults, look.demuxer)
         for stream in look.streams
         if stream.get("media_type", "unknown") == "audio"
     )
@@ -258,7 +262,9 @@ def _header(text: str) -> dict[int, dict[str, str]]:
     return streams
 
 
-def _track(stream: dict[str, str], header: dict[str, str], defaults: set[int]) -> AudioTrack:
+def _track(
+    stream: dict[str, str], header: dict[str, str], defaults: set[int], demuxer: str
+) -> AudioTrack:
     known = stream.get("name", "none") not in _NO_CODEC
     return AudioTrack(
         index=int(stream["index"]),
@@ -266,6 +272,9 @@ def _track(stream: dict[str, str], header: dict[str, str], defaults: set[int]) -
         sample_rate=int(header.get("sample_rate", 0)),
         channels=_channels(header.get("channel_layout_name", "")),
         default=int(stream["index"]) in defaults,
+        # An FLV declares every AAC as 44.1 kHz in stereo (Adobe, Video File Format 10.1, E.4.2.1);
+        # the truth comes with the configuration, before the first packet.
+        assumed=demuxer == "flv" and header.get("codec_id") == "aac" and "extradata" not in header,
     )
 
 

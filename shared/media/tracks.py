@@ -30,7 +30,8 @@ _RAW = re.compile(r"pcm_(?:[suf]\d+(?:le|be)?|alaw|mulaw)")
 class AudioTrack:
     """One audio track. ``index`` counts all streams of the file, ``sample_rate`` is in Hz.
 
-    ``codec`` is FFmpeg's name of the codec, ``none`` for one that it does not know.
+    ``codec`` is FFmpeg's name of the codec, ``none`` for one that it does not know. ``assumed`` is
+    whether rate and channels are what the format declares of every track.
     """
 
     index: int
@@ -38,6 +39,7 @@ class AudioTrack:
     sample_rate: int
     channels: int
     default: bool = False
+    assumed: bool = False
 
     @property
     def decodable(self) -> bool:

@@ -374,7 +374,7 @@ PLAYS: dict[str, Callable[[Path], None]] = {
 }
 
 #: What plays, but what no container here can hold as it is.
-NOT_COPYABLE = frozenset({"chain.oga", "dfpwm.wav", "junk_first.flac", "layer_2.mp4", "s302m.ts"})
+NOT_COPYABLE = frozenset({"chain.oga", "dfpwm.wav", "layer_2.mp4", "s302m.ts"})
 
 
 def _zeroed_index(path: Path, *, keep_head: bool) -> None:

@@ -159,6 +159,21 @@ def test_a_cut_file_is_measured_from_its_first_packet(
     worker.extract(cut).ended_as(Status.FAILED, Code.TRUNCATED)
 
 
+def test_a_late_aac_in_an_flv_keeps_its_rate(worker: Rig, tmp_path: Path) -> None:
+    """An FLV declares each AAC as 44.1 kHz in stereo; its audio may start behind the first look."""
+    clip = tmp_path / "late.flv"
+    picture = ["-f", "lavfi", "-i", "testsrc2=s=640x360:r=25:d=20,noise=alls=60:allf=t"]
+    late = ["-itsoffset", "14", *clips.speech(5, 48000, 1)]
+    codecs = ["-c:v", "libx264", "-preset", "ultrafast", "-bf", "0", "-b:v", "4M", "-c:a", "aac"]
+    clips.run(*picture, *late, "-map", "0", "-map", "1", *codecs, clip)
+
+    for preset in ("mp3", "copy"):
+        made = worker.extract(clip, preset)
+        assert made.audio.duration_s == pytest.approx(5, abs=0.05)
+        assert made.audio.start_offset_s == pytest.approx(14, abs=0.05)
+        assert ", 48000 Hz, mono," in clips.log(made.path)
+
+
 def patched(path: Path, box: bytes, seconds: float) -> None:
     """Add seconds to the duration in a box of an MP4."""
     data = bytearray(path.read_bytes())
