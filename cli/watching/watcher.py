@@ -26,7 +26,7 @@ from shared.tracking.requeue import Requeue
 FIRST_WAIT_S, LONGEST_WAIT_S = 5.0, 300.0
 
 #: How often to look for expired leases, in seconds.
-HEAL_EVERY_S = 15.0
+REQUEUE_EVERY_S = 15.0
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Watcher:
         self._settling = Settling(settle_s, clock)
         self._ended: dict[str, str] = {}
         self._retries: dict[str, _Retry] = {}
-        self._heal_at = 0.0
+        self._requeue_at = 0.0
         self._open = 0
 
     @property
@@ -128,9 +128,9 @@ class Watcher:
     def _requeue_expired(self) -> None:
         """Queue recordings of killed processes again, but none of other folders."""
         now = self._clock()
-        if now < self._heal_at:
+        if now < self._requeue_at:
             return
-        self._heal_at = now + HEAL_EVERY_S
+        self._requeue_at = now + REQUEUE_EVERY_S
         queued = {item.key for item in self._queue.items}
         before = len(self._queue.items)
         self._requeue.run()

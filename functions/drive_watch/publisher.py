@@ -63,7 +63,7 @@ class Publisher:
     def _revive(
         self, known: Mapping[str, Recording], items: Mapping[str, DriveItem], account: str
     ) -> list[SourceFile]:
-        def afresh(current: Recording) -> Recording | None:
+        def restarted(current: Recording) -> Recording | None:
             if not _ended_unread(current):
                 return None
             again = requeued(current, self.tracker.clock())
@@ -74,7 +74,7 @@ class Publisher:
             code = _ended_unread(old)
             if code is None or (code == Code.FORBIDDEN and not items[key].can_download):
                 continue
-            taken = self.tracker.change(key, afresh)
+            taken = self.tracker.change(key, restarted)
             if taken:
                 message = taken.to_source_file(force=taken.audio is not None)
                 self.queue.publish([message])

@@ -1,4 +1,4 @@
-"""The presets: what is made of a recording, as data and as arguments to FFmpeg.
+"""The presets: output formats, as data and as arguments to FFmpeg.
 
 Pure functions, so that tests compare argument lists and start nothing. A preset is one entry of
 ``PRESETS``; settings, command line and tests take their list from there.

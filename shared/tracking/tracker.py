@@ -169,12 +169,12 @@ class Tracker:
         Returns ``None``, and changes nothing, while a worker has a lease on it.
         """
 
-        def afresh(current: Recording) -> Recording | None:
+        def restarted(current: Recording) -> Recording | None:
             if current.status is Status.PROCESSING and not self.has_expired(current):
                 return None
             return requeued(current, self.clock()).evolve(requeues=0)
 
-        return self.change(key, afresh)
+        return self.change(key, restarted)
 
     def dead_letter(self, key: str) -> Recording | None:
         """Mark what Pub/Sub gave up on as FAILED(dead_letter), if it was claimed before.

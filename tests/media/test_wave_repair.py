@@ -223,7 +223,7 @@ def test_every_range_sees_the_same_bytes(tmp_path: Path, sound: bytes) -> None:
 
 
 def test_four_gigabytes_begin_again_at_zero(tmp_path: Path) -> None:
-    """The header of a RIFF that went past 4 GiB: the length is what is left over."""
+    """The header of a RIFF that went past 4 GiB: the length is the remainder."""
     path = tmp_path / "x.wav"
     size = (4 << 30) + 100_000
     with path.open("wb") as file:

@@ -110,10 +110,10 @@ class FilesystemStorage:
             ready = early.result() if early and early.directory == path.parent else None
             with (
                 nullcontext(ready) if ready else self._staged(path, source) as staged,
-                directory.exclusive(path.parent) as alone,
+                directory.exclusive(path.parent) as is_locked,
             ):
                 wanted = replace(wanted, bytes=staged.bytes, crc32c=staged.crc32c)
-                return self._commit(path, name, staged, wanted, if_generation, alone)
+                return self._commit(path, name, staged, wanted, if_generation, is_locked)
 
     @contextmanager
     def prepare(self, name: str, content: Path) -> Iterator[None]:
@@ -303,7 +303,7 @@ class FilesystemStorage:
         staged: _Staged,
         wanted: Version,
         if_generation: int | None,
-        alone: bool,
+        is_locked: bool,
     ) -> StoredObject:
         while True:
             there, before = self._describe(path, name), Sidecar.read(path)
@@ -312,7 +312,7 @@ class FilesystemStorage:
             if if_generation:
                 check_generation(name, there, if_generation)
             elif if_generation == 0 and (
-                os.path.lexists(path) or not _is_free(before, path, wanted, alone)
+                os.path.lexists(path) or not _is_free(before, path, wanted, is_locked)
             ):
                 raise ObjectExistsError(name)
             # The generation is the time of the write, always increasing, and becomes the
@@ -359,10 +359,10 @@ def _unfinished_path(path: Path) -> Path:
     return hidden_path(path, f".{secrets.token_hex(8)}{UNFINISHED}")
 
 
-def _is_free(sidecar: Sidecar | None, path: Path, wanted: Version, alone: bool) -> bool:
+def _is_free(sidecar: Sidecar | None, path: Path, wanted: Version, is_locked: bool) -> bool:
     if sidecar is None:
         return True
     if sidecar.versions:
         return sidecar.key == wanted.metadata.get("key")
     # With the lock, no other process is writing this claim: its writer is dead.
-    return alone or time.time() - sidecar_path(path).stat().st_mtime > _CLAIM_TIMEOUT_S
+    return is_locked or time.time() - sidecar_path(path).stat().st_mtime > _CLAIM_TIMEOUT_S

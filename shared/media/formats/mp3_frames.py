@@ -150,7 +150,7 @@ def info_frame(
     """Return the Info frame to put before ``frames`` frames.
 
     ``audio_bytes`` counts the frames alone. ``samples`` per channel are what a decoder returns:
-    it drops ``delay`` and 529 at the start, and what is left over at the end.
+    it drops ``delay`` and 529 at the start, and the rest at the end.
     """
     header = _info_header(first)
     size = Header.parse(header).size

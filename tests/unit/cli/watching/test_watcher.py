@@ -7,7 +7,7 @@ import pytest
 from cli.app import App
 from cli.local_runner import LocalRunner
 from cli.stop import Stop
-from cli.watching.watcher import FIRST_WAIT_S, HEAL_EVERY_S, Watcher
+from cli.watching.watcher import FIRST_WAIT_S, REQUEUE_EVERY_S, Watcher
 from functions.extract_audio.assembly import build_worker
 from shared.core.message import Source, SourceFile
 from shared.core.records import Status
@@ -206,7 +206,7 @@ def test_leases_are_looked_at_only_now_and_then(rig: Rig) -> None:
 
     watcher.scan()
     assert rig.extracted == []
-    rig.now += HEAL_EVERY_S
+    rig.now += REQUEUE_EVERY_S
     watcher.scan()
 
     assert rig.extracted == ["a.mp4"]
