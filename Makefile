@@ -34,7 +34,8 @@ $(STAMP) $(RUN_STAMP): pyproject.toml infra/requirements/setup.txt infra/require
 	  { echo "Python has no module venv. On Debian or Ubuntu: apt install python3-venv" >&2; exit 1; }
 	@echo "Installing into $(VENV): about a minute at first"
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes --requirement $(LOCK)
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --editable .
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps \
+	  --config-settings editable_mode=compat --editable .
 # pip compiles packages, but not what is editable; without bytecode each start takes 0.2 s more.
 	@$(BIN)/python -m compileall -q cli functions shared
 	@touch $@

@@ -45,7 +45,9 @@ def heavy_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def long_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Near silence, small for its length: downloaded at once, encoded for seconds."""
     path = tmp_path_factory.mktemp("clips") / "long.mkv"
-    run("-f", "lavfi", "-i", "sine=f=50:r=48000:d=1200,volume=0.0001", "-c:a", "flac", path)
+    minute = path.with_name("minute.mkv")
+    run("-f", "lavfi", "-i", "sine=f=50:r=48000:d=60,volume=0.0001", "-c:a", "flac", minute)
+    run("-stream_loop", "14", "-i", minute, "-c", "copy", path)
     return path
 
 

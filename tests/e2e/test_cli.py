@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,12 @@ import pytest
 
 from cli.demo.drive_standin.identity import key_file
 from cli.demo.sample import arguments
+from shared.adapters.local.documents import SQLiteDocuments
 from shared.bootstrap import Services
 from shared.core.message import SourceFile
 from shared.core.records import COLLECTION, Audio, Recording, Status
+from shared.core.times import time_as_json
+from shared.tracking.tracker import Tracker
 from tests.drive.standin import READER, StandIn
 from tests.drive.standin import running as standin
 from tests.emulators import missing
@@ -66,7 +69,14 @@ class Cli:
         return Output(out, err.decode())
 
     def documents(self) -> list[dict[str, Any]]:
-        return self("status", "--json", "--limit", "1000").documents
+        """Return the tracker's documents as ``status --json`` prints them."""
+        database = next(self.folder.rglob("tracker.db"), None)
+        if database is None:
+            return []
+        recordings = Tracker(SQLiteDocuments(database), lease=timedelta(seconds=60)).recent(1000)
+        text = json.dumps([one.to_document() for one in recordings], default=time_as_json)
+        found: list[dict[str, Any]] = json.loads(text)
+        return found
 
     def audio(self) -> list[Path]:
         """Return every audio file below the storage, finished or not, hidden or not."""
@@ -111,7 +121,9 @@ def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def lasting(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An hour of near silence in half a megabyte, which is encoded for seconds."""
     path = tmp_path_factory.mktemp("lasting") / "lasting.mkv"
-    run("-f", "lavfi", "-i", "sine=f=50:r=48000:d=3600,volume=0.0001", "-c:a", "flac", path)
+    minute = path.with_name("minute.mkv")
+    run("-f", "lavfi", "-i", "sine=f=50:r=48000:d=60,volume=0.0001", "-c:a", "flac", minute)
+    run("-stream_loop", "59", "-i", minute, "-c", "copy", path)
     return path
 
 
@@ -339,7 +351,7 @@ def test_the_container_s_creation_time_comes_before_the_file_s(
         ("anullsrc=d=5", True),
         ("sine=f=300:d=5,volume=-80dB", True),
         # A second of speech in ten minutes of silence: between the samples of the picture.
-        ("sine=f=300:d=600,volume='if(between(t,301.0,301.3),0.5,0)':eval=frame", False),
+        ("sine=f=300:r=8000:d=600,volume='if(between(t,301.0,301.3),0.5,0)':eval=frame", False),
     ],
 )
 def test_silent_audio_is_marked(cli: Cli, sound: str, silent: bool) -> None:
@@ -538,7 +550,7 @@ def test_an_interruption_leaves_nothing_behind(cli: Cli, lasting: Path, number: 
 def test_a_killed_process_is_waited_for(cli: Cli, lasting: Path) -> None:
     cli.environ["LEASE_SECONDS"] = "15"
     short = cli.folder / "short.mkv"
-    run("-i", lasting, "-t", "600", "-c", "copy", short)
+    run("-i", lasting, "-t", "300", "-c", "copy", short)
     with at_work(cli, "extract", short) as (process, children):
         process.kill()
         process.wait()

@@ -513,13 +513,13 @@ def test_a_broken_protocol_is_reported_at_once(root: Path, sftp: type[Sftp]) -> 
 def test_a_server_that_trickles_runs_into_a_limit(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shared.adapters.sftp.session.SLOW_READ_S", 0.5)
+    monkeypatch.setattr("shared.adapters.sftp.session.SLOW_READ_S", 3.0)
     waits = threading.Event()
 
     class Trickles(Sftp):
         def read(self, file: Any, offset: int, length: int) -> bytes:
             if length > 1:
-                waits.wait(0.05)
+                waits.wait(0.02)  # ten bytes take a fifth of a second, 70,000 take minutes
             return super().read(file, offset, 1)
 
     with quirky(root, Trickles) as at, at.sources() as sources:

@@ -70,10 +70,14 @@ def _make(kept: Path, arguments: tuple[str | Path, ...]) -> None:
 
 
 def speech(seconds: float, rate: int, channels: int) -> list[str]:
-    """Return the input arguments of a speech-like sound."""
+    """Return the input arguments of a speech-like sound; a file, since FFmpeg computes slowly."""
     layout = "mono" if channels == 1 else "stereo"
-    source = SPEECH.format(rate=rate, seconds=seconds)
-    return ["-f", "lavfi", "-i", f"{source},aformat=channel_layouts={layout}"]
+    source = f"{SPEECH.format(rate=rate, seconds=seconds)},aformat=channel_layouts={layout}"
+    arguments = ("-f", "lavfi", "-i", source, "-c:a", "pcm_f32le", "-bitexact", "x.wav")
+    kept = CACHE / f"{_recipe(arguments)}.wav"
+    if not kept.exists():
+        _make(kept, arguments)
+    return ["-i", str(kept)]
 
 
 def decoded_md5(path: Path, *options: str) -> str:
