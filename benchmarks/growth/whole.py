@@ -15,6 +15,7 @@ from statistics import median
 from benchmarks import measure
 from benchmarks.growth.costs import RUNS
 from benchmarks.growth.filling import item
+from functions.sftp_compress import manifest_file
 from functions.sftp_compress.manifest import Entry, Manifest
 from functions.sftp_compress.nightly import Nightly
 from shared.adapters.local.storage import FilesystemStorage
@@ -41,7 +42,8 @@ def manifest(folder: Path, rows: int) -> tuple[float, float, float, float]:
 
     path = folder / f"manifest{rows}.json"
     with path.open("w", encoding="utf-8") as file:
-        made._write(file, (vars(entry(number)) for number in range(rows)), {})
+        entries = (vars(entry(number)) for number in range(rows))
+        manifest_file.write(file, entries, {}, utc_now())
     storage.put("m.json", path, content_type="application/json")
     times = []
     for number in range(RUNS):

@@ -9,25 +9,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Any, TextIO, TypeAlias
+from typing import Any
 
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
-from shared.core import untrusted_json
+from functions.sftp_compress import manifest_file
+from functions.sftp_compress.manifest_file import Row
 from shared.core.errors import ConflictError, ObjectExistsError, PipelineError, is_transient
 from shared.core.message import SourceFile
 from shared.core.ports import Clock, Storage, StoredObject
 from shared.core.times import format_time
-
-VERSION = 1
 
 #: How long a writer keeps trying: one object takes about one write a second, and all
 #: compressing instances write this one.
@@ -39,14 +37,6 @@ MERGED_BYTES_PER_S = 1_000_000
 
 #: How many parts are read at a time.
 _READERS = 8
-
-#: How much of a manifest is read at a time, in characters.
-_CHUNK = 1 << 16
-
-#: The numbers of a row that have a total.
-_SUMMED = ("source_bytes", "bytes", "duration_s")
-
-Row: TypeAlias = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,7 +158,7 @@ class Manifest:
             # A lone surrogate is written as JSON escapes it.
             with path.open("w", encoding="utf-8", errors="backslashreplace") as file:
                 merged = {source: part.row for source, part in parts.items()}
-                changed = self._write(file, self.rows(), merged)
+                changed = manifest_file.write(file, self.rows(), merged, self.clock())
             if changed:
                 self.storage.put(
                     self.name,
@@ -225,7 +215,7 @@ class Manifest:
     def current_rows(self) -> Iterator[Row]:
         """Yield the rows of the manifest and of the parts, as a merge would write them."""
         parts = {source: part.row for source, part in self._newest(self._parts()).items()}
-        return (row for row, _ in _merged(self.rows(), parts))
+        return (row for row, _ in manifest_file.merged(self.rows(), parts))
 
     def rows(self) -> Iterator[Row]:
         """Yield the rows of the manifest, sorted by source, a few in memory at a time.
@@ -235,97 +225,13 @@ class Manifest:
         """
         try:
             with self.storage.open(self.name) as raw, TextIOWrapper(raw, "utf-8") as file:
-                yield from map(_checked, _read_rows(file))
+                yield from manifest_file.read(file)
         except FileNotFoundError:
             return
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise PipelineError(
                 f"{self.name} cannot be read ({error}): restore or remove it"
             ) from error
-
-    def _write(self, file: TextIO, rows: Iterable[Row], parts: Mapping[str, Row]) -> bool:
-        """Write the manifest; returns whether a part changed it."""
-        head = {"version": VERSION, "generated_at": format_time(self.clock())}
-        file.write(json.dumps(head)[:-1] + ', "files": [')
-        totals: dict[str, Any] = {"files": 0, **dict.fromkeys(_SUMMED, 0)}
-        changed = False
-        for row, is_new in _merged(rows, parts):
-            file.write(",\n" if totals["files"] else "\n")
-            file.write(json.dumps(row, ensure_ascii=False))
-            changed |= is_new
-            totals["files"] += 1
-            for name in _SUMMED:
-                totals[name] += row[name]
-        totals["duration_s"] = round(totals["duration_s"], 3)
-        file.write(f'\n], "totals": {json.dumps(totals)}}}\n')
-        return changed
-
-
-def _merged(rows: Iterable[Row], parts: Mapping[str, Row]) -> Iterator[tuple[Row, bool]]:
-    """Merge sorted rows with parts by source; yields each row, and whether it is new."""
-    waiting = sorted(parts, reverse=True)
-    for row in rows:
-        while waiting and waiting[-1] < row["source"]:
-            yield parts[waiting.pop()], True
-        if waiting and waiting[-1] == row["source"]:
-            part = parts[waiting.pop()]
-            yield part, part != row
-        else:
-            yield row, False
-    for source in reversed(waiting):
-        yield parts[source], True
-
-
-#: How a manifest of this program begins, of any of its versions.
-_HEAD = re.compile(
-    r'\s*\{\s*"version"\s*:\s*(\d+)\s*,\s*"generated_at"\s*:\s*"[^"]*"\s*,\s*"files"\s*:\s*\['
-)
-_BETWEEN = " \t\r\n,"
-
-
-def _read_rows(file: TextIO) -> Iterator[Row]:
-    """Yield the rows of a manifest; raises ``ValueError`` when it is not whole."""
-    text, decoder = file.read(_CHUNK), json.JSONDecoder()
-    head = _HEAD.match(text)
-    if not head:  # written or edited by another program
-        body = untrusted_json.parse(text + file.read())
-        _check_version(body["version"])
-        yield from sorted(body["files"], key=lambda row: str(row["source"]))
-        return
-    _check_version(int(head[1]))
-    at = head.end()
-    while True:
-        while at < len(text) and text[at] in _BETWEEN:
-            at += 1
-        if text.startswith("]", at):
-            break
-        try:
-            row, end = decoder.raw_decode(text, at)
-        except ValueError:
-            more = file.read(_CHUNK)
-            if not more:
-                raise
-            text, at = text[at:] + more, 0
-            continue
-        yield row
-        at = end
-    # The totals are there, and the end.
-    untrusted_json.parse('{"files": [' + text[at:] + file.read())
-
-
-def _checked(row: Any) -> Row:
-    """Return a row if a merge can use it; raises ``TypeError`` or ``KeyError``."""
-    numbers = [row[name] for name in _SUMMED]
-    if not isinstance(row, dict) or not isinstance(row["source"], str):
-        raise TypeError("a row is not an object with a source")
-    if not all(isinstance(number, int | float) for number in numbers):
-        raise TypeError(f"the sizes of {row['source'][:80]!r} are not numbers")
-    return row
-
-
-def _check_version(version: object) -> None:
-    if version != VERSION:
-        raise ValueError(f"version {version!r}")
 
 
 def _is_worth_retrying(error: BaseException) -> bool:

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from functions.sftp_compress import manifest as module
+from functions.sftp_compress import manifest_file
 from functions.sftp_compress.manifest import Entry, Manifest
 from shared.adapters.memory import MemoryStorage
 from shared.core.errors import PipelineError
@@ -149,14 +150,14 @@ def test_a_long_manifest_is_merged_seldom(monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.parametrize("chunk", [1, 7, 1 << 16])
 def test_it_is_read_in_pieces_of_any_size(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_CHUNK", max(chunk, 100))
+    monkeypatch.setattr(manifest_file, "_CHUNK", max(chunk, 100))
     storage = MemoryStorage()
     manifest = manifest_of(storage)
     names = [f"Réunion 🎧 {number}.wav" for number in range(20)]
     for name in names:
         manifest.add(entry(name))
     manifest.merge()
-    monkeypatch.setattr(module, "_CHUNK", chunk)
+    monkeypatch.setattr(manifest_file, "_CHUNK", chunk)
     assert sorted(row["source"] for row in manifest.rows()) == sorted(names)
 
 
