@@ -526,14 +526,14 @@ def test_a_silent_server_is_transient_in_time(
 def test_a_slow_reader_buffers_little(shared_sshd: Sshd, folder: Path) -> None:
     path = folder / "x.wav"
     with path.open("wb") as file:
-        file.truncate(200 << 20)
+        file.truncate(100 << 20)
     item = only(shared_sshd, folder)
     with shared_sshd.sources(root=str(folder)) as sources, closing(sources.open(item)) as source:
         source.read(0, 1 << 20)
         tracemalloc.start()
         try:
             with serve(source) as server:
-                for offset in range(0, 200 << 20, 4 << 20):
+                for offset in range(0, 100 << 20, 4 << 20):
                     server.source.read(offset, 4 << 20)
                     time.sleep(0.02)  # an encoder that is slower than the line
             _, peak = tracemalloc.get_traced_memory()
