@@ -23,6 +23,9 @@ UNDESCRIBED = "undescribed"
 #: ``correct_input_start_times``, fftools/ffmpeg_opt.c).
 _CLOCK_JUMPS = frozenset({"mpeg", "mpegts", "nut", "ogg", "wtv"})
 
+#: Demuxers of bare frames, which have no clock: FFmpeg counts the time of junk before them too.
+_NO_CLOCK = frozenset({"aac", "ac3", "dts", "eac3", "flac", "loas", "mlp", "mp3", "truehd"})
+
 _RAW = re.compile(r"pcm_(?:[suf]\d+(?:le|be)?|alaw|mulaw)")
 
 
@@ -86,6 +89,8 @@ class Probe:
 
         ``first_s`` is the first frame's time in the output of the process with this ``log``.
         """
+        if self.container in _NO_CLOCK:
+            return 0.0
         if self.container in _CLOCK_JUMPS:
             first_s += log.start_correction_s()
         return max(0.0, round(first_s + self.start_s, 3))

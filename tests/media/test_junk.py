@@ -47,6 +47,19 @@ def test_junk_before_a_container(extension: str, kind: str, worker: Rig, tmp_pat
         assert clips.decoded_samples(one.path) / 48000 == pytest.approx(length, abs=0.03)
 
 
+@pytest.mark.parametrize("extension", ["mp3", "aac", "ac3", "latm"])
+def test_junk_before_bare_frames_takes_no_time(extension: str, worker: Rig, tmp_path: Path) -> None:
+    plain, clip = tmp_path / f"plain.{extension}", tmp_path / f"clip.{extension}"
+    codec = ("-c:a", "aac") if extension == "latm" else ()
+    clips.run(*clips.speech(4, 48000, 1), *codec, plain)
+    clip.write_bytes(_JUNK["random"] + plain.read_bytes())
+
+    for preset in ("mp3", "copy"):
+        made = worker.extract(clip, preset)
+        assert made.audio.start_offset_s == 0, preset
+        assert made.audio.duration_s == pytest.approx(4, abs=0.5)
+
+
 @pytest.mark.parametrize("extension", _OPTIONS)
 def test_a_plain_container_has_no_junk_before_it(extension: str, tmp_path: Path) -> None:
     clip = tmp_path / f"clip.{extension}"
