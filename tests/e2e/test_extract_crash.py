@@ -207,7 +207,10 @@ def _is_finishing(bench: Bench, *_: object) -> bool:
 LOCAL_STAGES = {
     "uploading": Stage(
         lambda bench: bench.lock_directory(_MONTH),
-        lambda bench, _, __: bench.is_waiting(_MONTH),
+        # The copy is made while the audio is verified; the name is written after that.
+        lambda bench, _, item: (
+            bench.is_waiting(_MONTH) and bench.cloud.recording(item).gcs_path is not None
+        ),
     ),
     "uploaded": Stage(
         lambda bench: bench.lock_directory(_WAVEFORMS),
