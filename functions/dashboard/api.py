@@ -182,12 +182,15 @@ def refresh_url() -> Response:
 def retry_recordings() -> BaseResponse:
     """Queue recordings again: those of ``keys``, or all that FAILED with ``code``."""
     body = _body()
+    if request.is_json and len(body) > 1:
+        raise ProblemError(400, "give keys or a code, and nothing else")
     if "code" in body:
         code = parameters.filters({"code": _text(body, "code")}).code
         outcome = retry_failed(context(), code)
     else:
         keys = body.get("keys")
-        keys = [keys] if isinstance(keys, str) else keys
+        if isinstance(keys, str) and not request.is_json:
+            keys = [keys]  # a form with one
         if not isinstance(keys, list) or not keys or len(keys) > MAX_LIMIT:
             raise ProblemError(400, f"keys must be a list of 1 to {MAX_LIMIT} keys, or give a code")
         outcome = retry(context(), [_checked_key(key) for key in keys])

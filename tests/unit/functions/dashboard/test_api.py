@@ -259,7 +259,12 @@ def test_retry_refuses_a_recording_in_progress(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [{}, {"keys": []}, {"keys": [1]}, {"keys": ["a/b"]}, {"keys": ["x"] * 201}, [], "x"]
+    "body",
+    [
+        *({}, {"keys": []}, {"keys": [1]}, {"keys": ["a/b"]}, {"keys": ["x"] * 201}, [], "x"),
+        # openapi.json allows no other properties, and no key in place of a list.
+        *({"keys": "x"}, {"keys": ["x"], "code": "corrupt"}, {"code": "corrupt", "limit": 1}),
+    ],
 )
 def test_bad_retries_are_problems(bench: Bench, body: Any) -> None:
     assert bench.post("/api/retry", body).status_code == 400
