@@ -14,20 +14,9 @@ from shared.core.errors import ConflictError
 from shared.core.ports import Documents, Op, Versioned
 from shared.core.records import Audio, Chunk, ErrorInfo, Recording, Status
 from tests.backends import on_every_database
+from tests.contract.found import T0, C, as_time, ids
 
 pytestmark = on_every_database
-
-T0 = datetime(2025, 4, 7, 16, 52, 0, 123456, tzinfo=UTC)
-C = "recordings"
-
-
-def as_time(value: Any) -> datetime:
-    """Read a time as it may come back: a ``datetime``, or RFC 3339 text."""
-    return datetime.fromisoformat(value) if isinstance(value, str) else value
-
-
-def ids(found: Any) -> list[str]:
-    return [item.id for item in found]
 
 
 def outcomes(work: Callable[[int], Any], contenders: int) -> list[Any]:
