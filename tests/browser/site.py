@@ -10,10 +10,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
+from socketserver import ThreadingMixIn
 from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from flask import Flask, request
-from werkzeug.serving import WSGIRequestHandler, make_server
 
 from functions.dashboard.app import create_app
 from functions.dashboard.backend import Backend
@@ -274,15 +275,25 @@ def _fields(given: dict[str, Any]) -> dict[str, Any]:
     return fields
 
 
+class _Server(ThreadingMixIn, WSGIServer):
+    """Closes an answer's file when the browser resets the connection.
+
+    Werkzeug's server reads the rest of the request first, and a reset raises there
+    (``WSGIRequestHandler.run_wsgi`` of 3.1): the file stays open.
+    """
+
+    daemon_threads = True
+
+
 class _Quiet(WSGIRequestHandler):
-    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
         pass
 
 
 @contextmanager
 def served(app: Flask) -> Iterator[str]:
     """Serve an app on the loopback interface; yields its address."""
-    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_Quiet)
+    server = make_server("127.0.0.1", 0, app, server_class=_Server, handler_class=_Quiet)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
