@@ -46,44 +46,46 @@ def expected(now: datetime) -> list[Expected]:
         Expected(
             name=f"Weekly sync - {(now - _HOUR).strftime(stamp)} - Recording",
             place="Google Meet/Weekly sync",
-            file="meeting.mp4",
+            file="meeting-480s.mp4",
             seconds=480,
         ),
         Expected(
             name=f"Customer call ({(now - 3 * _HOUR):%Y-%m-%d at %H:%M} GMT+0)",
             place="shortcut",
-            file="call.mp4",
-            seconds=300,
+            file="call-120s.mp4",
+            seconds=120,
         ),
         Expected(
             name=f"Product review - {day.strftime(stamp)} - Recording",
             place="Legacy Meet Recordings",
-            file="review.mp4",
-            seconds=240,
+            file="review-90s.mp4",
+            seconds=90,
         ),
         Expected(
             name=f"Screen share only - {day.strftime(stamp)} - Recording",
             place="Google Meet/Screen share only",
-            file="silent.mp4",
+            file="silent-60s.mp4",
             status=Status.SKIPPED,
             codes=frozenset({Code.NO_AUDIO}),
         ),
         Expected(
             name=f"Interrupted upload - {day.strftime(stamp)} - Recording",
             place="Google Meet/Interrupted upload",
-            file="damaged.mp4",
+            file="damaged-90s.mp4",
             status=Status.FAILED,
             codes=frozenset({Code.TRUNCATED, Code.CORRUPT}),
         ),
-        Expected(name="10-17-25.wav", place="", file="hotline.wav", seconds=180, source="sftp"),
+        Expected(name="10-17-25.wav", place="", file="hotline-90s.wav", seconds=90, source="sftp"),
         Expected(
             name="interviews/10-18-25.wav",
             place="interviews",
-            file="interview.wav",
-            seconds=120,
+            file="interview-60s.wav",
+            seconds=60,
             source="sftp",
         ),
-        Expected(name="voicemail.mp3", place="", file="voicemail.mp3", seconds=60, source="sftp"),
+        Expected(
+            name="voicemail.mp3", place="", file="voicemail-30s.mp3", seconds=30, source="sftp"
+        ),
     ]
 
 
@@ -94,7 +96,8 @@ def make(folder: Path, is_stopped: Callable[[float], bool]) -> Iterator[str]:
     ``KeyboardInterrupt`` is raised.
 
     Twenty seconds are encoded, and longer files repeat them: the sound of a meeting would
-    take as long to make as its audio takes to extract.
+    take as long to make as its audio takes to extract. One is long enough for its bar to move.
+    Their names have their lengths, so that files of an older version are not taken for them.
     """
     folder.mkdir(parents=True, exist_ok=True)
     piece = folder / "piece.mp4"
@@ -102,14 +105,24 @@ def make(folder: Path, is_stopped: Callable[[float], bool]) -> Iterator[str]:
     wave = [*loop, "-vn", "-c:a", "pcm_s16le", "-f", "wav"]
     recipes = {
         "piece.mp4": sample.arguments(piece, _PIECE_S, "size=640x360:rate=5")[:-1],
-        "meeting.mp4": [*loop, "-c", "copy", "-t", "480", "-f", "mp4"],
-        "call.mp4": [*loop, "-c", "copy", "-t", "300", "-movflags", "+faststart", "-f", "mp4"],
-        "review.mp4": [*loop, "-c", "copy", "-t", "240", "-f", "mp4"],
-        "silent.mp4": [*loop, "-an", "-c:v", "copy", "-t", "120", "-f", "mp4"],
-        "damaged.mp4": [*loop, "-c", "copy", "-t", "200", "-movflags", "+faststart", "-f", "mp4"],
-        "hotline.wav": [*wave[:-2], "-t", "180", "-f", "wav"],
-        "interview.wav": [*wave[:-2], "-t", "120", "-f", "wav"],
-        "voicemail.mp3": [*loop, "-vn", "-b:a", "192k", "-t", "60", "-f", "mp3"],
+        "meeting-480s.mp4": [*loop, "-c", "copy", "-t", "480", "-f", "mp4"],
+        "call-120s.mp4": [*loop, "-c", "copy", "-t", "120", "-movflags", "+faststart", "-f", "mp4"],
+        "review-90s.mp4": [*loop, "-c", "copy", "-t", "90", "-f", "mp4"],
+        "silent-60s.mp4": [*loop, "-an", "-c:v", "copy", "-t", "60", "-f", "mp4"],
+        "damaged-90s.mp4": [
+            *loop,
+            "-c",
+            "copy",
+            "-t",
+            "90",
+            "-movflags",
+            "+faststart",
+            "-f",
+            "mp4",
+        ],
+        "hotline-90s.wav": [*wave[:-2], "-t", "90", "-f", "wav"],
+        "interview-60s.wav": [*wave[:-2], "-t", "60", "-f", "wav"],
+        "voicemail-30s.mp3": [*loop, "-vn", "-b:a", "192k", "-t", "30", "-f", "mp3"],
     }
     for name, arguments in recipes.items():
         path = folder / name
@@ -131,7 +144,7 @@ def make(folder: Path, is_stopped: Callable[[float], bool]) -> Iterator[str]:
             process.wait()
         if process.returncode:
             raise subprocess.CalledProcessError(process.returncode, process.args)
-        if name == "damaged.mp4":
+        if name == "damaged-90s.mp4":
             os.truncate(unfinished, unfinished.stat().st_size * 6 // 10)
         unfinished.replace(path)
 
