@@ -80,6 +80,27 @@ def speech(seconds: float, rate: int, channels: int) -> list[str]:
     return ["-i", str(kept)]
 
 
+def seconds(*files: tuple[str | Path, ...]) -> list[float]:
+    """Return how long plain FFmpeg's WAVs of files are; each is a path behind its options."""
+    with tempfile.TemporaryDirectory() as directory:
+        wavs = [Path(directory, f"{number}.wav") for number in range(len(files))]
+        inputs = [part for *options, path in files for part in (*options, "-i", path)]
+        outputs = [
+            part
+            for number, wav in enumerate(wavs)
+            for part in ("-map", f"{number}:a:0", "-vn", "-bitexact", wav)
+        ]
+        _run(*inputs, *outputs)
+        return [_wave_seconds(wav) for wav in wavs]
+
+
+def _wave_seconds(path: Path) -> float:
+    with path.open("rb") as file:
+        head = file.read(256)
+    rate, block = int.from_bytes(head[24:28], "little"), int.from_bytes(head[32:34], "little")
+    return (path.stat().st_size - head.find(b"data") - 8) / block / rate
+
+
 def decoded_md5(path: Path, *options: str) -> str:
     """Return the MD5 of all decoded samples."""
     return hashlib.md5(run("-i", path, *options, "-f", "f32le", "-")).hexdigest()
