@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from shared.media.ffmpeg.process import executable
@@ -80,30 +81,35 @@ def speech(seconds: float, rate: int, channels: int) -> list[str]:
     return ["-i", str(kept)]
 
 
-def seconds(*files: tuple[str | Path, ...]) -> list[float]:
-    """Return how long plain FFmpeg's WAVs of files are; each is a path behind its options."""
+def outputs(files: Sequence[Path | tuple[str | Path, ...]], *options: str) -> list[bytes]:
+    """Return what FFmpeg writes of each file with these options, in one run for all of them.
+
+    A file may be a tuple: options for reading it, and the path.
+    """
     with tempfile.TemporaryDirectory() as directory:
-        wavs = [Path(directory, f"{number}.wav") for number in range(len(files))]
-        inputs = [part for *options, path in files for part in (*options, "-i", path)]
-        outputs = [
-            part
-            for number, wav in enumerate(wavs)
-            for part in ("-map", f"{number}:a:0", "-vn", "-bitexact", wav)
-        ]
-        _run(*inputs, *outputs)
-        return [_wave_seconds(wav) for wav in wavs]
+        arguments: list[str | Path] = []
+        for file in files:
+            *how, path = file if isinstance(file, tuple) else (file,)
+            arguments += [*how, "-i", path]
+        made = [Path(directory, str(number)) for number in range(len(files))]
+        for number, path in enumerate(made):
+            arguments += ["-map", f"{number}:a:0", *options, path]
+        _run(*arguments)
+        return [path.read_bytes() for path in made]
 
 
-def _wave_seconds(path: Path) -> float:
-    with path.open("rb") as file:
-        head = file.read(256)
-    rate, block = int.from_bytes(head[24:28], "little"), int.from_bytes(head[32:34], "little")
-    return (path.stat().st_size - head.find(b"data") - 8) / block / rate
+def seconds(*files: Path | tuple[str | Path, ...]) -> list[float]:
+    """Return how long plain FFmpeg's WAVs of files are."""
+    found = []
+    for wav in outputs(files, "-vn", "-f", "wav"):
+        rate, block = int.from_bytes(wav[24:28], "little"), int.from_bytes(wav[32:34], "little")
+        found.append((len(wav) - wav.find(b"data") - 8) / block / rate)
+    return found
 
 
-def decoded_md5(path: Path, *options: str) -> str:
-    """Return the MD5 of all decoded samples."""
-    return hashlib.md5(run("-i", path, *options, "-f", "f32le", "-")).hexdigest()
+def decoded_md5s(*paths: Path) -> list[str]:
+    """Return the MD5s of all decoded samples of files."""
+    return [hashlib.md5(data).hexdigest() for data in outputs(paths, "-f", "f32le")]
 
 
 def decoded_samples(path: Path) -> int:
@@ -182,11 +188,15 @@ CLIPS: dict[str, tuple[int, str, tuple[str, ...]]] = {
 SECONDS = 4.0
 
 
+def length_s(name: str) -> float:
+    """Return how long a clip is: a tenth lasts 0.1 s, a long one 20 s."""
+    return {"tenth": 0.1, "long": 20.0}.get(name.partition(".")[0], SECONDS)
+
+
 def make(name: str, path: Path) -> None:
-    """Write the clip that ``CLIPS`` calls ``name``; a tenth lasts 0.1 s, a long one 20 s."""
+    """Write the clip that ``CLIPS`` calls ``name``."""
     rate, layout, options = CLIPS[name]
-    seconds = {"tenth": 0.1, "long": 20.0}.get(name.partition(".")[0], SECONDS)
-    sound = speech(seconds, rate, 1 if layout == "mono" else 2)
-    picture = [part.format(seconds=seconds) for part in _VIDEO] if "-c:v" in options else []
+    sound = speech(length_s(name), rate, 1 if layout == "mono" else 2)
+    picture = [part.format(seconds=length_s(name)) for part in _VIDEO] if "-c:v" in options else []
     # Speech in front, and the other channels of a surround sound made from it.
     run(*sound, *picture, "-af", f"aformat=channel_layouts={layout}", *options, path)

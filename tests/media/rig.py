@@ -121,7 +121,9 @@ class Rig:
         return Extracted(result, storage, directory)
 
 
-def stream_hash(path: Path, stream: str = "a:0") -> bytes:
-    """Return the hash of a stream's packets and of what its decoder needs to know first."""
-    line = clips.run("-i", path, "-map", f"0:{stream}", "-c", "copy", "-f", "streamhash", "-")
-    return line.rpartition(b",")[2]
+def stream_hashes(*paths: Path, stream: str = "a:0") -> list[bytes]:
+    """Return of each file the hash of a stream's packets and of what its decoder needs first."""
+    inputs = [part for path in paths for part in ("-i", path)]
+    maps = [part for number in range(len(paths)) for part in ("-map", f"{number}:{stream}")]
+    lines = clips.run(*inputs, *maps, "-c", "copy", "-f", "streamhash", "-").splitlines()
+    return [line.rpartition(b",")[2] for line in lines]

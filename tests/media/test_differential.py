@@ -127,20 +127,23 @@ def engine(path: Path, preset: str, directory: Path) -> Outcome:
             length = verify.verify(made, job).duration_s
     except PermanentError as error:
         return Outcome(0.0, error.code)
-    if preset == "copy" and abs(plain(made.path).seconds - length) > CLOSE_S:
-        return Outcome(plain(made.path).seconds)
+    if preset == "copy" and abs((copied := plain(made.path)).seconds - length) > CLOSE_S:
+        return Outcome(copied.seconds)
     return Outcome(length)
 
 
 def cases(clip: Path, directory: Path, index: int) -> Iterator[tuple[str, str, Path]]:
     """Yield each mutation that can be made of a clip, with a preset."""
-    names = list(presets.PRESETS)
+    names, seen = list(presets.PRESETS), set()
     for number, (name, mutate) in enumerate(MUTATIONS.items()):
         mutated = directory / f"{number}-{clip.name}"
         try:
             mutate(clip, mutated)
         except subprocess.CalledProcessError:
             continue  # this container or codec does not take such a change
+        if (data := mutated.read_bytes()) in seen:
+            continue  # without times in a file, only what was cut or joined differs
+        seen.add(data)
         for preset in names if ALL else [names[(number + index) % len(names)]]:
             yield name, preset, mutated
 

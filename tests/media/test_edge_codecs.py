@@ -10,9 +10,9 @@ from tests.media import clips
 from tests.media.rig import Rig
 
 
-def one_pass(clip: Path, out: Path) -> str:
+def one_pass(clip: Path, out: Path) -> Path:
     clips.run("-i", clip, "-b:a", "128k", "-ac", "2", "-reservoir", "0", out)
-    return clips.decoded_md5(out)
+    return out
 
 
 @pytest.mark.parametrize("coder", [["-aac_pns", "1", "-b:a", "32k"], ["-aac_coder", "fast"]])
@@ -23,7 +23,8 @@ def test_aac_with_noise_substitution(coder: list[str], worker: Rig, tmp_path: Pa
 
     made = worker.extract(clip)
 
-    assert clips.decoded_md5(made.path) == one_pass(clip, tmp_path / "whole.mp3")
+    first, second = clips.decoded_md5s(made.path, one_pass(clip, tmp_path / "whole.mp3"))
+    assert first == second
 
 
 @pytest.mark.parametrize("layout", ["2.1", "quad", "5.0", "6.1", "7.1"])
@@ -35,7 +36,8 @@ def test_other_layouts_are_mixed_as_plain_ffmpeg_does(
 
     made = worker.extract(clip)
 
-    assert clips.decoded_md5(made.path) == one_pass(clip, tmp_path / "whole.mp3")
+    first, second = clips.decoded_md5s(made.path, one_pass(clip, tmp_path / "whole.mp3"))
+    assert first == second
 
 
 @pytest.mark.parametrize("name", ["sync — Besprechung 会議 🎙.mp4", "it's \"a\" b.mp4", "-i.mp4",

@@ -13,6 +13,7 @@ from shared.core.errors import Code, PermanentError, TransientError
 from shared.core.message import SourceFile
 from shared.core.ports import ByteSource
 from shared.core.records import Status
+from shared.media.source.read_ahead import MEMORY_BYTES
 from shared.tracking.lease import Outcome
 from tests.media import clips
 from tests.media.containers import CountingSource
@@ -20,10 +21,11 @@ from tests.media.rig import RangeSources, Rig
 
 
 @pytest.fixture(scope="module")
-def minutes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Five minutes: 58 MB, more than the cache of a source."""
-    path = tmp_path_factory.mktemp("minutes") / "minutes.wav"
-    clips.run(*clips.speech(300, 48000, 2), "-c:a", "pcm_s16le", path)
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return 55 MB, more than the cache of a source, in the least time: 72 s of long samples."""
+    path = tmp_path_factory.mktemp("large") / "large.wav"
+    clips.run("-stream_loop", "3", *clips.speech(18, 48000, 2), "-c:a", "pcm_f64le", path)
+    assert path.stat().st_size > MEMORY_BYTES
     return path
 
 
@@ -64,15 +66,15 @@ class Silence:
 
 @pytest.mark.parametrize("preset", ["mp3", "copy", "opus", "whisper"])
 def test_the_same_file_comes_of_it_and_every_byte_is_read_once(
-    preset: str, minutes: Path, worker: Rig
+    preset: str, large: Path, worker: Rig
 ) -> None:
-    here, sources = worker.extract(minutes, preset), Sources()
+    here, sources = worker.extract(large, preset), Sources()
 
-    there = worker.extract(minutes, preset, sources=sources)
+    there = worker.extract(large, preset, sources=sources)
 
     assert _sha256(there.path) == _sha256(here.path)
     # Plus the head, read to detect the type, and the last block, read to check the header.
-    assert sources.opened[0].bytes_read <= minutes.stat().st_size + (8 << 20)
+    assert sources.opened[0].bytes_read <= large.stat().st_size + (8 << 20)
 
 
 def chunks(wave: bytes) -> dict[bytes, bytes]:
@@ -100,17 +102,17 @@ def test_a_wave_in_an_odd_order_is_read_as_a_local_one_is(
     assert _sha256(there.path) == _sha256(worker.extract(path, preset).path)
 
 
-def test_a_source_that_breaks_is_not_the_end_of_the_file(minutes: Path, worker: Rig) -> None:
+def test_a_source_that_breaks_is_not_the_end_of_the_file(large: Path, worker: Rig) -> None:
     def broken() -> None:
         raise TransientError("the line is down")
 
-    made = worker.extract(minutes, sources=Sources(broken))
+    made = worker.extract(large, sources=Sources(broken))
 
     assert made.result.outcome is Outcome.RETRY, made.result
     assert not list(made.storage.list())
 
 
-def test_a_source_that_is_gone_is_reported(minutes: Path, worker: Rig) -> None:
+def test_a_source_that_is_gone_is_reported(large: Path, worker: Rig) -> None:
     deleted = PermanentError(Code.GONE, "it was deleted while it was read")
 
     class Deleted(Sources):
@@ -122,26 +124,24 @@ def test_a_source_that_is_gone_is_reported(minutes: Path, worker: Rig) -> None:
     def gone() -> None:
         raise deleted
 
-    worker.extract(minutes, sources=Deleted(gone)).ended_as(Status.SKIPPED, Code.GONE)
+    worker.extract(large, sources=Deleted(gone)).ended_as(Status.SKIPPED, Code.GONE)
 
 
 @pytest.mark.parametrize("preset", ["mp3", "copy"])
-def test_a_source_that_falls_silent_may_answer_later(
-    preset: str, minutes: Path, worker: Rig
-) -> None:
+def test_a_source_that_falls_silent_may_answer_later(preset: str, large: Path, worker: Rig) -> None:
     silence = Silence()
 
-    made = worker.extract(minutes, preset, sources=Sources(silence), stall_s=1)
+    made = worker.extract(large, preset, sources=Sources(silence), stall_s=1)
 
     silence.end()
     assert made.result.outcome is Outcome.RETRY, made.result
 
 
-def test_cancelled_while_it_waits_for_the_source(minutes: Path, worker: Rig) -> None:
+def test_cancelled_while_it_waits_for_the_source(large: Path, worker: Rig) -> None:
     silence = Silence()
     worker.cancelled = silence.reached.is_set
 
-    made = worker.extract(minutes, sources=Sources(silence))
+    made = worker.extract(large, sources=Sources(silence))
 
     silence.end()
     assert made.result.outcome is Outcome.CANCELLED, made.result

@@ -92,7 +92,7 @@ def test_recordings_that_play_are_done(
     else:
         lengths["copy"], files["copy"] = copied.audio.duration_s, copied.path
 
-    expected, *decoded = clips.seconds((*deeper, clip), *((path,) for path in files.values()))
+    expected, *decoded = clips.seconds((*deeper, clip), *files.values())
     assert lengths == pytest.approx(dict.fromkeys(lengths, expected), abs=CLOSE_S)
     made_s = dict(zip(files, decoded, strict=True))
     assert made_s == pytest.approx(dict.fromkeys(files, expected), abs=CLOSE_S)

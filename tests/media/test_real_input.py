@@ -10,7 +10,7 @@ import pytest
 
 from shared.media import presets
 from tests.media import clips
-from tests.media.rig import Extracted, RangeSources, Rig, stream_hash
+from tests.media.rig import Extracted, RangeSources, Rig, stream_hashes
 
 Shelf = Callable[[str], Path]
 
@@ -61,10 +61,14 @@ def md5(path: Path) -> str:
     return hashlib.md5(path.read_bytes()).hexdigest()
 
 
-def one_pass(path: Path, out: Path, rate: int, channels: int) -> Path:
-    clips.run("-i", path, "-map", "0:a:0", "-c:a", "libmp3lame", "-b:a", "128k", "-ar", str(rate),
-              "-ac", str(channels), "-reservoir", "0", out)  # fmt: skip
-    return out
+def one_pass(path: Path, out: Path, rate: int, channels: int) -> int:
+    """Encode with plain FFmpeg, and return how many samples the source decodes to."""
+    raw = clips.run(
+        *("-i", path, "-map", "0:a:0", "-c:a", "libmp3lame", "-b:a", "128k", "-ar", str(rate)),
+        *("-ac", str(channels), "-reservoir", "0", out),
+        *("-map", "0:a:0", "-ac", "1", "-f", "s16le", "-"),
+    )
+    return len(raw) // 2
 
 
 def stored_as(made: Extracted, codec: str, extension: str, content_type: str) -> None:
@@ -86,19 +90,22 @@ def test_mp3_equals_one_pass_of_plain_ffmpeg(
     made = worker.extract(clip)
 
     stored_as(made, "mp3", "mp3", "audio/mpeg")
-    assert made.audio.duration_s == pytest.approx(clips.decoded_samples(clip) / rate, abs=0.001)
-    whole = one_pass(
-        clip, tmp_path / "whole.mp3", presets.nearest_mp3_rate(rate), 1 if layout == "mono" else 2
-    )
-    assert clips.decoded_md5(made.path) == clips.decoded_md5(whole)
+    whole, channels = tmp_path / "whole.mp3", 1 if layout == "mono" else 2
+    samples = one_pass(clip, whole, presets.nearest_mp3_rate(rate), channels)
+    assert made.audio.duration_s == pytest.approx(samples / rate, abs=0.001)
+    decoded, expected = clips.decoded_md5s(made.path, whole)
+    assert decoded == expected
     assert made.path.stat().st_size == pytest.approx(whole.stat().st_size, abs=1500)
     assert md5(clip) == before
     if name != "a.wma":  # its decoder gives no samples for the first two packets
         assert made.audio.start_offset_s == pytest.approx(0, abs=0.03)
 
 
-@pytest.mark.parametrize("name", sorted({*COPIES, *REPACKED}))
-@pytest.mark.parametrize("served", [False, True])
+@pytest.mark.parametrize(
+    ("name", "served"),
+    # By range, and some from disk: so short a clip is read in the same way.
+    [*((name, True) for name in sorted({*COPIES, *REPACKED})), *((name, False) for name in SOME)],
+)
 def test_a_copy_has_the_source_s_own_packets(
     name: str, served: bool, shelf: Shelf, worker: Rig
 ) -> None:
@@ -109,11 +116,11 @@ def test_a_copy_has_the_source_s_own_packets(
 
     stored_as(made, *COPIES.get(name, ("aac", "m4a", "audio/mp4")))
     if name in REPACKED:
-        assert clips.decoded_md5(made.path) == clips.decoded_md5(clip)
+        decoded, expected = clips.decoded_md5s(made.path, clip)
+        assert decoded == expected
     else:
-        assert stream_hash(made.path) == stream_hash(clip)
-    samples = clips.decoded_samples(clip)
-    assert made.audio.duration_s == pytest.approx(samples / clips.CLIPS[name][0], abs=0.15)
+        assert len(set(stream_hashes(made.path, clip))) == 1
+    assert made.audio.duration_s == pytest.approx(clips.length_s(name), abs=0.15)
 
 
 @pytest.mark.parametrize("name", [*SOME, "tenth.wav", "eight.mkv", "8k.wav", "a.ts"])
