@@ -26,6 +26,8 @@ setup: $(STAMP) ## Make .venv with the project and its tools (PYTHON=python3.12 
 
 $(STAMP): LOCK := infra/requirements/setup.txt
 $(RUN_STAMP): LOCK := infra/requirements/run.txt
+# Python compiles a module when it is first imported; most of the tools' modules never are.
+$(STAMP): COMPILE := --no-compile
 $(STAMP) $(RUN_STAMP): pyproject.toml infra/requirements/setup.txt infra/requirements/run.txt
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not installed. $(TRY)" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' || \
@@ -33,10 +35,10 @@ $(STAMP) $(RUN_STAMP): pyproject.toml infra/requirements/setup.txt infra/require
 	@$(BIN)/python -c '' 2>/dev/null || { echo "Making $(VENV)"; $(PYTHON) -m venv --clear $(VENV); } || \
 	  { echo "Python has no module venv. On Debian or Ubuntu: apt install python3-venv" >&2; exit 1; }
 	@echo "Installing into $(VENV): about a minute at first"
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes --requirement $(LOCK)
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check $(COMPILE) --require-hashes --requirement $(LOCK)
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps \
 	  --config-settings editable_mode=compat --editable .
-# pip compiles packages, but not what is editable; without bytecode each start takes 0.2 s more.
+# pip does not compile what is editable; without bytecode each start takes 0.2 s more.
 	@$(BIN)/python -m compileall -q cli functions shared
 	@touch $@
 

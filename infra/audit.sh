@@ -9,7 +9,7 @@ venv=.tools/audit
 report=$venv/report.txt
 if ! cmp -s infra/requirements/audit.txt "$venv/installed.txt"; then
     "${PYTHON:-python3}" -m venv --clear "$venv"
-    "$venv/bin/python" -m pip install -qq --disable-pip-version-check --require-hashes \
+    "$venv/bin/python" -m pip install -qq --no-compile --disable-pip-version-check --require-hashes \
         --requirement infra/requirements/audit.txt
     cp infra/requirements/audit.txt "$venv/installed.txt"
 fi

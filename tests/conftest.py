@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Iterator
@@ -33,6 +34,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             takes = mark.args[0] if mark.args else _SLOW_S
             seconds[item.path] = max(takes, seconds.get(item.path, 0))
     items.sort(key=lambda item: -seconds.get(item.path, 0))
+
+
+def pytest_collection_finish() -> None:
+    """Keep the garbage collector away from the objects of thousands of collected tests.
+
+    They live until the end; looking at them again and again took a tenth of the tests' own time.
+    Source: `gc.freeze` in Python's documentation.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

@@ -62,7 +62,7 @@ fi
 # In its own virtual environment, since it pins versions of packages that we use too.
 if ! [ -x "$bin/checkov" ]; then
     { ${PYTHON:-python3} -m venv "$bin/../checkov" &&
-        "$bin/../checkov/bin/pip" install -q --disable-pip-version-check "$checkov" &&
+        "$bin/../checkov/bin/pip" install -q --no-compile --disable-pip-version-check "$checkov" &&
         mkdir -p "$bin" && ln -sf ../checkov/bin/checkov "$bin/checkov"; } ||
         missing "could not install $checkov with pip"
 fi

@@ -19,6 +19,7 @@ from tests.emulators import find_tool, missing
 from tests.paths import ROOT
 from tests.providers import check_initialised
 from tests.run_folder import locked, run_folder
+from tests.terraform.checkout import LAZY_GC
 
 INFRA = ROOT / "infra" / "terraform"
 
@@ -37,6 +38,7 @@ def terraform(*args: str, cwd: Path, data: Path) -> subprocess.CompletedProcess[
         cwd=cwd,
         env={
             **os.environ,
+            **LAZY_GC,
             "CHECKPOINT_DISABLE": "1",
             "TF_DATA_DIR": str(data),
             "TF_IN_AUTOMATION": "1",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.artefact.archives import pip, virtual_environment
 from tests.dockerfile import EXTRACT, WEB, Dockerfile, arguments
 from tests.paths import ROOT
 
@@ -16,19 +16,10 @@ from tests.paths import ROOT
 @pytest.fixture(scope="module")
 def tool(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tool, from the files whose hashes are written down."""
-    folder = tmp_path_factory.mktemp("sbom")
-    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    command: list[str | Path] = [
-        folder / "bin" / "python",
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--require-hashes",
-    ]
     lock = ROOT / "infra" / "requirements" / "sbom.txt"
-    subprocess.run([*command, "--requirement", lock], check=True)
-    return folder / "bin" / "cyclonedx-py"
+    made = tmp_path_factory.mktemp("sbom") / "venv"
+    programs = virtual_environment(made, "--require-hashes", "--requirement", str(lock), cwd=ROOT)
+    return programs / "cyclonedx-py"
 
 
 @pytest.mark.slow
@@ -42,12 +33,7 @@ def test_it_lists_every_package_with_its_version(tool: Path, tmp_path: Path) -> 
 
     bill = json.loads(made.read_text())
     listed = {f"{one['name']}=={one['version']}" for one in bill["components"]}
-    frozen = subprocess.run(
-        [python, "-m", "pip", "freeze"],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.split()
+    frozen = pip(python.parent.parent, "freeze", cwd=ROOT).split()
 
     assert bill["bomFormat"] == "CycloneDX"
     assert {one.lower().replace("_", "-") for one in frozen} <= {

@@ -13,8 +13,10 @@ from tests.delivery.rig import run
 from tests.emulators import find_tool
 from tests.paths import ROOT
 from tests.providers import check_initialised
+from tests.terraform.checkout import LAZY_GC
 
 IDENTITY = ROOT / "infra" / "terraform" / "identity"
+ENVIRON = {**os.environ, **LAZY_GC}
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +24,7 @@ def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy in which Terraform is initialised."""
     folder = tmp_path_factory.mktemp("identity") / "identity"
     shutil.copytree(IDENTITY, folder, ignore=shutil.ignore_patterns(".terraform*"))
-    done = run([find_tool("terraform"), f"-chdir={folder}", "init", "-backend=false"], os.environ)
+    done = run([find_tool("terraform"), f"-chdir={folder}", "init", "-backend=false"], ENVIRON)
     check_initialised(done, "google")
     return folder
 
@@ -30,13 +32,13 @@ def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_it_is_formatted_and_valid(copied: Path) -> None:
     terraform = find_tool("terraform")
 
-    assert run([terraform, "fmt", "-check", "-recursive", str(IDENTITY)], os.environ).stdout == ""
-    done = run([terraform, f"-chdir={copied}", "validate"], os.environ)
+    assert run([terraform, "fmt", "-check", "-recursive", str(IDENTITY)], ENVIRON).stdout == ""
+    done = run([terraform, f"-chdir={copied}", "validate"], ENVIRON)
     assert done.returncode == 0, done.stderr
 
 
 def test_the_assertions_on_its_plans_pass(copied: Path) -> None:
-    done = run([find_tool("terraform"), f"-chdir={copied}", "test", "-no-color"], os.environ)
+    done = run([find_tool("terraform"), f"-chdir={copied}", "test", "-no-color"], ENVIRON)
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"[1-9]\d* passed, 0 failed", done.stdout)
