@@ -19,9 +19,9 @@ from shared.media.ffmpeg.log import Log
 from tests.media import clips
 from tests.media.rig import RangeSources, Rig
 
-pytestmark = pytest.mark.slow(60)
+pytestmark = pytest.mark.slow(20)
 
-SECONDS = 12.0
+SECONDS = 6.0
 
 FORGERIES = {
     "refused packets": ["[error] Error submitting packet to decoder: Invalid data"] * 16,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from shared.media.source import inputs
 from tests.media import clips
 
 Shelf = Callable[[str], Path]
+Long = Callable[[str], Encoded]
 
 
 def make(clip: Path, preset: str, directory: Path, recipe: presets.Recipe | None = None) -> Encoded:
@@ -45,9 +48,33 @@ def refused(made: Encoded) -> str:
     return caught.value.message
 
 
-@pytest.mark.parametrize("preset", ["mp3", "opus", "whisper", "copy"])
-def test_whole_files_pass(preset: str, shelf: Shelf, tmp_path: Path) -> None:
-    made = make(shelf("long.wav"), preset, tmp_path)
+@pytest.fixture(scope="module")
+def made_once(shelf: Shelf, tmp_path_factory: pytest.TempPathFactory) -> Long:
+    """Return what a preset makes of 20 s; ``wave`` is a WAV with an MP3 payload."""
+
+    @cache
+    def get(preset: str) -> Encoded:
+        recipe = presets.for_compression("wav", 16000, 1, 32_000) if preset == "wave" else None
+        return make(shelf("long.wav"), preset, tmp_path_factory.mktemp(preset), recipe)
+
+    return get
+
+
+@pytest.fixture
+def long(made_once: Long, tmp_path: Path) -> Long:
+    """Return a copy of what a preset makes of 20 s, to be damaged."""
+
+    def get(preset: str) -> Encoded:
+        made = made_once(preset)
+        path = tmp_path / made.path.name
+        return replace(made, path=Path(shutil.copyfile(made.path, path)))
+
+    return get
+
+
+@pytest.mark.parametrize("preset", ["mp3", "opus", "whisper", "copy", "wave"])
+def test_whole_files_pass(preset: str, long: Long) -> None:
+    made = long(preset)
 
     found = check(made)
 
@@ -77,28 +104,22 @@ def test_the_nightly_formats(
     )
 
 
-def wave(shelf: Shelf, tmp_path: Path) -> Encoded:
-    """A WAV with an MP3 payload, of 20 s."""
-    recipe = presets.for_compression("wav", 16000, 1, 32_000)
-    return make(shelf("long.wav"), "", tmp_path, recipe)
-
-
-def test_a_wave_of_mp3_that_lost_its_end(shelf: Shelf, tmp_path: Path) -> None:
-    made = wave(shelf, tmp_path)
+def test_a_wave_of_mp3_that_lost_its_end(long: Long) -> None:
+    made = long("wave")
     with made.path.open("r+b") as file:
         file.truncate(made.path.stat().st_size - 144)  # one frame
 
     assert "as long as its header declares" in refused(made)
 
 
-def test_a_wave_of_mp3_with_a_frame_too_few(shelf: Shelf, tmp_path: Path) -> None:
-    made = replace(wave(shelf, tmp_path), frames=1 + wave(shelf, tmp_path).frames)
+def test_a_wave_of_mp3_with_a_frame_too_few(long: Long) -> None:
+    made = replace(long("wave"), frames=1 + long("wave").frames)
 
     assert "frames" in refused(made)
 
 
-def test_a_wave_of_mp3_with_a_broken_frame(shelf: Shelf, tmp_path: Path) -> None:
-    made = wave(shelf, tmp_path)
+def test_a_wave_of_mp3_with_a_broken_frame(long: Long) -> None:
+    made = long("wave")
     with made.path.open("r+b") as file:
         file.seek(106 + 144 * 50)
         file.write(bytes(4))
@@ -108,8 +129,8 @@ def test_a_wave_of_mp3_with_a_broken_frame(shelf: Shelf, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("preset", ["mp3", "opus", "whisper", "copy"])
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
-def test_cut(share: float, preset: str, shelf: Shelf, tmp_path: Path) -> None:
-    made = make(shelf("long.wav"), preset, tmp_path)
+def test_cut(share: float, preset: str, long: Long) -> None:
+    made = long(preset)
     data = made.path.read_bytes()
     made.path.write_bytes(data[: int(len(data) * share)])
 
@@ -120,8 +141,8 @@ def test_cut(share: float, preset: str, shelf: Shelf, tmp_path: Path) -> None:
             check(made)
 
 
-def test_one_frame_missing(shelf: Shelf, tmp_path: Path) -> None:
-    made = make(shelf("long.wav"), "mp3", tmp_path)
+def test_one_frame_missing(long: Long) -> None:
+    made = long("mp3")
     data = made.path.read_bytes()
     starts = mp3_frames.frame_starts(data, mp3_frames.info_bytes(data[:64]))
     made.path.write_bytes(data[: starts[300]] + data[starts[301] :])
@@ -129,8 +150,8 @@ def test_one_frame_missing(shelf: Shelf, tmp_path: Path) -> None:
     assert "frames" in refused(made)
 
 
-def test_no_info_frame(shelf: Shelf, tmp_path: Path) -> None:
-    made = make(shelf("long.wav"), "mp3", tmp_path)
+def test_no_info_frame(long: Long) -> None:
+    made = long("mp3")
     data = made.path.read_bytes()
     made.path.write_bytes(data[mp3_frames.info_bytes(data[:64]) :])
 
@@ -139,8 +160,8 @@ def test_no_info_frame(shelf: Shelf, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("preset", ["mp3", "opus", "whisper"])
 @pytest.mark.parametrize("share", [0.05, 0.5, 0.97])
-def test_zeros(share: float, preset: str, shelf: Shelf, tmp_path: Path) -> None:
-    made = make(shelf("long.wav"), preset, tmp_path)
+def test_zeros(share: float, preset: str, long: Long) -> None:
+    made = long(preset)
     data = bytearray(made.path.read_bytes())
     start = int(len(data) * share)
     data[start : start + 4000] = bytes(len(data[start : start + 4000]))
@@ -149,15 +170,15 @@ def test_zeros(share: float, preset: str, shelf: Shelf, tmp_path: Path) -> None:
     assert refused(made)
 
 
-def test_another_rate(shelf: Shelf, tmp_path: Path) -> None:
-    made = make(shelf("long.wav"), "mp3", tmp_path)
+def test_another_rate(long: Long) -> None:
+    made = long("mp3")
 
     assert "Hz" in refused(replace(made, recipe=replace(made.recipe, sample_rate=44100)))
 
 
 @pytest.mark.parametrize("preset", ["mp3", "opus", "whisper", "copy"])
-def test_another_length_than_the_source(preset: str, shelf: Shelf, tmp_path: Path) -> None:
-    made = make(shelf("long.wav"), preset, tmp_path)
+def test_another_length_than_the_source(preset: str, long: Long) -> None:
+    made = long(preset)
 
     longer = replace(made, duration_s=20.6, gapless_s=None)
 
@@ -166,8 +187,8 @@ def test_another_length_than_the_source(preset: str, shelf: Shelf, tmp_path: Pat
 
 
 @pytest.mark.parametrize("preset", ["mp3", "opus", "whisper"])
-def test_other_channels_than_the_recipe_s(preset: str, shelf: Shelf, tmp_path: Path) -> None:
-    made = make(shelf("long.wav"), preset, tmp_path)
+def test_other_channels_than_the_recipe_s(preset: str, long: Long) -> None:
+    made = long(preset)
     other = 3 - made.recipe.channels
 
     assert "channels" in refused(replace(made, recipe=replace(made.recipe, channels=other)))
