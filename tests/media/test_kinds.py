@@ -25,7 +25,6 @@ pytestmark = pytest.mark.slow(60)
 
 #: Every kind with every preset that decodes.
 ALL = os.environ.get("KINDS") == "all"
-_OTHERS = ("opus", "whisper", "wav")
 
 #: How far a length may be from that of plain FFmpeg, in seconds.
 CLOSE_S = 0.05
@@ -56,16 +55,17 @@ def compressed(
 def decoding(name: str) -> list[tuple[str, type[LocalSources]]]:
     """Return with which presets a kind is decoded, and where from.
 
-    All presets decode in the same way, and only resample or encode differently. So a kind meets
-    mp3, which has the encoder of its own, and one of the others, in turn. KINDS=all is for all.
+    There are two ways to decode, at the recording's rate and at 16 kHz, and two encoders for
+    each. A kind meets both ways, and the encoders and sources in turn. KINDS=all is for all.
     """
     number = list(kinds.PLAYS).index(name)
-    some = _OTHERS[number % len(_OTHERS)]
-    # As many kinds of each preset come from disk as by range.
+    every = ALL or name in kinds.RESAMPLED
     sources = (LocalSources, RangeSources)
-    first = number // len(_OTHERS) % 2
-    others = _OTHERS if ALL or name in kinds.RESAMPLED else (some,)
-    return [("mp3", sources[first]), *((other, sources[1 - first]) for other in others)]
+    return [
+        (preset, sources[(number // 2 + way) % 2])
+        for way, encoders in enumerate((("mp3", "opus"), ("whisper", "wav")))
+        for preset in (encoders if every else encoders[number % 2 : number % 2 + 1])
+    ]
 
 
 @pytest.mark.parametrize("name", kinds.PLAYS)

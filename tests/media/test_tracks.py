@@ -21,7 +21,7 @@ _H264 = ("-c:v", "libx264", "-preset", "ultrafast", "-bf", "0")
 
 
 def picture(seconds: float) -> list[str]:
-    return ["-f", "lavfi", "-i", f"testsrc2=s=160x90:r=10:d={seconds}"]
+    return ["-f", "lavfi", "-i", f"testsrc2=s=160x90:r=5:d={seconds}"]
 
 
 def tones(path: Path, *tracks: tuple[int, int, str], video: bool = True) -> Path:
@@ -90,7 +90,7 @@ def test_a_late_start_is_recorded_and_not_filled(
     extension: str, worker: Rig, tmp_path: Path
 ) -> None:
     clip = tmp_path / f"late.{extension}"
-    codecs = ["-c:v", "libvpx", "-deadline", "realtime", "-c:a", "libopus"]
+    codecs = ["-c:v", "libvpx", "-deadline", "realtime", "-cpu-used", "8", "-c:a", "libopus"]
     if extension != "webm":
         codecs = [*_H264, "-c:a", "aac"]
     sound = ["-itsoffset", "1.7", *clips.speech(4, 48000, 2)]
@@ -116,7 +116,7 @@ def test_a_late_start_is_recorded_and_not_filled(
 
 _SINCE_BOOT = ("-output_ts_offset", "100000")
 _PICTURES = {
-    "webm": ("-c:v", "libvpx", "-deadline", "realtime", "-c:a", "libopus"),
+    "webm": ("-c:v", "libvpx", "-deadline", "realtime", "-cpu-used", "8", "-c:a", "libopus"),
     "asf": ("-c:v", "wmv2", "-c:a", "wmav2"),
     "ogg": ("-c:v", "libtheora", "-c:a", "libvorbis"),
 }

@@ -16,7 +16,7 @@ from shared.media import encode, presets, probe
 from shared.media.encode import EncodeContext
 from shared.media.formats.wave_repair import RepairedSource, find_patches
 from shared.media.source import inputs
-from tests.media.clips import decoded_samples, run, speech
+from tests.media.clips import run, speech
 from tests.media.containers import CountingSource
 
 pytestmark = pytest.mark.slow(30)
@@ -126,7 +126,8 @@ def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[object]:
 
 def samples(source: ByteSource, directory: Path) -> int:
     """Return how many samples the engine makes of a source, to plain PCM."""
-    return decoded_samples(plain(source, directory))
+    wave = plain(source, directory).read_bytes()
+    return (len(wave) - wave.find(b"data") - 8) // 2
 
 
 def plain(source: ByteSource, directory: Path) -> Path:
