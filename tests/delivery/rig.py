@@ -26,17 +26,18 @@ HERE = Path(__file__).parent
 PROJECT = "audio-test-1"
 IMAGE = f"europe-west1-docker.pkg.dev/{PROJECT}/audio-pipeline/extract-audio"
 
-#: Records the call, and becomes the program. A deployment makes 40 calls, so Python starts without
-#: its site (-S) and only once for each.
-RECORDER = """#!{python} -IS
-import json, os, runpy, sys
-with open({log!r}, "a") as log:
-    log.write(json.dumps([{name!r}, *sys.argv[1:]]) + "\\n")
-if {program!r}.endswith(".py"):
-    runpy.run_path({program!r}, run_name="__main__")
-else:
-    os.execv({program!r}, [{program!r}, *sys.argv[1:]])
+#: Records the call, and becomes the program. A shell, since a deployment makes 40 calls and Python
+#: starts ten times slower. Both separators are characters of ASCII that no argument contains.
+RECORDER = """#!/bin/sh
+call=$(printf '%s\\037' {name} "$@")
+printf '%s\\036' "$call" >>"{log}"
+exec {program} "$@"
 """
+#: Without its site (-S), and from its compiled module.
+GCLOUD = (
+    f'{sys.executable} -IS -c \'import sys; sys.path.insert(0, "{HERE}"); '
+    "import gcloud; sys.exit(gcloud.main(sys.argv[1:]))'"
+)
 
 
 def copy(source: Path, target: Path) -> None:
@@ -82,7 +83,7 @@ class Rig:
         self.terraform_dir = self.checkout / "infra" / "terraform"
         shutil.copytree(HERE / "trial", self.terraform_dir)
         shutil.copy(ROOT / "infra" / "terraform" / "apis.json", self.terraform_dir)
-        self._record("gcloud", str(HERE / "gcloud.py"))
+        self._record("gcloud", GCLOUD)
         self._record("terraform", find_tool("terraform"))
         self.change(
             account="me@example.com",
@@ -108,9 +109,7 @@ class Rig:
 
     def _record(self, name: str, program: str) -> None:
         path = self.bin / name
-        path.write_text(
-            RECORDER.format(python=sys.executable, log=str(self.log), name=name, program=program)
-        )
+        path.write_text(RECORDER.format(log=self.log, name=name, program=program))
         path.chmod(0o755)
 
     @property
@@ -163,7 +162,7 @@ class Rig:
 
     def argvs(self) -> list[list[str]]:
         """Return all calls so far."""
-        return [json.loads(line) for line in self.log.read_text().splitlines()]
+        return [call.split("\037")[:-1] for call in self.log.read_text().split("\036")[:-1]]
 
     def forget_calls(self) -> None:
         """Start a new list of calls."""
