@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import operator
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -99,9 +100,11 @@ class MemoryDocuments:
     def _matching(self, collection: str, where: Sequence[Where]) -> list[Versioned]:
         with self._lock:
             found = [item for (name, _), item in self._stored.items() if name == collection]
-        for path, operator, value in where:
+        for path, comparison, value in where:
             wanted = _plain(value)
-            found = [one for one in found if _compare(_field(one.document, path), operator, wanted)]
+            found = [
+                one for one in found if _compare(_field(one.document, path), comparison, wanted)
+            ]
         return found
 
     def check(self) -> None:
@@ -119,11 +122,21 @@ class MemoryDocuments:
 
 
 def _copy(item: Versioned) -> Versioned:
-    return Versioned(item.id, _plain(item.document), item.version)
+    # So that callers cannot change what is stored.
+    return Versioned(item.id, _copied(item.document), item.version)
+
+
+def _copied(value: Any) -> Any:
+    """Copy a value of what is stored, which has been checked."""
+    if isinstance(value, dict):
+        return {name: _copied(item) for name, item in value.items()}
+    return [_copied(item) for item in value] if isinstance(value, list) else value
 
 
 def _plain(value: Any) -> Any:
-    # Copies, so that callers cannot change what is stored; accepts JSON types and datetime.
+    # A copy; accepts JSON types and datetime. Most values are scalars.
+    if value is None or isinstance(value, (str, int, float)):
+        return value
     if isinstance(value, Mapping):
         if not all(isinstance(name, str) for name in value):
             raise TypeError("a document's field names must be text")
@@ -134,8 +147,6 @@ def _plain(value: Any) -> Any:
         if value.tzinfo is None:
             raise ValueError("a document cannot contain a datetime without a time zone")
         return value.astimezone(UTC)
-    if value is None or isinstance(value, str | int | float):
-        return value
     raise TypeError(f"a document cannot contain {type(value).__name__}")
 
 
@@ -148,27 +159,32 @@ def _field(document: Mapping[str, Any], path: str) -> Any:
     return value
 
 
-def _compare(value: Any, operator: str, wanted: Any) -> bool:
-    if operator == Op.IN:
+_COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
+    Op.EQ: operator.eq,
+    Op.LT: operator.lt,
+    Op.LE: operator.le,
+    Op.GT: operator.gt,
+    Op.GE: operator.ge,
+}
+
+
+def _compare(value: Any, comparison: str, wanted: Any) -> bool:
+    if comparison == Op.IN:
         return any(_compare(value, Op.EQ, item) for item in wanted)
-    comparisons: dict[str, Callable[[], bool]] = {
-        Op.EQ: lambda: bool(value == wanted),
-        Op.LT: lambda: bool(value < wanted),
-        Op.LE: lambda: bool(value <= wanted),
-        Op.GT: lambda: bool(value > wanted),
-        Op.GE: lambda: bool(value >= wanted),
-    }
-    if operator not in comparisons:
-        raise ValueError(f"unknown comparison {operator!r}")
-    if operator != Op.EQ and wanted is None:
+    if comparison not in _COMPARISONS:
+        raise ValueError(f"unknown comparison {comparison!r}")
+    if comparison != Op.EQ and wanted is None:
         raise ValueError("null can only be compared for equality")
-    return value is not _MISSING and _kind(value) == _kind(wanted) and comparisons[operator]()
+    if value is _MISSING or _kind(value) != _kind(wanted):
+        return False
+    return bool(_COMPARISONS[comparison](value, wanted))
+
+
+_KINDS = {type(None): 0, bool: 1, int: 2, float: 2, datetime: 3, str: 4}
 
 
 def _kind(value: Any) -> int:
-    kinds: tuple[type | tuple[type, ...], ...] = (type(None), bool, (int, float), datetime, str)
-    matches = (place for place, kind in enumerate(kinds) if isinstance(value, kind))
-    return next(matches, len(kinds))
+    return next((_KINDS[type_] for type_ in type(value).__mro__ if type_ in _KINDS), len(_KINDS))
 
 
 _NUMBER = _kind(0)

@@ -144,6 +144,7 @@ _CONTROLS = re.compile(r"[\x00-\x06\x0e-\x19\x1c-\x1f\x7f]")
 #: character, and has at least these shares of ASCII and of blanks.
 _MIN_8_BIT = 64
 _MIN_ASCII = 0.7
+_BEYOND_ASCII = bytes(range(128, 256))
 _MIN_BLANKS = 0.03
 
 _KINDS: tuple[tuple[str, str], ...] = (
@@ -226,7 +227,7 @@ def _wide_encodings(head: bytes) -> tuple[str, ...]:
 
 def _decode_8_bit(head: bytes) -> str | None:
     text = head.decode("latin-1")
-    ascii_bytes = sum(byte < 128 for byte in head)
+    ascii_bytes = len(head.translate(None, _BEYOND_ASCII))
     blanks = sum(map(head.count, (b" ", b"\n", b"\t")))
     if len(head) < _MIN_8_BIT or ascii_bytes < _MIN_ASCII * len(head):
         return None
