@@ -7,8 +7,6 @@ import itertools
 import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import urllib.error
 import urllib.request
@@ -19,14 +17,15 @@ from pathlib import Path
 
 from tests.drive.rig import Rig
 from tests.emulators import await_ready, free_port, fresh_name
-from tests.paths import ROOT
+from tests.fork_server import Process
+from tests.services import start_framework
 
 
 @dataclass(frozen=True)
 class Instance:
     """One running instance of a function."""
 
-    process: subprocess.Popen[bytes]
+    process: Process
     port: int
     log: Path
 
@@ -51,19 +50,8 @@ def instance(
 ) -> Iterator[Instance]:
     """Run ``notify`` or ``maintain`` until the block ends."""
     port, log = free_port(), directory / f"{fresh_name(target)}.log"
-    program = Path(sys.executable).with_name("functions-framework")
-    command = [str(program), "--source=functions/drive_watch/main.py", f"--target={target}"]
-    command += ["--host=127.0.0.1", f"--port={port}"]
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env={**os.environ, **rig.environ, **(environ or {})},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+    env = {**os.environ, **rig.environ, **(environ or {})}
+    process = start_framework("drive_watch", target, port, env, log)
     running = Instance(process, port, log)
     try:
         await_ready(process, port, log)
