@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from shared.media.ffmpeg.process import executable
+from shared.media.ffmpeg.executable import executable
 
 _VOICES = (
     "aevalsrc='0.3*sin(2*PI*(120+30*sin(2*PI*0.7*t))*t)*gt(sin(2*PI*0.31*t),-0.2)"

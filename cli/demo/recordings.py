@@ -12,7 +12,7 @@ from pathlib import Path
 from cli.demo import sample
 from shared.core.errors import Code
 from shared.core.records import Status
-from shared.media.ffmpeg.process import executable
+from shared.media.ffmpeg.executable import executable
 
 _PIECE_S = 20
 _HOUR = timedelta(hours=1)

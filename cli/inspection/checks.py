@@ -19,8 +19,8 @@ from shared.bootstrap import Services
 from shared.config.settings import Settings
 from shared.core.errors import ConfigurationError, PipelineError
 from shared.core.ports import Checkable
+from shared.media.ffmpeg.executable import check_executable, executable
 from shared.media.ffmpeg.limits import available_memory, memory_share
-from shared.media.ffmpeg.process import check_executable, executable
 from shared.media.ffmpeg.sandbox import features
 
 _ENCODERS = ("libmp3lame", "libopus", "flac", "aac")

@@ -10,7 +10,7 @@ from typing import Self
 from shared.bootstrap import Services
 from shared.core.message import Source
 from shared.core.ports import Checkable, Queue, Storage
-from shared.media.ffmpeg.process import check_executable
+from shared.media.ffmpeg.executable import check_executable
 from shared.tracking.tracker import Tracker
 
 

@@ -8,7 +8,7 @@ from functions.extract_audio.worker import ExtractionWorker
 from shared.bootstrap import Services
 from shared.core.message import Source
 from shared.core.ports import Sources
-from shared.media.ffmpeg.process import check_executable, executable
+from shared.media.ffmpeg.executable import check_executable, executable
 from shared.service.push import Push
 from shared.service.receiver import Receiver
 from shared.tracking.lease import Outcome, Result, RunOptions

@@ -10,7 +10,7 @@ from functions.sftp_compress.worker import CompressionWorker
 from shared.bootstrap import Services
 from shared.core.message import Source
 from shared.core.ports import PassedOver
-from shared.media.ffmpeg.process import executable
+from shared.media.ffmpeg.executable import executable
 from shared.service.push import Push
 from shared.service.receiver import Receiver
 from shared.tracking.lease import Result, RunOptions

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared.media.ffmpeg.process import executable
+from shared.media.ffmpeg.executable import executable
 
 #: Hz. All fit a whole number of times into the window that is analysed, so none of them
 #: shows up at the place of another.

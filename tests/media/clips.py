@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from shared.media.ffmpeg.process import executable
+from shared.media.ffmpeg.executable import executable
 from tests.paths import ROOT
 
 #: Made files, from one run of the tests to the next. `pytest --cache-clear` empties it.

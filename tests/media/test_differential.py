@@ -20,7 +20,7 @@ from shared.adapters.local.sources import LocalSources
 from shared.core.errors import Code, PermanentError
 from shared.media import encode, presets, probe, verify
 from shared.media.encode import EncodeContext, tolerance
-from shared.media.ffmpeg.process import executable
+from shared.media.ffmpeg.executable import executable
 from shared.media.source import inputs
 from tests.media import clips
 

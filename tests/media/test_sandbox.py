@@ -17,8 +17,9 @@ import pytest
 
 from shared.core.errors import Code, PermanentError, TransientError
 from shared.media.ffmpeg import landlock, sandbox
+from shared.media.ffmpeg.executable import executable
 from shared.media.ffmpeg.limits import Limits
-from shared.media.ffmpeg.process import Job, executable
+from shared.media.ffmpeg.process import Job
 from shared.media.ffmpeg.sandbox import features
 from tests.emulators import missing
 from tests.media.rig import RangeSources, Rig
