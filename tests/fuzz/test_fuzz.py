@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from shared.tracking.lease import Outcome
+from tests.fuzz import engine
 from tests.fuzz.engine import BrokenPromiseError, Target, check, fuzz, make, mutated
 from tests.fuzz.targets import _MATROSKA, _MP4, _RIFF, TARGETS
 from tests.media import clips
@@ -71,7 +72,10 @@ def _raises(data: bytes) -> None:
         (_hangs, "took more than"), (_takes_memory, "took more than"),
     ],
 )  # fmt: skip
-def test_the_fuzzer_detects_each_kind_of_failure(run, why: str) -> None:  # type: ignore[no-untyped-def]
+def test_the_fuzzer_detects_each_kind_of_failure(  # type: ignore[no-untyped-def]
+    run, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "LIMIT_S", 0.3)
     target = Target(name="t", seeds=[b"abc"], run=run)
 
     with pytest.raises(BrokenPromiseError, match=why) as caught:
