@@ -186,7 +186,8 @@ def test_bytes_do_not_depend_on_the_declared_length(
 @pytest.mark.usefixtures("many_seams")
 def test_each_worker_starts_one_encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clip = tmp_path / "clip.wav"
-    clips.run(*clips.speech(20, 44100, 1), clip)
+    # So many segments that each worker gets one, however fast another one is.
+    clips.run(*clips.speech(60, 44100, 1), clip)
     slots: list[int | None] = []
     start = Job.start
 
