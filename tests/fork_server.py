@@ -22,7 +22,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
@@ -55,6 +55,28 @@ COMMAND = Program(
         "shared.adapters.local.documents",
         "shared.adapters.local.sources",
         "shared.adapters.local.storage",
+    ),
+)
+COMPRESS = replace(
+    COMMAND,
+    modules=(
+        *COMMAND.modules,
+        "cli.commands.compress",
+        "functions.sftp_compress.assembly",
+        "shared.adapters.sftp.sources",
+    ),
+)
+BACKFILL = replace(
+    COMMAND,
+    modules=(
+        "cli.commands.backfill",
+        "functions.drive_watch.assembly",
+        "google.cloud.firestore",
+        "google.cloud.pubsub_v1",
+        "shared.adapters.google.documents",
+        "shared.adapters.google.drive_sources",
+        "shared.adapters.google.queue",
+        "shared.adapters.local.documents",
     ),
 )
 FUNCTION = Program(
@@ -173,7 +195,7 @@ class ForkServer:
         env: Mapping[str, str],
         timeout: float = 120.0,
     ) -> subprocess.CompletedProcess[bytes]:
-        """Run a process to its end and return its output."""
+        """Run a process to its end; returns its output."""
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
             to = {"stdout": out.fileno(), "stderr": err.fileno()}
             process = self.start(program, arguments, cwd=cwd, env=env, **to)
@@ -192,6 +214,15 @@ def fork_server() -> ForkServer:
     server = ForkServer()
     atexit.register(server.close)
     return server
+
+
+def run_text(
+    program: Program, arguments: Sequence[str | Path], *, cwd: Path, env: Mapping[str, str]
+) -> subprocess.CompletedProcess[str]:
+    """Run a process to its end; returns its output as text."""
+    ended = fork_server().run(program, arguments, cwd=cwd, env=env)
+    out, err = ended.stdout.decode(), ended.stderr.decode()
+    return subprocess.CompletedProcess(ended.args, ended.returncode, out, err)
 
 
 def _serve() -> list[Any]:

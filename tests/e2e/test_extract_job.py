@@ -114,6 +114,8 @@ def serving(api: RunApi) -> Iterator[RunApi]:
 
 @pytest.fixture
 def api(cloud: Cloud) -> Iterator[RunApi]:
+    """Google's API, and a Drive whose downloads outlast a push until it is made fast."""
+    cloud.world.set_faults(bandwidth=20_000)
     with serving(RunApi(cloud.env)) as api:
         cloud.env |= {
             "EXTRACT_JOB": JOB,
@@ -124,15 +126,16 @@ def api(cloud: Cloud) -> Iterator[RunApi]:
 
 
 def test_work_that_outlasts_a_push_is_finished_by_the_job_once(
-    cloud: Cloud, long_clip: Path, api: RunApi
+    cloud: Cloud, clip: Path, api: RunApi
 ) -> None:
-    item = cloud.record(long_clip)
+    item = cloud.record(clip)
     with cloud.service() as service:
         answer = service.push(item)
         assert answer.status == 204
         assert answer.seconds < 20
         assert api.keys == [item.key]
         assert cloud.recording(item).runner == "job"
+        cloud.world.set_faults(bandwidth=None)
         again = service.push(item)  # before the job has claimed it, or after: no harm
         assert again.status == 204
         assert set(api.wait()) == {0}
@@ -143,16 +146,15 @@ def test_work_that_outlasts_a_push_is_finished_by_the_job_once(
     assert list(cloud.audio()) == [AUDIO]
 
 
-def test_a_push_that_finds_the_job_starts_it_again(
-    cloud: Cloud, long_clip: Path, api: RunApi
-) -> None:
-    item = cloud.record(long_clip)
+def test_a_push_that_finds_the_job_starts_it_again(cloud: Cloud, clip: Path, api: RunApi) -> None:
+    item = cloud.record(clip)
     with cloud.service() as service:
         api.fail = 100
         assert service.push(item).status == 503
         recording = cloud.recording(item)
         assert (recording.status, recording.runner) == (Status.QUEUED, "job")
         assert api.keys == []
+        cloud.world.set_faults(bandwidth=None)
         api.fail = 1  # one refusal is tried again at once
         assert service.push(item).status == 204
         assert api.keys == [item.key]
@@ -161,14 +163,15 @@ def test_a_push_that_finds_the_job_starts_it_again(
 
 
 def test_a_job_that_dies_is_started_again_by_the_next_push(
-    cloud: Cloud, long_clip: Path, api: RunApi
+    cloud: Cloud, clip: Path, api: RunApi
 ) -> None:
     cloud.env["LEASE_SECONDS"] = "2"
-    item = cloud.record(long_clip)
+    item = cloud.record(clip)
     with cloud.service() as service:
         assert service.push(item).status == 204
         until(lambda: cloud.recording(item).attempts == 2)
         api.processes[0].kill()
+        cloud.world.set_faults(bandwidth=None)
         until(lambda: cloud.tracker.has_expired(cloud.recording(item)))
         assert service.push(item).status == 204
         assert api.keys == [item.key, item.key]
@@ -183,6 +186,7 @@ def test_a_job_gives_its_recording_back_on_sigterm_and_ignores_a_pause(
 ) -> None:
     import signal
 
+    cloud.world.set_faults(bandwidth=None)  # so that the push is over while it encodes
     item = cloud.record(long_clip)
     with cloud.service() as service:
         assert service.push(item).status == 204

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.fork_server import COMPRESS, run_text
 from tests.media.clips import run, speech
 from tests.sftp import Sshd, sshd  # noqa: F401 - a fixture
 
@@ -25,26 +26,18 @@ LONG_AGO = 1_700_000_000
 Compress = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
-def command(server: Sshd, *options: str | Path) -> list[str | Path]:
+def arguments(server: Sshd, *options: str | Path) -> list[str | Path]:
     known = server.base / "known_hosts"
     known.write_text(server.known_hosts)
     address = f"sftp://{server.user}@127.0.0.1:{server.port}{server.root}"
     login: list[str | Path] = ["--identity", server.base / "client", "--known-hosts", known]
-    return [PROGRAM, "compress", address, *login, *options]
+    return ["compress", address, *login, *options]
 
 
 @pytest.fixture
 def compress(sshd: Sshd, tmp_path: Path) -> Compress:  # noqa: F811
     def run_(*options: str | Path) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            command(sshd, *options),
-            cwd=tmp_path,
-            env=environ(tmp_path),
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            check=False,
-        )
+        return run_text(COMPRESS, arguments(sshd, *options), cwd=tmp_path, env=environ(tmp_path))
 
     return run_
 
@@ -90,10 +83,7 @@ def test_a_failed_file_stays_visible_and_is_retried_when_asked(
     again = compress()
     assert again.returncode == 0, again.stderr
     assert "2 files: 1 done, 1 failed earlier: --retry-failed" in again.stdout
-    failed = subprocess.run(
-        [PROGRAM, "status", "--failed"], cwd=tmp_path, env=environ(tmp_path),
-        capture_output=True, text=True, check=False,
-    ).stdout  # fmt: skip
+    failed = run_text(COMPRESS, ["status", "--failed"], cwd=tmp_path, env=environ(tmp_path)).stdout
     assert "audio-pipeline compress sftp://USER@HOST/DIR --retry-failed" in failed
 
     # Where the settings name the server, the command works as it is printed.
@@ -109,10 +99,9 @@ def test_a_failed_file_stays_visible_and_is_retried_when_asked(
         SFTP_REMOTE_PATH=str(sshd.root),
         SFTP_CREDENTIALS=json.dumps(credentials),
     )
-    options: dict[str, Any] = {"cwd": tmp_path, "env": env, "capture_output": True, "text": True}
-    failed = subprocess.run([PROGRAM, "status", "--failed"], check=False, **options).stdout
+    failed = run_text(COMPRESS, ["status", "--failed"], cwd=tmp_path, env=env).stdout
     (recommended,) = {line.strip() for line in failed.splitlines() if "--retry-failed" in line}
-    done = subprocess.run([PROGRAM, *recommended.split()[1:]], check=False, **options)
+    done = run_text(COMPRESS, recommended.split()[1:], cwd=tmp_path, env=env)
     assert done.returncode == 1
     assert "bad.wav" in done.stderr
 
@@ -205,14 +194,7 @@ def test_audit_compares_the_server_the_manifest_and_the_objects(
     }
 
     def audit() -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [PROGRAM, "audit"],
-            cwd=tmp_path,
-            env=environ(tmp_path, **server),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        return run_text(COMPRESS, ["audit"], cwd=tmp_path, env=environ(tmp_path, **server))
 
     clean = audit()
     assert clean.returncode == 0, clean.stderr
@@ -231,17 +213,17 @@ def test_audit_compares_the_server_the_manifest_and_the_objects(
 
 def test_a_run_continues_after_a_killed_one(sshd: Sshd, tmp_path: Path) -> None:  # noqa: F811
     for number in range(3):
-        put(sshd, f"{number}.wav", 600 if number == 0 else 1)
+        put(sshd, f"{number}.wav", 200 if number == 0 else 1)
     env = environ(tmp_path, LEASE_SECONDS="2", ENCODE_WORKERS="1")
     options: dict[str, Any] = {"cwd": tmp_path, "env": env, "stdin": subprocess.DEVNULL}
-    killed = subprocess.Popen(command(sshd), stdout=subprocess.PIPE, **options)
+    killed = subprocess.Popen([PROGRAM, *arguments(sshd)], stdout=subprocess.PIPE, **options)
     assert killed.stdout is not None
     assert killed.stdout.readline()  # the summary: the files are in the tracker
     time.sleep(0.5)  # any moment after it will do
     os.kill(killed.pid, signal.SIGKILL)
     killed.communicate()
 
-    done = subprocess.run(command(sshd), check=False, capture_output=True, text=True, **options)
+    done = run_text(COMPRESS, arguments(sshd), cwd=tmp_path, env=env)
 
     assert done.returncode == 0, done.stderr
     body = json.loads((tmp_path / "audio/dev/compressed/manifest.json").read_text())
