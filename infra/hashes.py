@@ -1,6 +1,7 @@
 """Writes infra/hashes.json: the SHA-256 of each file that pip may choose for constraints.txt.
 
-It also writes the requirements of two tools that are no dependency of the project.
+It also writes the requirements of two tools that are no dependency of the project. What has its
+hashes already is not looked up: remove it from the files to read it again.
 
 pip itself reads the package index that it is configured for; no address is written down. Files
 are those for Python 3.11 to 3.14 on Linux and macOS. A source archive counts only where a package
@@ -17,6 +18,7 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 from packaging.utils import (
@@ -111,23 +113,31 @@ def read_index(names: Iterable[str]) -> dict[str, dict[str, str]]:
             return dict(zip(wanted, pool.map(files, wanted), strict=True))
 
 
+def _file_of(tool: str) -> Path:
+    return ROOT / "infra" / "requirements" / f"{tool}.txt"
+
+
+def _is_written(name: str, tool: str) -> bool:
+    path = _file_of(name)
+    return path.exists() and f"\n{tool} " in path.read_text()
+
+
 def main() -> None:
-    """Read the index and write the hashes."""
-    project = pins()
-    tools = {name: tool_pins(tool) for name, tool in TOOLS.items()}
-    pages = read_index({name for one in (project, *tools.values()) for name in one})
-    hashes = {
-        f"{canonicalize_name(name)}=={version}": files_of(name, version, pages[name])
-        for name, version in project.items()
-    }
+    """Read the index for what is new, and write the hashes."""
+    project = {canonicalize_name(name): version for name, version in pins().items()}
+    known: dict[str, list[str]] = json.loads(HASHES.read_text())
+    new = {name: one for name, one in project.items() if f"{name}=={one}" not in known}
+    tools = {name: tool_pins(tool) for name, tool in TOOLS.items() if not _is_written(name, tool)}
+    pages = read_index(set(new).union(*tools.values()))
+    known |= {f"{name}=={one}": files_of(name, one, pages[name]) for name, one in new.items()}
+    hashes = {pin: known[pin] for pin in (f"{name}=={one}" for name, one in project.items())}
     HASHES.write_text(json.dumps(hashes, indent=1, sort_keys=True) + "\n")
     for tool, needed in tools.items():
         lines = [
             lines_of(f"{name}=={version}", files_of(name, version, pages[name]))
             for name, version in sorted(needed.items())
         ]
-        path = ROOT / "infra" / "requirements" / f"{tool}.txt"
-        path.write_text("\n".join([_NOTE, *lines]) + "\n")
+        _file_of(tool).write_text("\n".join([_NOTE, *lines]) + "\n")
 
 
 if __name__ == "__main__":
