@@ -155,19 +155,22 @@ def rows(blocks: Iterator[bytes], job: Job | None = None) -> Iterator[tuple[floa
 
     Raises ``PermanentError`` (``corrupt``) for more packets than any recording has.
     """
-    base, rest, count = Fraction(1), b"", 0
+    # A ``Fraction`` for each packet would take most of the time.
+    numerator, denominator, rest, count = 1, 1, b"", 0
     for block in blocks:
         if job:
             job.touch()
         *lines, rest = (rest + block).split(b"\n")
         for line in lines:
             if line.startswith(b"#"):
-                base = _time_base(line) or base
+                if base := _time_base(line):
+                    numerator, denominator = base.as_integer_ratio()
             else:
                 _, _, pts, duration, size, *_ = line.split(b",", 5)
                 count += 1
                 _refuse_more(count, MAX_PACKETS)
-                yield float(int(pts) * base), float(int(duration) * base), int(size)
+                seconds = int(duration) * numerator / denominator
+                yield int(pts) * numerator / denominator, seconds, int(size)
 
 
 class IrregularTimesError(PipelineError):

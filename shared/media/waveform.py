@@ -70,9 +70,9 @@ def measure(data: bytes) -> tuple[LoudnessLevel, ...]:
 def _level(samples: array[int]) -> LoudnessLevel:
     if not samples:
         return LoudnessLevel(0.0, 0.0)
-    sampled = samples[:: max(1, len(samples) // 512)]
-    mean = sum(map(abs, sampled)) / len(sampled)
-    return LoudnessLevel(max(max(samples), -min(samples)) / 32768, mean / 32768)
+    sizes = list(map(abs, samples))
+    sampled = sizes[:: max(1, len(sizes) // 512)]
+    return LoudnessLevel(max(sizes) / 32768, sum(sampled) / len(sampled) / 32768)
 
 
 def draw(levels: Iterable[LoudnessLevel], path: Path) -> None:
