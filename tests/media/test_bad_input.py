@@ -154,17 +154,27 @@ def test_sound_files_without_a_size_are_what_decodes(
 
 
 @pytest.mark.parametrize(
-    ("over", "preset"), [(0, "mp3"), (1, "whisper"), (1, "mp3"), (2, "whisper"), (3, "mp3")]
+    ("over", "preset", "sources"),
+    [
+        *((0, "mp3", RangeSources), (1, "whisper", LocalSources), (1, "mp3", RangeSources)),
+        *((2, "whisper", RangeSources), (2, "mp3", LocalSources), (3, "mp3", RangeSources)),
+    ],
 )
 def test_cut_within_a_sample(
-    over: int, preset: str, long: Callable[[str], bytes], either: Rig, tmp_path: Path
+    over: int,
+    preset: str,
+    sources: type[LocalSources],
+    long: Callable[[str], bytes],
+    worker: Rig,
+    tmp_path: Path,
 ) -> None:
+    worker.sources = sources
     whole = long("a.wav")
     cut = written(tmp_path / "cut.wav", whole[: len(whole) * 3 // 10 // 4 * 4 + over])
     nearly = written(tmp_path / "nearly.wav", whole[: len(whole) // 4 * 4 - 8 + over])
 
-    either.extract(cut, preset).ended_as(Status.FAILED, Code.TRUNCATED)
-    assert either.extract(nearly, preset).audio.duration_s == pytest.approx(LONG_S, abs=0.001)
+    worker.extract(cut, preset).ended_as(Status.FAILED, Code.TRUNCATED)
+    assert worker.extract(nearly, preset).audio.duration_s == pytest.approx(LONG_S, abs=0.001)
 
 
 @pytest.mark.parametrize("name", ["first.mp4", "a.mkv", "a.wav"])

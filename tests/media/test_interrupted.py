@@ -67,7 +67,7 @@ def nothing_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
 def minutes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a recording that takes seconds to encode."""
     path = tmp_path_factory.mktemp("minutes") / "minutes.mkv"
-    clips.run(*clips.speech(30, 48000, 2), "-c:a", "flac", path.with_name("one.mkv"))
+    clips.run(*clips.speech(30, 48000, 1), "-c:a", "flac", path.with_name("one.mkv"))
     clips.run("-stream_loop", "5", "-i", path.with_name("one.mkv"), "-c", "copy", path)
     return path
 

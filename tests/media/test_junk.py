@@ -36,15 +36,15 @@ def test_junk_before_a_container(extension: str, kind: str, worker: Rig, tmp_pat
     plain, clip = tmp_path / f"plain.{extension}", tmp_path / f"clip.{extension}"
     clips.run(*clips.speech(4, 48000, 1), *_OPTIONS[extension], plain)
     clip.write_bytes(_JUNK[kind] + plain.read_bytes())
+    # Presets and sources in turn: what is found of the junk is the same for both.
+    number = list(_JUNK).index(kind) + list(_OPTIONS).index(extension)
+    worker.sources = RangeSources if number % 2 else worker.sources
 
-    made = worker.extract(clip)
-    worker.sources = RangeSources
-    copied = worker.extract(clip, "copy")
+    made = worker.extract(clip, "copy" if number % 2 else "mp3")
 
-    length, *decoded = clips.seconds(plain, made.path, copied.path)
-    assert decoded == pytest.approx([length] * 2, abs=0.03)
-    for one in (made, copied):
-        assert one.audio.duration_s == pytest.approx(length, abs=0.03)
+    length, decoded = clips.seconds(plain, made.path)
+    assert decoded == pytest.approx(length, abs=0.03)
+    assert made.audio.duration_s == pytest.approx(length, abs=0.03)
 
 
 @pytest.mark.parametrize("extension", ["mp3", "aac", "ac3", "latm"])
