@@ -29,6 +29,9 @@ from tests.emulators import are_installed
 from tests.local_queue import local_topic
 from tests.pubsub import make_topic, pull
 
+#: For a test that depends on preconditions, queries or the errors of a publish.
+on_every_rig = pytest.mark.parametrize("rig", ["local", "google"], indirect=True)
+
 
 @dataclass
 class Rig:
@@ -102,12 +105,15 @@ def use_key_of(standin: StandIn, directory: Path, patch: pytest.MonkeyPatch) -> 
 
 
 @contextmanager
-def make_rig(request: pytest.FixtureRequest, tmp_path: Path, **environ: str) -> Iterator[Rig]:
-    """Deploy on empty emulators; where those are missing, on SQLite and the local queue.
+def make_rig(
+    request: pytest.FixtureRequest, tmp_path: Path, on: str = "local", **environ: str
+) -> Iterator[Rig]:
+    """Deploy on SQLite and the local queue, or on empty emulators of Google's services.
 
-    A parameter of the fixture, ``google`` or ``local``, decides it instead.
+    ``on`` is ``local``, or ``google`` where the emulators are installed; a parameter of the
+    fixture decides it instead.
     """
-    kind = getattr(request, "param", "google" if are_installed() else "local")
+    kind = getattr(request, "param", on if are_installed() else "local")
     if kind == "local":
         patch = request.getfixturevalue("monkeypatch")
         with rig_here(tmp_path, patch) as rig, local_topic() as recordings, local_topic() as sftp:

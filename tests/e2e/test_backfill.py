@@ -18,7 +18,7 @@ from tests.fork_server import BACKFILL, run_text
 
 @pytest.fixture
 def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
-    with make_rig(request, tmp_path) as rig:
+    with make_rig(request, tmp_path, on="google") as rig:
         rig.video("old.mp4", created="2024-12-31T23:00:00Z")
         rig.video("new.mp4", created="2025-01-01T10:00:00Z")
         yield rig

@@ -22,7 +22,7 @@ from functions.drive_watch.notify import receive
 from functions.drive_watch.watch import Watch
 from shared.adapters.google.drive_client import DriveClient
 from shared.core.errors import TransientError
-from tests.drive.rig import Rig, make_rig, receiving
+from tests.drive.rig import Rig, make_rig, on_every_rig, receiving
 from tests.drive.standin import OWNER, READER
 
 
@@ -63,6 +63,7 @@ def statuses(rig: Rig, state: str) -> list[int]:
     return [d.status for d in rig.world.notifier.deliveries if d.state == state]
 
 
+@on_every_rig
 def test_the_first_maintain_opens_one_and_the_next_keeps_it(rig: Rig) -> None:
     assert rig.maintain().channel["default"]["state"] == "opened"
     (record,) = records(rig)
@@ -215,6 +216,7 @@ class TestRenewal:
         assert rig.world.requests["channels.stop"] == stopped
         assert old.id not in {record.id for record in records(rig)}
 
+    @on_every_rig
     def test_a_feed_that_is_watched_no_more(self, rig: Rig) -> None:
         drive = rig.world.create_drive("Team", {READER: "reader"})
         rig.configure(DRIVE_IDS=drive)
@@ -262,6 +264,7 @@ class TestCrashes:
         assert rig.maintain().channel["default"]["state"] == "kept"
         assert list(rig.world.channels) == [record.id]
 
+    @on_every_rig
     def test_between_the_new_and_the_end_of_the_old(
         self, rig: Rig, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -423,6 +426,7 @@ class TestSignedTokens:
         assert receive(rig.watch, headers(rig)) == 204
         assert rig.maintain().channel["default"]["state"] == "kept"
 
+    @on_every_rig
     def test_processes_agree_on_the_key_that_the_tracker_keeps(self, rig: Rig) -> None:
         with ThreadPoolExecutor(8) as pool:
             keys = set(pool.map(lambda _: stored_key(rig.services.documents), range(8)))

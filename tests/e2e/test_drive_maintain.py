@@ -15,7 +15,7 @@ from shared.adapters.google.drive_client import DriveClient
 from shared.core.drive_folders import Listing
 from shared.core.errors import Code, PermanentError, PipelineError
 from shared.core.records import COLLECTION, ErrorInfo, Status
-from tests.drive.rig import Rig, make_rig, receiving
+from tests.drive.rig import Rig, make_rig, on_every_rig, receiving
 from tests.drive.standin import OWNER, READER
 
 BOB = "bob@example.com"
@@ -57,6 +57,7 @@ def test_all_notifications_dropped(rig: Rig) -> None:
     assert len(rig.messages(20)) == 20
 
 
+@on_every_rig
 def test_the_first_maintain_compares_everything(rig: Rig) -> None:
     age(rig, rig.video("years old.mp4"), 900)
     summary = rig.maintain()
@@ -137,6 +138,7 @@ class TestFullCompare:
         assert rig.maintain().found == 1
         assert rig.names() == ["new.mp4"]
 
+    @on_every_rig
     def test_known_recordings_are_left_alone(self, rig: Rig) -> None:
         for number in range(50):
             rig.video(f"{number}.mp4")
@@ -221,6 +223,7 @@ class TestParts:
         assert (last.compare, last.found) == ({"default": "done"}, 200)
         assert rig.maintain().compare == {"default": "not due"}
 
+    @on_every_rig
     def test_it_goes_on_where_it_crashed(self, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
         rig.configure(LEASE_SECONDS="1")
         rig.maintain()
@@ -282,6 +285,7 @@ class TestAccounts:
         rig.maintain()
         assert rig.names() == ["a.mp4"]
 
+    @on_every_rig
     def test_a_user_that_can_still_read_it_takes_it_over(self, rig: Rig) -> None:
         as_subjects(rig, OWNER, BOB)
         rig.maintain()
@@ -374,6 +378,7 @@ class TestRequeue:
             then = datetime.now(UTC) - timedelta(minutes=11)
             documents.replace(COLLECTION, read, {**read.document, "updated_at": then})
 
+    @on_every_rig
     def test_stale_recordings_are_published_again(self, rig: Rig) -> None:
         rig.video("a.mp4")
         rig.maintain()

@@ -14,7 +14,7 @@ from shared.core.drive_items import PageTokenError
 from shared.core.errors import Code, TransientError
 from shared.core.message import SourceFile
 from shared.core.records import ErrorInfo, Recording, Status
-from tests.drive.rig import Rig, make_rig
+from tests.drive.rig import Rig, make_rig, on_every_rig
 from tests.drive.standin import OWNER, READER
 
 
@@ -58,6 +58,7 @@ class TestWhatIsARecording:
         assert rig.drain() == 2
         assert rig.names() == ["a.mp4", "b.m4a"]
 
+    @on_every_rig
     def test_the_message_is_whole_and_the_document_waits(self, rig: Rig) -> None:
         file_id = rig.video("a.mp4", content=b"abc", created="2025-01-29T10:00:00Z")
         rig.drain()
@@ -238,6 +239,7 @@ class TestReadableAgain:
             (Code.FORBIDDEN, Status.FAILED),
         ],
     )
+    @on_every_rig
     def test_it_starts_from_zero(self, rig: Rig, code: Code, status: Status) -> None:
         file_id = rig.video("a.mp4")
         rig.drain()
@@ -282,6 +284,7 @@ class TestPageToken:
         rig.video("last.mp4")
         assert rig.drain() == 1
 
+    @on_every_rig
     def test_it_stays_when_publishing_fails(
         self, rig: Rig, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -298,6 +301,7 @@ class TestPageToken:
         assert rig.drain() == 1
         assert rig.state()["page_token"] > before
 
+    @on_every_rig
     def test_a_drain_that_finds_the_lease_taken_leaves_at_once(self, rig: Rig) -> None:
         hold = rig.watch.state(rig.feed).acquire()
         assert hold
@@ -354,6 +358,7 @@ class TestPageToken:
         assert rig.world.requests["changes.getStartPageToken"] < 5
         assert rig.state()["lease_owner"] is None
 
+    @on_every_rig
     def test_a_lease_that_was_lost_moves_nothing(
         self, rig: Rig, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -394,6 +399,7 @@ def test_an_older_message_is_not_published_twice(rig: Rig) -> None:
     assert len(rig.messages(1)) == 1
 
 
+@on_every_rig
 def test_a_worker_that_is_faster_than_the_document(rig: Rig) -> None:
     """The message is out, a worker has claimed it, then the document is to be created."""
     file_id = rig.video("a.mp4", content=b"abc")

@@ -36,7 +36,7 @@ RUNNER = "runner@project.iam.gserviceaccount.com"
 
 @pytest.fixture
 def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
-    with make_rig(request, tmp_path) as rig:
+    with make_rig(request, tmp_path, on="google") as rig:
         yield rig
 
 
