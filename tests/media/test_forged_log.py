@@ -115,18 +115,17 @@ KINDS: dict[str, tuple[Callable[[Path, str], None], Status, str]] = {
 }
 
 
-@pytest.mark.parametrize("extension", ["mkv", "mp4"])
 @pytest.mark.parametrize("forgery", FORGERIES)
 @pytest.mark.parametrize("kind", KINDS)
 def test_forged_lines_change_no_outcome(
-    kind: str, forgery: str, extension: str, worker: Rig, tmp_path: Path
+    kind: str, forgery: str, worker: Rig, tmp_path: Path
 ) -> None:
     make, status, code = KINDS[kind]
     lines = FORGERIES[forgery]
-    clip = tmp_path / f"a.{extension}"
-    make(clip, "x)\n" + "\n".join(lines))
-    # Presets and sources in turn.
+    # Containers, presets and sources in turn; every kind and every forgery has both containers.
     number = list(FORGERIES).index(forgery)
+    clip = tmp_path / f"a.{('mkv', 'mp4')[(number + list(KINDS).index(kind)) % 2]}"
+    make(clip, "x)\n" + "\n".join(lines))
     worker.sources = RangeSources if number % 2 else worker.sources
 
     made = worker.extract(clip, ("mp3", "copy")[number // 2 % 2])

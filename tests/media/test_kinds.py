@@ -25,6 +25,8 @@ pytestmark = pytest.mark.slow(60)
 
 #: Every kind with every preset that decodes.
 ALL = os.environ.get("KINDS") == "all"
+#: The presets that decode, and the nightly WAV.
+_DECODING = ("mp3", "whisper", "opus", "wav")
 
 #: How far a length may be from that of plain FFmpeg, in seconds.
 CLOSE_S = 0.05
@@ -55,16 +57,16 @@ def compressed(
 def decoding(name: str) -> list[tuple[str, type[LocalSources]]]:
     """Return with which presets a kind is decoded, and where from.
 
-    There are two ways to decode, at the recording's rate and at 16 kHz, and two encoders for
-    each. A kind meets both ways, and the encoders and sources in turn. KINDS=all is for all.
+    All decode in the same way, two of them at the recording's rate and two at 16 kHz. So a kind
+    meets one in turn, and all where the resampler or an encoder matters. KINDS=all is for all.
     """
     number = list(kinds.PLAYS).index(name)
     every = ALL or name in kinds.RESAMPLED
     sources = (LocalSources, RangeSources)
     return [
-        (preset, sources[(number // 2 + way) % 2])
-        for way, encoders in enumerate((("mp3", "opus"), ("whisper", "wav")))
-        for preset in (encoders if every else encoders[number % 2 : number % 2 + 1])
+        (preset, sources[(number // len(_DECODING) + place) % 2])
+        for place, preset in enumerate(_DECODING)
+        if every or place == number % len(_DECODING)
     ]
 
 

@@ -58,8 +58,7 @@ def many_seams(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("many_seams")
-@pytest.mark.parametrize("channels", [1, 2])
-@pytest.mark.parametrize("rate", [44100, 48000])
+@pytest.mark.parametrize(("rate", "channels"), [(44100, 2), (48000, 1)])
 def test_segments_decode_to_the_bits_of_one_pass(tmp_path: Path, rate: int, channels: int) -> None:
     clip = tmp_path / "clip.mp4"
     clips.run(*clips.speech(20, rate, channels), "-c:a", "aac", "-b:a", "96k", clip)
@@ -114,7 +113,7 @@ def test_lower_rates(tmp_path: Path, rate: int) -> None:
 @pytest.mark.parametrize("codec", ["pcm_u8", "pcm_s16le", "pcm_s24le", "pcm_f32le", "pcm_f64le"])
 def test_samples_of_every_kind_reach_the_encoder_unrounded(tmp_path: Path, codec: str) -> None:
     clip = tmp_path / "clip.wav"
-    clips.run(*clips.speech(12, 44100, 2), "-c:a", codec, clip)
+    clips.run(*clips.speech(12, 44100, 1), "-c:a", codec, clip)
 
     made = extract(clip, tmp_path / "out", workers=2)
 

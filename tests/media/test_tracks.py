@@ -133,7 +133,8 @@ def test_a_clock_since_boot_counts_from_its_first_packet(
     sound = ["-itsoffset", str(late_s), *clips.speech(4, 48000, 2)]
     clips.run(*picture(6), *sound, "-map", "0", "-map", "1", *codecs, *live, *_SINCE_BOOT, clip)
 
-    for preset in ("mp3", "copy"):
+    # Without a late start, a copy is tested below.
+    for preset in ("mp3", "copy") if late_s else ("mp3",):
         made = worker.extract(clip, preset)
         # The first packet of WMA decodes to nothing.
         assert made.audio.start_offset_s == pytest.approx(late_s, abs=0.09), preset
