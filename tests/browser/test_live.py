@@ -19,17 +19,17 @@ _SLOW_BYTES_S = 2_000_000
 
 
 @pytest.fixture(scope="module")
-def hour(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An hour of sound, in blocks of 4 MiB that are read one after the other."""
-    path = tmp_path_factory.mktemp("clips") / "hour.mkv"
-    sound = "sine=f=300:r=8000:d=3600,volume='0.6+0.4*sin(t)':eval=frame"
-    run_ffmpeg("-f", "lavfi", "-i", sound, "-c:a", "pcm_s16le", path)
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A quarter of an hour in samples of 8 bytes: 58 MB that are soon encoded."""
+    path = tmp_path_factory.mktemp("clips") / "large.mkv"
+    sound = "sine=f=300:r=8000:d=900,volume='0.6+0.4*sin(t)':eval=frame"
+    run_ffmpeg("-f", "lavfi", "-i", sound, "-c:a", "pcm_f64le", path)
     return path
 
 
 @pytest.fixture(scope="module")
 def scenario(
-    tmp_path_factory: pytest.TempPathFactory, hour: Path
+    tmp_path_factory: pytest.TempPathFactory, large: Path
 ) -> Iterator[Callable[[str], None]]:
     check_tools()
     control = Flask("control")
@@ -43,19 +43,19 @@ def scenario(
 
         @control.post("/")
         def command() -> Any:
-            return {"result": _control(machine, hour, request.get_json())}
+            return {"result": _control(machine, large, request.get_json())}
 
         yield run
 
 
-def _control(machine: Site, hour: Path, command: dict[str, Any]) -> Any:
+def _control(machine: Site, large: Path, command: dict[str, Any]) -> Any:
     """Carry out what a scenario asks for."""
     audio, away = machine.directory / "audio", machine.directory / "unmounted"
     match command["do"]:
         case "record":
             machine.world.set_faults(bandwidth=_SLOW_BYTES_S)
             return machine.world.create_file(
-                command["name"], content=str(hour), mime_type="video/x-matroska"
+                command["name"], content=str(large), mime_type="video/x-matroska"
             )
         case "hurry":
             machine.world.set_faults(bandwidth=None)

@@ -132,7 +132,7 @@ def test_names_of_any_bytes_are_found_and_read(shared_sshd: Sshd, folder: Path) 
 
 
 def test_a_directory_that_grows_is_listed_by_pages(shared_sshd: Sshd, folder: Path) -> None:
-    for index in range(3000):
+    for index in range(1500):
         (folder / f"{index:05}-{'x' * 60}.wav").touch()
     with shared_sshd.sources(root=str(folder)) as sources:
         # Objects are counted, not bytes: Python's table of interned strings may grow meanwhile,
@@ -143,7 +143,7 @@ def test_a_directory_that_grows_is_listed_by_pages(shared_sshd: Sshd, folder: Pa
             for index, _ in enumerate(sources.list())
             if index % 500 == 499
         ]
-    assert len(counts) == 6
+    assert len(counts) == 3
     assert max(counts) < 500  # OpenSSH sends pages of 100
 
 
