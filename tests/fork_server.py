@@ -29,8 +29,8 @@ from typing import Any, NoReturn, TypeAlias
 
 from tests.paths import ROOT
 
-#: More than the arguments and the environment of any test take as JSON.
-_MAX_REQUEST = 1 << 20
+#: Bytes of the length that comes before each request.
+_HEADER = 8
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ class ForkServer:
     """The process that forks."""
 
     def __init__(self) -> None:
-        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._control, theirs = socket.socketpair()
         self._lock = threading.Lock()
         with theirs:
             self._process = subprocess.Popen(
@@ -182,7 +182,9 @@ class ForkServer:
         ours, theirs = socket.socketpair()
         with theirs, self._lock:
             descriptors = [stdout, stderr, theirs.fileno()]
-            socket.send_fds(self._control, [request], descriptors)
+            header = len(request).to_bytes(_HEADER, "big")
+            socket.send_fds(self._control, [header], descriptors)
+            self._control.sendall(request)
             pid = int(self._control.recv(16))
         return Forked(pid, ours, args)
 
@@ -242,9 +244,10 @@ def _serve() -> list[Any]:
             _report_ends(running)
         if control not in ready:
             continue
-        text, descriptors, *_ = socket.recv_fds(control, _MAX_REQUEST, 3)
-        if not text:
+        header, descriptors, *_ = socket.recv_fds(control, _HEADER, 3)
+        if not header:
             sys.exit()
+        text = control.recv(int.from_bytes(header, "big"), socket.MSG_WAITALL)
         request: list[Any] = json.loads(text)
         for name in request[0]:
             importlib.import_module(name)
