@@ -26,7 +26,6 @@ import pytest
 
 from cli.demo import emulators
 from shared.core.errors import ConfigurationError
-from tests.fork_server import Process
 from tests.paths import ROOT
 from tests.run_folder import locked, run_folder, stop_at_end
 
@@ -154,7 +153,7 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def await_ready(
-    process: Process, port: int, log: Path, ready: Callable[[int], bool] = answers
+    process: subprocess.Popen[bytes], port: int, log: Path, ready: Callable[[int], bool] = answers
 ) -> None:
     """Wait until a server is ready; fail the test, with its log, if it does not start."""
     end = time.monotonic() + _START_S

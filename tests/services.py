@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import json
 import os
+import subprocess
 import sys
 import time
 import urllib.error
@@ -33,7 +34,6 @@ from shared.core.ports import Documents, Storage, StoredObject
 from shared.core.records import Recording
 from shared.tracking.tracker import Tracker
 from tests.emulators import answers, free_port, fresh_name, running
-from tests.fork_server import FUNCTION, Forked, Process, fork_server
 from tests.local_queue import local_topic
 from tests.paths import ROOT
 
@@ -117,7 +117,7 @@ def envelope(data: bytes, published_at: datetime | None = None, **more: object) 
 class Service:
     """One running instance."""
 
-    def __init__(self, process: Process, port: int, log: Path) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], port: int, log: Path) -> None:
         self.process = process
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
@@ -295,14 +295,19 @@ def start_function(
 
 def start_framework(
     function: str, target: str, port: int, env: Mapping[str, str], log: Path
-) -> Forked:
+) -> subprocess.Popen[bytes]:
     """Start functions-framework with an entry of ``functions/``."""
-    arguments = ["--host=127.0.0.1", f"--port={port}"]
-    arguments += [f"--source=functions/{function}/main.py", f"--target={target}"]
-    with log.open("wb") as file:
-        output = file.fileno()
-        return fork_server().start(
-            FUNCTION, arguments, cwd=ROOT, env=env, stdout=output, stderr=output
+    command = [str(BIN / "functions-framework"), "--host=127.0.0.1", f"--port={port}"]
+    command += [f"--source=functions/{function}/main.py", f"--target={target}"]
+    with log.open("wb") as output:
+        return subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=dict(env),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
 
 

@@ -103,25 +103,16 @@ def make(folder: Path, is_stopped: Callable[[float], bool]) -> Iterator[str]:
     piece = folder / "piece.mp4"
     loop = ["-stream_loop", "-1", "-i", f"file:{piece}"]
     wave = [*loop, "-vn", "-c:a", "pcm_s16le", "-f", "wav"]
+    copy, index_first = [*loop, "-c", "copy", "-f", "mp4"], ["-movflags", "+faststart"]
     recipes = {
         "piece.mp4": sample.arguments(piece, _PIECE_S, "size=640x360:rate=5")[:-1],
-        "meeting-480s.mp4": [*loop, "-c", "copy", "-t", "480", "-f", "mp4"],
-        "call-120s.mp4": [*loop, "-c", "copy", "-t", "120", "-movflags", "+faststart", "-f", "mp4"],
-        "review-90s.mp4": [*loop, "-c", "copy", "-t", "90", "-f", "mp4"],
+        "meeting-480s.mp4": [*copy, "-t", "480"],
+        "call-120s.mp4": [*copy, "-t", "120", *index_first],
+        "review-90s.mp4": [*copy, "-t", "90"],
         "silent-60s.mp4": [*loop, "-an", "-c:v", "copy", "-t", "60", "-f", "mp4"],
-        "damaged-90s.mp4": [
-            *loop,
-            "-c",
-            "copy",
-            "-t",
-            "90",
-            "-movflags",
-            "+faststart",
-            "-f",
-            "mp4",
-        ],
-        "hotline-90s.wav": [*wave[:-2], "-t", "90", "-f", "wav"],
-        "interview-60s.wav": [*wave[:-2], "-t", "60", "-f", "wav"],
+        "damaged-90s.mp4": [*copy, "-t", "90", *index_first],
+        "hotline-90s.wav": [*wave, "-t", "90"],
+        "interview-60s.wav": [*wave, "-t", "60"],
         "voicemail-30s.mp3": [*loop, "-vn", "-b:a", "192k", "-t", "30", "-f", "mp3"],
     }
     for name, arguments in recipes.items():

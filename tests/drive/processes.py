@@ -7,6 +7,7 @@ import itertools
 import os
 import signal
 import socket
+import subprocess
 import threading
 import urllib.error
 import urllib.request
@@ -17,7 +18,6 @@ from pathlib import Path
 
 from tests.drive.rig import Rig
 from tests.emulators import await_ready, free_port, fresh_name
-from tests.fork_server import Process
 from tests.services import start_framework
 
 
@@ -25,7 +25,7 @@ from tests.services import start_framework
 class Instance:
     """One running instance of a function."""
 
-    process: Process
+    process: subprocess.Popen[bytes]
     port: int
     log: Path
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,8 @@ import pytest
 from cli.demo.drive_standin.errors import READONLY
 from tests.drive.rig import Rig, make_rig
 from tests.drive.standin import OWNER, READER
-from tests.fork_server import BACKFILL, run_text
+
+COMMAND = Path(sys.executable).with_name("audio-pipeline")
 
 
 @pytest.fixture
@@ -27,8 +29,15 @@ def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
 def backfill(
     rig: Rig, folder: Path, *arguments: str, **environ: str
 ) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, **rig.environ, **environ}
-    return run_text(BACKFILL, ["backfill", *arguments], cwd=folder, env=env)
+    return subprocess.run(
+        [COMMAND, "backfill", *arguments],
+        env={**os.environ, **rig.environ, **environ},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
 
 
 def test_it_publishes_missing_recordings_once(rig: Rig, tmp_path: Path) -> None:

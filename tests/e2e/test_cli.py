@@ -1,7 +1,4 @@
-"""The command as people and scripts run it: a process of its own, in a folder of its own.
-
-Most come from the fork server. Those that are killed, or write to a terminal, are real starts.
-"""
+"""The command as people and scripts run it: a process of its own, in a folder of its own."""
 
 from __future__ import annotations
 
@@ -36,13 +33,12 @@ from shared.tracking.tracker import Tracker
 from tests.drive.standin import READER, StandIn
 from tests.drive.standin import running as standin
 from tests.emulators import missing
-from tests.fork_server import COMMAND, fork_server
 from tests.media.clips import run, speech
 from tests.services import until
 
 pytestmark = pytest.mark.slow(80)
 
-PROGRAM = Path(sys.executable).with_name("audio-pipeline")
+COMMAND = Path(sys.executable).with_name("audio-pipeline")
 PATIENCE_S = 60
 
 _Process = subprocess.Popen[bytes]
@@ -56,27 +52,21 @@ class Cli:
     environ: dict[str, str] = field(default_factory=dict)
 
     def start(self, *arguments: str | bytes | Path, **options: Any) -> _Process:
-        """Start the program itself."""
+        inherited = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
         options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
         return subprocess.Popen(
-            [PROGRAM, *arguments],
+            [COMMAND, *arguments],
             cwd=self.folder,
-            env=self._environ(),
+            env={**inherited, "LANG": "C.UTF-8", **self.environ},
             stdin=subprocess.DEVNULL,
             **options,
         )
 
     def __call__(self, *arguments: str | bytes | Path, status: int = 0) -> Output:
-        ended = fork_server().run(
-            COMMAND, arguments, cwd=self.folder, env=self._environ(), timeout=PATIENCE_S
-        )
-        err = ended.stderr.decode()
-        assert ended.returncode == status, err
-        return Output(ended.stdout, err)
-
-    def _environ(self) -> dict[str, str]:
-        inherited = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-        return {**inherited, "LANG": "C.UTF-8", **self.environ}
+        process = self.start(*arguments)
+        out, err = process.communicate(timeout=PATIENCE_S)
+        assert process.returncode == status, err.decode()
+        return Output(out, err.decode())
 
     def documents(self) -> list[dict[str, Any]]:
         """Return the tracker's documents as ``status --json`` prints them."""
@@ -425,7 +415,7 @@ def as_owner(cli: Cli, *arguments: str | Path) -> tuple[int, str, str]:
         setpriv = shutil.which("setpriv") or missing("setpriv")
         prefix = [setpriv, f"--inh-caps={dropped}", f"--bounding-set={dropped}"]
     done = subprocess.run(
-        [*prefix, PROGRAM, *arguments], cwd=cli.folder, env={**os.environ, **cli.environ},
+        [*prefix, COMMAND, *arguments], cwd=cli.folder, env={**os.environ, **cli.environ},
         stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE_S,
     )  # fmt: skip
     return done.returncode, done.stdout, done.stderr
@@ -903,9 +893,7 @@ def test_plain_output_off_a_terminal_and_colour_on_one(cli: Cli, meeting: Path) 
 def test_a_terminal_that_knows_only_ascii(cli: Cli, meeting: Path) -> None:
     cli.environ |= {"PYTHONIOENCODING": "ascii"}
 
-    out, err = cli.start("extract", meeting).communicate(timeout=PATIENCE_S)
-
-    assert out.decode("ascii").startswith("ok meeting.mp4"), err
+    assert cli("extract", meeting).raw.decode("ascii").startswith("ok meeting.mp4")
 
 
 def test_the_sample_is_a_meeting(cli: Cli) -> None:

@@ -8,13 +8,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.fork_server import COMPRESS, run_text
 from tests.media.clips import run, speech
 from tests.sftp import Sshd, sshd  # noqa: F401 - a fixture
 
@@ -24,6 +23,21 @@ PROGRAM = Path(sys.executable).with_name("audio-pipeline")
 LONG_AGO = 1_700_000_000
 
 Compress = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def audio_pipeline(
+    arguments: Sequence[str | Path], *, cwd: Path, env: dict[str, str]
+) -> subprocess.CompletedProcess[str]:
+    """Run the command to its end."""
+    return subprocess.run(
+        [PROGRAM, *arguments],
+        cwd=cwd,
+        env=env,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
 
 
 def arguments(server: Sshd, *options: str | Path) -> list[str | Path]:
@@ -37,7 +51,7 @@ def arguments(server: Sshd, *options: str | Path) -> list[str | Path]:
 @pytest.fixture
 def compress(sshd: Sshd, tmp_path: Path) -> Compress:  # noqa: F811
     def run_(*options: str | Path) -> subprocess.CompletedProcess[str]:
-        return run_text(COMPRESS, arguments(sshd, *options), cwd=tmp_path, env=environ(tmp_path))
+        return audio_pipeline(arguments(sshd, *options), cwd=tmp_path, env=environ(tmp_path))
 
     return run_
 
@@ -83,7 +97,7 @@ def test_a_failed_file_stays_visible_and_is_retried_when_asked(
     again = compress()
     assert again.returncode == 0, again.stderr
     assert "2 files: 1 done, 1 failed earlier: --retry-failed" in again.stdout
-    failed = run_text(COMPRESS, ["status", "--failed"], cwd=tmp_path, env=environ(tmp_path)).stdout
+    failed = audio_pipeline(["status", "--failed"], cwd=tmp_path, env=environ(tmp_path)).stdout
     assert "audio-pipeline compress sftp://USER@HOST/DIR --retry-failed" in failed
 
     # Where the settings name the server, the command works as it is printed.
@@ -99,9 +113,9 @@ def test_a_failed_file_stays_visible_and_is_retried_when_asked(
         SFTP_REMOTE_PATH=str(sshd.root),
         SFTP_CREDENTIALS=json.dumps(credentials),
     )
-    failed = run_text(COMPRESS, ["status", "--failed"], cwd=tmp_path, env=env).stdout
+    failed = audio_pipeline(["status", "--failed"], cwd=tmp_path, env=env).stdout
     (recommended,) = {line.strip() for line in failed.splitlines() if "--retry-failed" in line}
-    done = run_text(COMPRESS, recommended.split()[1:], cwd=tmp_path, env=env)
+    done = audio_pipeline(recommended.split()[1:], cwd=tmp_path, env=env)
     assert done.returncode == 1
     assert "bad.wav" in done.stderr
 
@@ -194,7 +208,7 @@ def test_audit_compares_the_server_the_manifest_and_the_objects(
     }
 
     def audit() -> subprocess.CompletedProcess[str]:
-        return run_text(COMPRESS, ["audit"], cwd=tmp_path, env=environ(tmp_path, **server))
+        return audio_pipeline(["audit"], cwd=tmp_path, env=environ(tmp_path, **server))
 
     clean = audit()
     assert clean.returncode == 0, clean.stderr
@@ -223,7 +237,7 @@ def test_a_run_continues_after_a_killed_one(sshd: Sshd, tmp_path: Path) -> None:
     os.kill(killed.pid, signal.SIGKILL)
     killed.communicate()
 
-    done = run_text(COMPRESS, arguments(sshd), cwd=tmp_path, env=env)
+    done = audio_pipeline(arguments(sshd), cwd=tmp_path, env=env)
 
     assert done.returncode == 0, done.stderr
     body = json.loads((tmp_path / "audio/dev/compressed/manifest.json").read_text())
