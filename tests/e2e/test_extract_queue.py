@@ -194,7 +194,7 @@ def _serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[ThreadingHTTPSer
 
 @pytest.mark.slow
 def test_a_burst_to_two_instances_all_are_done(cloud: Cloud, tiny_clip: Path) -> None:
-    # The local queue gets 60 in test_serve.py.
+    # The local queue gets 200 in test_serve.py.
     count = 60 if cloud.project else 40
     path = str(tiny_clip)
     items = []
