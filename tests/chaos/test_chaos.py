@@ -11,7 +11,7 @@ import pytest
 from tests.chaos.run import Options, perform
 
 
-@pytest.mark.slow(80)
+@pytest.mark.slow(30)
 @pytest.mark.timeout(900)
 def test_everything_ends_as_it_should_whatever_happens(tmp_path: Path) -> None:
     # In CI the faults are the same in every run; elsewhere each run tries new ones.

@@ -23,7 +23,7 @@ from tests.terraform.checkout import check_out
 from tests.terraform.control_plane import World, reach, serve
 from tests.terraform.rig import point_at_the_fake
 
-pytestmark = pytest.mark.slow(40)
+pytestmark = pytest.mark.slow(100)
 
 #: The bucket that Cloud Functions makes for itself, and keeps.
 MADE_BY_GOOGLE = "gcf-v2-sources-"

@@ -36,7 +36,7 @@ from tests.emulators import missing
 from tests.media.clips import run, speech
 from tests.services import until
 
-pytestmark = pytest.mark.slow(80)
+pytestmark = pytest.mark.slow(65)
 
 COMMAND = Path(sys.executable).with_name("audio-pipeline")
 PATIENCE_S = 60

@@ -28,7 +28,7 @@ from tests.local_queue import local_topic
 from tests.paths import ROOT
 from tests.services import BIN
 
-pytestmark = pytest.mark.slow(100)
+pytestmark = pytest.mark.slow(40)
 
 
 @dataclass

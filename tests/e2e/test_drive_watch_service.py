@@ -28,7 +28,7 @@ from tests.drive.standin import OWNER, READER
 from tests.paths import ROOT
 from tests.services import until
 
-pytestmark = pytest.mark.slow(80)
+pytestmark = pytest.mark.slow(55)
 
 HEAVY = ["google.auth", "google.cloud.firestore", "googleapiclient", "grpc", "requests"]
 RUNNER = "runner@project.iam.gserviceaccount.com"

@@ -20,7 +20,7 @@ from shared.core.records import Recording, Status
 from tests.services import BIN, envelope, item_of, until
 from tests.serving import Serve, Site, site
 
-pytestmark = pytest.mark.slow(80)
+pytestmark = pytest.mark.slow(100)
 
 NAME = "Weekly sync - 2025/01/29 10:00 CST - Recording"
 

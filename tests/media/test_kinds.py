@@ -21,7 +21,7 @@ from tests.media import clips, kinds
 from tests.media.containers import CountingSource
 from tests.media.rig import RangeSources, Rig
 
-pytestmark = pytest.mark.slow(60)
+pytestmark = pytest.mark.slow(80)
 
 #: Every kind with every preset that decodes.
 ALL = os.environ.get("KINDS") == "all"

@@ -20,7 +20,7 @@ from tests.terraform.control_plane.apis.storage import put_object
 from tests.terraform.control_plane.world import Seen
 from tests.terraform.rig import Deployment, Run
 
-pytestmark = pytest.mark.slow(75)
+pytestmark = pytest.mark.slow(120)
 
 _ACCOUNT = "012345-6789AB-CDEF01"
 _IMAGE = "europe-west1-docker.pkg.dev/{}/audio-pipeline/{}@sha256:" + "0123456789abcdef" * 4
