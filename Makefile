@@ -6,8 +6,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
 RUN_STAMP := $(VENV)/.set-up-to-run
 PYTEST := $(BIN)/python -m pytest
-# Three more than there are CPUs: many tests wait for a server, a lease or a timeout.
-WORKERS ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 3)))
+# Two more than there are CPUs: many tests wait for a server, a lease or a timeout.
+WORKERS ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 2)))
 # A file runs in one process, since its tests share fixtures; tests/conftest.py sets the order.
 PARALLEL := --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder
 EXTRAS := drive-watch,extract-audio,sftp-compress,dashboard,cloud,dev
