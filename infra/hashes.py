@@ -125,7 +125,7 @@ def _is_written(name: str, tool: str) -> bool:
 def main() -> None:
     """Read the index for what is new, and write the hashes."""
     project = {canonicalize_name(name): version for name, version in pins().items()}
-    known: dict[str, list[str]] = json.loads(HASHES.read_text())
+    known: dict[str, list[str]] = json.loads(HASHES.read_text()) if HASHES.exists() else {}
     new = {name: one for name, one in project.items() if f"{name}=={one}" not in known}
     tools = {name: tool_pins(tool) for name, tool in TOOLS.items() if not _is_written(name, tool)}
     pages = read_index(set(new).union(*tools.values()))
